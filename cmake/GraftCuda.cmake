@@ -1,0 +1,30 @@
+# Looks for nvcc and, where it is found, enables the CUDA language and makes graft::cuda (graft::graft plus the CUDA
+# libraries). Sets graft_has_cuda.
+find_program(GRAFT_NVCC nvcc HINTS $ENV{CUDACXX} $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
+if(NOT GRAFT_NVCC)
+    if(GRAFT_CUDA STREQUAL "ON")
+        message(FATAL_ERROR "GRAFT_CUDA is ON, but nvcc was not found: put it on the PATH, or set CUDACXX.")
+    endif()
+    return()
+endif()
+
+if(NOT CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_COMPILER ${GRAFT_NVCC})
+endif()
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90-virtual)    # runs on everything since A100
+endif()
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+enable_language(CUDA)
+find_package(CUDAToolkit 12.4)
+if(NOT CUDAToolkit_FOUND)
+    if(GRAFT_CUDA STREQUAL "ON")
+        message(FATAL_ERROR "GRAFT_CUDA is ON, but there is no CUDA Toolkit of version 12.4 or later.")
+    endif()
+    return()
+endif()
+
+set(graft_has_cuda ON)
+add_library(graft_cuda INTERFACE)
+add_library(graft::cuda ALIAS graft_cuda)
+target_link_libraries(graft_cuda INTERFACE graft CUDA::cudart CUDA::cublasLt)

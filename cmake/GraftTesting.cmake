@@ -1,0 +1,69 @@
+# The kinds of test that this repository has. Each function registers tests with ctest; none builds more than it needs.
+
+find_package(doctest 2.4 REQUIRED)
+
+# graft_test(<name> <source>…)
+#
+# One doctest program; every TEST_CASE of it becomes a test called "<name>: <case>".
+function(graft_test name)
+    add_executable(test_${name} ${ARGN})
+    target_link_libraries(test_${name} PRIVATE graft graft_flags graft_test_main)
+    target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O2>)
+    graft_discover(test_${name} "${name}")
+endfunction()
+
+# graft_discover(<target> <label> [<VAR>=set:<value>…])
+#
+# Registers the cases of a doctest program as "<label>: <case>", to run in an environment changed as by ctest's
+# ENVIRONMENT_MODIFICATION. Cases that were skipped are shown as Skipped. A program can be registered several times.
+function(graft_discover target label)
+    string(MAKE_C_IDENTIFIER "${target}_${label}" file)
+    set(file ${CMAKE_CURRENT_BINARY_DIR}/${file})
+    add_custom_command(TARGET ${target} POST_BUILD BYPRODUCTS ${file}_cases.cmake VERBATIM
+        COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:${target}> "-DLABEL=${GRAFT_TEST_PREFIX}${label}"
+            "-DENVIRONMENT=${ARGN}" -DFOLDER=${PROJECT_BINARY_DIR} -DOUT=${file}_cases.cmake
+            -P ${PROJECT_SOURCE_DIR}/cmake/discover.cmake)
+    # A program that was not built is a failing test, not a missing one.
+    file(WRITE ${file}.cmake "if(EXISTS [==[${file}_cases.cmake]==])\n    include([==[${file}_cases.cmake]==])\n"
+        "else()\n    add_test([==[${GRAFT_TEST_PREFIX}${label}: not built]==] not-built)\nendif()\n")
+    set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${file}.cmake)
+endfunction()
+
+# graft_header_alone(<header under include/> <compiler>): the header compiles as the only include of a file, twice.
+function(graft_header_alone header compiler)
+    string(REGEX REPLACE "[/.]" "_" stem ${header})
+    get_filename_component(tool ${compiler} NAME)
+    if(tool MATCHES nvcc)
+        set(source ${CMAKE_CURRENT_BINARY_DIR}/alone/${stem}.cu)
+        set(flags -std=c++20 -c -o /dev/null -arch=sm_80 --expt-relaxed-constexpr)
+    else()
+        set(source ${CMAKE_CURRENT_BINARY_DIR}/alone/${stem}.cpp)
+        set(flags -std=c++20 -fsyntax-only -Wall -Wextra -Werror)
+    endif()
+    file(CONFIGURE OUTPUT ${source} CONTENT "#include <@header@>\n#include <@header@>\n" @ONLY)
+    add_test(NAME "${GRAFT_TEST_PREFIX}header alone, ${tool}: ${header}"
+        COMMAND ${compiler} ${flags} -I${PROJECT_SOURCE_DIR}/include ${graft_dependency_includes} ${source})
+endfunction()
+
+# graft_compile_fail(<file> <compiler>)
+#
+# The first line of the file is `// error: <regex>`. Compiling it must fail with a message that matches, and compiling
+# it with -DGRAFT_COMPILES, the same file with the offending line put right, must succeed.
+function(graft_compile_fail file compiler)
+    get_filename_component(stem ${file} NAME)
+    get_filename_component(tool ${compiler} NAME)
+    add_test(NAME "${GRAFT_TEST_PREFIX}compile fail, ${tool}: ${stem}"
+        COMMAND ${CMAKE_COMMAND} -DFILE=${file} -DCOMPILER=${compiler}
+            "-DFLAGS=-I${PROJECT_SOURCE_DIR}/include;${graft_dependency_includes}"
+            -P ${PROJECT_SOURCE_DIR}/cmake/compile_fail.cmake)
+endfunction()
+
+# graft_layering(<name> <include folder> [<regex>]): the includes under <include folder>/graft follow the arrows of
+# docs/layers.md; with a regex, they must not, and the message must match.
+function(graft_layering name folder)
+    add_test(NAME "${GRAFT_TEST_PREFIX}layering: ${name}"
+        COMMAND ${CMAKE_COMMAND} -DROOT=${folder} -P ${PROJECT_SOURCE_DIR}/cmake/layering.cmake)
+    if(ARGN)
+        set_tests_properties("${GRAFT_TEST_PREFIX}layering: ${name}" PROPERTIES PASS_REGULAR_EXPRESSION "${ARGN}")
+    endif()
+endfunction()
