@@ -1,0 +1,31 @@
+#pragma once
+#include <concepts>
+#include <stdexcept>
+#include <string>
+
+// Every failure that a user can cause ends in one graft::Error. Its text is a single line that says what was
+// wrong, where (file, tensor, row, line), what was expected and found, and what to do about it.
+namespace graft {
+
+class Error : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+// Throws Error with the given text unless the condition holds. Build the text lazily (a callable) where it is costly.
+inline void require(bool condition, const char* text)
+{
+    if (!condition) { throw Error(text); }
+}
+inline void require(bool condition, const std::string& text)
+{
+    if (!condition) { throw Error(text); }
+}
+template <class Text>
+    requires requires(Text text) { { text() } -> std::convertible_to<std::string>; }
+void require(bool condition, Text&& text)
+{
+    if (!condition) { throw Error(text()); }
+}
+
+}  // namespace graft
