@@ -1,0 +1,147 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <new>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "graft/core/tensor.hpp"
+
+// The tape: a list of backward steps in the order in which their ops ran, which already is a topological order.
+//
+// An op records one step: a callable that holds handles to exactly what its comment calls saved. backward() runs the
+// list in reverse and drops each step as soon as it has run, and with it what only that step still held. Steps live in
+// the tape's own arena: recording asks the system for nothing after the first use.
+//
+// There is no global tape. A model is called with a tape, or with no_tape: then nothing is recorded.
+// Not thread-safe: one tape, one thread.
+namespace graft {
+
+class Tape {
+public:
+    Tape() = default;
+    Tape(const Tape&) = delete;
+    Tape& operator=(const Tape&) = delete;
+    ~Tape() { clear(); }
+
+    // Records a step for the op that made y: it runs only if something wrote the gradient of y.
+    template <Float T, class S, Device Dev, class Step>
+    void record(const char* name, const Tensor<T, S, Dev>& y, Step step)
+    {
+        record_step(name, y.rows(), y.cols(), std::size_t(y.rows() * y.stride()) * sizeof(T),
+                    [dy = y.grad(), step = std::move(step)]() mutable {
+                        if (dy.written()) { step(); }
+                    });
+    }
+
+    // Records a step without that question: for ops with several outputs.
+    template <class Step>
+    void record_step(const char* name, std::int64_t rows, std::int64_t cols, std::size_t bytes, Step step)
+    {
+        void* at = arena(sizeof(Step), alignof(Step));
+        auto* held = ::new (at) Step(std::move(step));
+        steps_.push_back({name, held, [](void* s) { (*static_cast<Step*>(s))(); },
+                          [](void* s) { static_cast<Step*>(s)->~Step(); }, rows, cols, bytes});
+    }
+
+    // Seeds the gradient of a scalar loss and runs all steps in reverse; the tape is empty afterwards.
+    template <Float T, Device Dev> void backward(const Tensor<T, Shape<1>, Dev>& loss, double seed = 1.0)
+    {
+        if (!loss.needs_grad()) {
+            clear();
+            return;
+        }
+        const Sink<T> sink = loss.grad().sink();
+        const T       value = T(seed);
+        compute(loss.pool(), [&] {
+            memory<Dev>::copy(sink.view.data, &value, sizeof(T), loss.pool()->stream());
+        });
+        run();
+    }
+
+    // Runs all steps in reverse; whoever calls it has written the gradient to start from.
+    void run()
+    {
+        while (!steps_.empty()) {
+            Step step = steps_.back();
+            steps_.pop_back();
+            struct Drop {
+                Step& step;
+                ~Drop() { step.drop(step.held); }
+            } drop{step};
+            step.run(step.held);
+        }
+        clear();
+    }
+
+    void clear()
+    {
+        while (!steps_.empty()) {
+            steps_.back().drop(steps_.back().held);
+            steps_.pop_back();
+        }
+        chunk_ = used_ = 0;
+    }
+
+    std::size_t size() const { return steps_.size(); }
+
+    // One line a step: name, shape and bytes of its output.
+    std::string print() const
+    {
+        std::string text;
+        for (const Step& step : steps_) {
+            char line[160];
+            std::snprintf(line, sizeof line, "%-24s (%lld, %lld) %zu bytes\n", step.name, (long long)step.rows,
+                          (long long)step.cols, step.bytes);
+            text += line;
+        }
+        return text;
+    }
+
+private:
+    struct Step {
+        const char*  name;
+        void*        held;
+        void (*run)(void*);
+        void (*drop)(void*);
+        std::int64_t rows, cols;
+        std::size_t  bytes;
+    };
+
+    void* arena(std::size_t bytes, std::size_t align)
+    {
+        constexpr std::size_t chunk_bytes = std::size_t{64} << 10;
+        used_ = (used_ + align - 1) / align * align;
+        if (chunk_ == chunks_.size() || used_ + bytes > chunk_bytes) {
+            if (chunk_ != chunks_.size()) { ++chunk_; }
+            used_ = 0;
+            if (chunk_ == chunks_.size()) { chunks_.push_back(std::make_unique<std::byte[]>(chunk_bytes)); }
+        }
+        void* at = chunks_[chunk_].get() + used_;
+        used_ += bytes;
+        return at;
+    }
+
+    std::vector<Step>                         steps_;
+    std::vector<std::unique_ptr<std::byte[]>> chunks_;
+    std::size_t                               chunk_ = 0, used_ = 0;
+};
+
+struct NoTape {};
+inline constexpr NoTape no_tape;
+
+// Where a model's call records: a tape, or nowhere.
+struct TapeRef {
+    Tape* tape = nullptr;
+    TapeRef(Tape& to) : tape(&to) {}
+    TapeRef(NoTape) {}
+};
+
+// The value of a scalar that lies on the CPU.
+template <Float T> double item(const Tensor<T, Shape<1>, Cpu>& x) { return double(x.data()[0]); }
+
+}  // namespace graft
