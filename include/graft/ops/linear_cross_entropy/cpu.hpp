@@ -1,0 +1,95 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+
+#include "graft/ops/linear_cross_entropy.hpp"
+#include "graft/ops/matmul/cpu.hpp"
+#include "graft/ops/vector_math.hpp"
+
+namespace graft {
+
+template <> struct kernel<LinearCrossEntropyOp, Cpu> {
+    using Stream = memory<Cpu>::Stream;
+
+    template <class T> static std::size_t workspace(const LinearCrossEntropyProblem& p)
+    {
+        using G = cpu::Gemm<acc<T>>;
+        return std::max({G{p.chunk(), p.vocab, p.dim}.workspace(), G{p.chunk(), p.dim, p.vocab}.workspace(),
+                         G{p.vocab, p.dim, p.chunk()}.workspace()});
+    }
+
+    template <class T, class A>
+    static void forward(A* loss, double* each, View<T> dh, View<A> dw, View<T> gathered, View<A> z, View<const T> h,
+                        View<const T> w, const std::int32_t* live, const std::int32_t* targets, double scale,
+                        const LinearCrossEntropyProblem& p, void* scratch, Stream)
+    {
+        const std::int64_t chunk = p.chunk();
+        for (std::int64_t begin = 0; begin < p.live; begin += chunk) {
+            const std::int64_t m = std::min(chunk, p.live - begin);
+            for (std::int64_t r = 0; r < m; ++r) {
+                std::copy_n(h.row(live[begin + r]), p.dim, gathered.row(r));
+            }
+            const View<const T> rows{gathered.data, m, gathered.stride, p.dim};
+            const View<A>       logits{z.data, m, z.stride, p.vocab};
+            cpu::product<A>(m, p.vocab, p.dim, rows, false, w, true, scratch, cpu::store_to(Sink<A>{logits, false}));
+            const bool back = dh.data != nullptr || dw.data != nullptr;
+            cpu::row_loops(machine().target, [&](auto loops) {
+                parallel_rows(m, 1, [&](std::int64_t first, std::int64_t end) {
+                    for (std::int64_t r = first; r < end; ++r) {
+                        A* const row = logits.row(r);
+                        const std::int32_t label = targets[begin + r];
+                        const A scored = row[label], top = loops.largest(row, p.vocab);
+                        const A sum = loops.exp_sum(row, p.vocab, A(1), top);
+                        each[begin + r] = double(top + std::log(sum)) - double(scored);
+                        if (back) {
+                            const A weight = A(scale) / sum;
+                            for (std::int64_t j = 0; j < p.vocab; ++j) { row[j] *= weight; }
+                            row[label] -= A(scale);
+                        }
+                    }
+                });
+            });
+            const View<const A> dz{logits.data, m, logits.stride, p.vocab};
+            if (dh.data != nullptr) {
+                const View<T> to{dh.row(begin), m, dh.stride, p.dim};
+                cpu::product<A>(m, p.dim, p.vocab, dz, false, w, false, scratch, cpu::store_to(Sink<T>{to, false}));
+            }
+            if (dw.data != nullptr) {
+                cpu::product<A>(p.vocab, p.dim, m, dz, true, rows, false, scratch,
+                                cpu::store_to(Sink<A>{dw, begin != 0}));
+            }
+        }
+        double total = 0;
+        for (std::int64_t n = 0; n < p.live; ++n) { total += each[n]; }
+        *loss = A(total * scale);
+    }
+
+    template <class T, class A>
+    static void scatter(Sink<T> to, View<const T> dh, const std::int32_t* live, const A* dloss, Stream)
+    {
+        if (!to.add) {
+            parallel_rows(to.view.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+                for (std::int64_t i = begin; i < end; ++i) {
+                    std::fill(to.view.row(i), to.view.row(i) + to.view.cols(), T(0.0f));
+                }
+            });
+        }
+        parallel_rows(dh.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t i = begin; i < end; ++i) {
+                for (std::int64_t j = 0; j < dh.cols(); ++j) { to.put(live[i], j, *dloss * A(dh.row(i)[j])); }
+            }
+        });
+    }
+
+    template <class A> static void add_scaled(Sink<A> to, View<const A> dw, const A* dloss, Stream)
+    {
+        if (!to.add && *dloss == A(1)) { return; }    // dw's memory itself was taken over
+        parallel_rows(dw.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t i = begin; i < end; ++i) {
+                for (std::int64_t j = 0; j < dw.cols(); ++j) { to.put(i, j, *dloss * dw.row(i)[j]); }
+            }
+        });
+    }
+};
+
+}  // namespace graft
