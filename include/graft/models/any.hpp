@@ -1,0 +1,44 @@
+#pragma once
+#include <string>
+
+#include "graft/models/llama.hpp"
+
+// The model of a program: family and sizes from a config, layers of the kinds that options ask for.
+//
+//   AnyModel<T> model = make_model<T>(config, {.base = Base::nf4});
+//
+// All families read so far (llama, mistral, qwen2) share the block of models/llama.hpp and differ in their config.
+namespace graft {
+
+template <Float T, Device Dev = Cpu> using AnyModel = Llama<dynamic_shape, AnyKit<T, Dev>>;
+
+template <class> inline constexpr bool is_any_linear = false;
+template <int In, int Out, Float T, Device Dev> inline constexpr bool is_any_linear<AnyLinear<In, Out, T, Dev>> = true;
+
+struct ModelOptions {
+    Base                     base = Base::frozen;    // of the linears of the blocks
+    bool                     train_rest = false;     // embedding, norms and head are trained too
+    std::vector<std::string> dense;                  // modules that stay frozen and dense where base is nf4
+};
+
+template <Float T, Device Dev = Cpu>
+AnyModel<T, Dev> make_model(const ModelConfig& config, const ModelOptions& options,
+                            const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
+{
+    AnyModel<T, Dev> model(config, pool);
+    modules(model, [&](const std::string& name, auto& module) {
+        using Module = std::remove_cvref_t<decltype(module)>;
+        if constexpr (is_any_linear<Module>) {
+            bool dense = false;
+            for (const std::string& skipped : options.dense) {
+                dense = dense || name == skipped || name.ends_with("." + skipped);
+            }
+            module.become(options.base == Base::nf4 && dense ? Base::frozen : options.base);
+        } else if constexpr (requires { module.become(Base::trained); }) {
+            if (options.train_rest) { module.become(Base::trained); }
+        }
+    });
+    return model;
+}
+
+}  // namespace graft

@@ -1,0 +1,253 @@
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "graft/models/config.hpp"
+#include "graft/nn/any.hpp"
+#include "graft/nn/embedding.hpp"
+#include "graft/nn/rms_norm.hpp"
+#include "graft/nn/rope.hpp"
+#include "graft/nn/visit.hpp"
+#include "graft/autograd/recompute.hpp"
+#include "graft/ops/attention.hpp"
+#include "graft/ops/qkv.hpp"
+#include "graft/ops/swiglu_mlp.hpp"
+
+// Llama and its relatives that share its block: SmolLM, Mistral (without a window), Qwen2 (biases on q, k, v).
+//
+//   h = E[ids]
+//   for each block:   h += o(attention(rope(q(a)), rope(k(a)), v(a))),  a = norm(h)
+//                     h += down(silu(gate(m)) up(m)),                   m = norm(h)
+//   logits = norm(h) W^T,  W the head, or E where tied
+//
+// A model takes its sizes from a shape, known at compile time, or from a config (dynamic_shape): extents that both give
+// must agree. What its layers are made of is the kit's choice:
+//
+//   AnyKit<T, Dev>            decided at run time: what programs use
+//   FullKit<T, Dev>           everything is trained
+//   LoraKit<T, Dev, Rank>     linears of the blocks carry an adapter over a frozen dense base
+//   QloraKit<T, Dev, Rank>    the same over NF4
+//
+// Source: Touvron et al. 2023, arXiv:2302.13971; names as in the published checkpoints.
+namespace graft {
+
+struct LlamaShape {
+    int vocab = dyn, dim = dyn, ffn = dyn, layers = dyn, heads = dyn, kv_heads = dyn, head_dim = dyn;
+
+    constexpr int head() const
+    {
+        return head_dim != dyn ? head_dim : dim == dyn || heads == dyn ? dyn : dim / heads;
+    }
+    constexpr int q_width() const { return mul(heads, head()); }
+    constexpr int kv_width() const { return mul(kv_heads, head()); }
+};
+inline constexpr LlamaShape dynamic_shape{};
+
+// The config of a model whose shape is known at compile time.
+constexpr ModelConfig config_of(const LlamaShape& s)
+{
+    ModelConfig c;
+    c.vocab = s.vocab, c.dim = s.dim, c.ffn = s.ffn, c.layers = s.layers, c.heads = s.heads, c.kv_heads = s.kv_heads;
+    c.head_dim = s.head(), c.max_positions = 2048, c.eps = 1e-5;
+    return c;
+}
+
+template <Float T_, Device Dev_ = Cpu> struct AnyKit {
+    using T = T_;
+    using Dev = Dev_;
+    template <int In, int Out> using Proj = AnyLinear<In, Out, T, Dev>;
+    template <int V, int D> using Rows = AnyTable<V, D, T, Dev>;
+    template <int D> using Norm = AnyNorm<D, T, Dev>;
+};
+template <Float T_, Device Dev_ = Cpu> struct FullKit {
+    using T = T_;
+    using Dev = Dev_;
+    template <int In, int Out> using Proj = Linear<In, Out, T, Dev>;
+    template <int V, int D> using Rows = Table<V, D, T, Dev, true>;
+    template <int D> using Norm = RmsNorm<D, T, Dev, true>;
+};
+template <Float T_, Device Dev_ = Cpu, int Rank = 16> struct LoraKit {
+    using T = T_;
+    using Dev = Dev_;
+    template <int In, int Out> using Proj = Lora<FrozenLinear<In, Out, T, Dev>, Rank>;
+    template <int V, int D> using Rows = Table<V, D, T, Dev, false>;
+    template <int D> using Norm = RmsNorm<D, T, Dev, false>;
+};
+template <Float T_, Device Dev_ = Cpu, int Rank = 16> struct QloraKit {
+    using T = T_;
+    using Dev = Dev_;
+    template <int In, int Out> using Proj = Lora<Nf4Linear<In, Out, T, Dev>, Rank>;
+    template <int V, int D> using Rows = Table<V, D, T, Dev, false>;
+    template <int D> using Norm = RmsNorm<D, T, Dev, false>;
+};
+
+template <LlamaShape S, class Kit> struct LlamaAttention {
+    using T = typename Kit::T;
+    using Dev = typename Kit::Dev;
+    typename Kit::template Proj<S.dim, S.q_width()>  q;
+    typename Kit::template Proj<S.dim, S.kv_width()> k, v;
+    typename Kit::template Proj<S.q_width(), S.dim>  o;
+    int head_dim = S.head();
+
+    LlamaAttention() = default;
+    LlamaAttention(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool)
+        : q(c.dim, c.q_width(), c.attention_bias, pool), k(c.dim, c.kv_width(), c.attention_bias, pool),
+          v(c.dim, c.kv_width(), c.attention_bias, pool), o(c.q_width(), c.dim, c.o_bias, pool),
+          head_dim(int(c.head_dim)) {}
+
+    Acts<T, S.dim, Dev> operator()(const Acts<T, S.dim, Dev>& x, const Context<T, Dev>& context) const
+    {
+        const auto heads = qkv(x, q, k, v, context);
+        return o(attention(heads.q, heads.k, heads.v, head_dim, context), context);
+    }
+    static void parts(auto& self, auto&& part)
+    {
+        part("q_proj", self.q), part("k_proj", self.k), part("v_proj", self.v), part("o_proj", self.o);
+    }
+};
+
+template <LlamaShape S, class Kit> struct LlamaMlp {
+    using T = typename Kit::T;
+    using Dev = typename Kit::Dev;
+    typename Kit::template Proj<S.dim, S.ffn> gate, up;
+    typename Kit::template Proj<S.ffn, S.dim> down;
+
+    LlamaMlp() = default;
+    LlamaMlp(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool)
+        : gate(c.dim, c.ffn, c.mlp_bias, pool), up(c.dim, c.ffn, c.mlp_bias, pool),
+          down(c.ffn, c.dim, c.mlp_bias, pool) {}
+
+    Acts<T, S.dim, Dev> operator()(const Acts<T, S.dim, Dev>& x, const Context<T, Dev>& context) const
+    {
+        return swiglu_mlp(x, gate, up, down, context);
+    }
+    static void parts(auto& self, auto&& part)
+    {
+        part("gate_proj", self.gate), part("up_proj", self.up), part("down_proj", self.down);
+    }
+};
+
+template <LlamaShape S, class Kit> struct LlamaBlock {
+    using T = typename Kit::T;
+    using Dev = typename Kit::Dev;
+    typename Kit::template Norm<S.dim> attn_norm, mlp_norm;
+    LlamaAttention<S, Kit>             attn;
+    LlamaMlp<S, Kit>                   mlp;
+
+    LlamaBlock() = default;
+    LlamaBlock(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool)
+        : attn_norm(c.dim, c.eps, pool), mlp_norm(c.dim, c.eps, pool), attn(c, pool), mlp(c, pool) {}
+
+    Acts<T, S.dim, Dev> operator()(const Acts<T, S.dim, Dev>& x, const Context<T, Dev>& context) const
+    {
+        const auto middle = mlp_norm.after_adding(x, attn(attn_norm(x), context));
+        return middle.sum + mlp(middle.normed, context);
+    }
+    static void parts(auto& self, auto&& part)
+    {
+        part("self_attn", self.attn), part("mlp", self.mlp);
+        part("input_layernorm", self.attn_norm), part("post_attention_layernorm", self.mlp_norm);
+    }
+};
+
+// Inverse frequencies of the rotary positions, in f64 (plain, linear and llama3 scaling).
+inline std::vector<double> rope_frequencies(const ModelConfig& c)
+{
+    constexpr double two_pi = 6.283185307179586476925;
+    std::vector<double> out;
+    for (std::int64_t i = 0; i < c.head_dim / 2; ++i) {
+        double f = std::pow(c.rope.theta, -2.0 * double(i) / double(c.head_dim));
+        if (c.rope.kind == RopeKind::linear) {
+            f /= c.rope.factor;
+        } else if (c.rope.kind == RopeKind::llama3) {
+            const double original = double(c.rope.original), wave = two_pi / f;
+            if (wave > original / c.rope.low) {
+                f /= c.rope.factor;
+            } else if (wave >= original / c.rope.high) {
+                const double t = (original / wave - c.rope.low) / (c.rope.high - c.rope.low);
+                f = (1 - t) * f / c.rope.factor + t * f;
+            }
+        }
+        out.push_back(f);
+    }
+    return out;
+}
+
+template <LlamaShape S, class Kit, template <LlamaShape, class> class Block = LlamaBlock> class Llama {
+public:
+    using T = typename Kit::T;
+    using Dev = typename Kit::Dev;
+    using X = Acts<T, S.dim, Dev>;
+
+    typename Kit::template Rows<S.vocab, S.dim> embed, head;    // head is empty where tied
+    std::vector<Block<S, Kit>>                  layers;
+    typename Kit::template Norm<S.dim>          norm;
+    ModelConfig                                 config;
+
+    Llama() = default;
+    explicit Llama(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
+        : embed(c.vocab, c.dim, pool), norm(c.dim, c.eps, pool), config(c)
+    {
+        require(agree(int(c.dim), S.dim) && agree(int(c.ffn), S.ffn) && agree(int(c.vocab), S.vocab) &&
+                    agree(int(c.layers), S.layers) && agree(int(c.heads), S.heads) &&
+                    agree(int(c.kv_heads), S.kv_heads) && agree(int(c.head_dim), S.head()),
+                "llama: the sizes of the config differ from the model's static shape");
+        if (!c.tied) { head = {c.vocab, c.dim, pool}; }
+        for (std::int64_t i = 0; i < c.layers; ++i) { layers.emplace_back(c, pool); }
+    }
+
+    // Rows that come out of the last norm: what the head reads.
+    X hidden(TapeRef tape, const Buffer<std::int32_t, Dev>& ids, const Context<T, Dev>& context) const
+    {
+        X x = embed(tape, ids);
+        for (std::size_t i = 0; i < layers.size(); ++i) {
+            const Context<T, Dev> here = context.at_layer(int(i));
+            const auto& layer = layers[i];
+            if (context.recompute && tape.tape != nullptr) {
+                x = graft::recompute([&layer, here](const X& in) { return layer(in, here); }, x);
+            } else {
+                x = layer(x, here);
+            }
+        }
+        return norm(x);
+    }
+    // Logits of every row: (N, V).
+    Acts<T, S.vocab, Dev> operator()(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
+                                     const Context<T, Dev>& context) const
+    {
+        return scorer().logits(hidden(tape, ids, context));
+    }
+    // scale times the summed cross-entropy of the rows that have a label; no logits of the others are formed.
+    Tensor<acc<T>, Shape<1>, Dev> loss(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
+                                       const Context<T, Dev>& context, std::span<const std::int32_t> labels,
+                                       double scale) const
+    {
+        return scorer().loss(hidden(tape, ids, context), labels, scale);
+    }
+    // cos and sin for the given number of positions: goes into the context.
+    std::shared_ptr<const RopeTable<acc<T>, Dev>> positions(std::int64_t count) const
+    {
+        return rope_table<acc<T>, Dev>(rope_frequencies(config), count);
+    }
+    // An empty cache for one document of up to `capacity` tokens.
+    KvCache<T, Dev> cache(std::int64_t capacity) const
+    {
+        KvCache<T, Dev> cache;
+        for (std::size_t i = 0; i < layers.size(); ++i) {
+            cache.layers.push_back({{capacity, config.kv_width()}, {capacity, config.kv_width()}});
+        }
+        return cache;
+    }
+    const auto& scorer() const { return config.tied ? embed : head; }
+
+    static void parts(auto& self, auto&& part)
+    {
+        part("model.embed_tokens", self.embed), part("model.layers", self.layers), part("model.norm", self.norm);
+        if (!self.config.tied) { part("lm_head", self.head); }
+    }
+};
+
+}  // namespace graft
