@@ -1,0 +1,194 @@
+#pragma once
+#include "graft/checkpoint/adapter_config/targets.hpp"
+#include "graft/checkpoint/modules.hpp"
+#include "graft/io/safetensors/types.hpp"
+#include "graft/io/text.hpp"
+#include "graft/models/config.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// The audit: what a model consists of, and what of it is trained, from config.json and the adapter's settings alone.
+//
+//   const Audit a = make_audit(model, {.method = TrainMethod::lora, .targets = adapter_targets(adapter, model)});
+//   std::fputs(to_text(a).c_str(), stdout);
+//
+// One row for each kind of part: tensors, parameters (a tied head is counted once, with the embedding), bytes in memory,
+// trainable or frozen. Whoever trains compares trainable_names with the tensors that got a gradient.
+//
+// Bytes: trained values 4 an element (f32); frozen ones as base_type. NF4: half a byte an element and one f32 for each 64
+// (double_quant: one byte for each 64, one f32 for each 256 of these). Gradients and optimiser state are not counted.
+// Methods: none (nothing is trained), lora, qlora (linears of the blocks in NF4), full. A checkpoint that is stored in NF4
+// counts as such with every method.
+//
+// Throws: Error for full training of a checkpoint that is stored in NF4.
+namespace graft {
+
+enum class TrainMethod : std::uint8_t { none, lora, qlora, full };
+
+struct AuditSettings {
+    TrainMethod    method = TrainMethod::none;
+    AdapterTargets targets{};                       // lora, qlora; with none: an adapter that is loaded and frozen
+    StoredType     base_type    = StoredType::f32;
+    bool           double_quant = false;            // qlora
+};
+
+struct AuditRow {
+    std::string  part;
+    std::string  type;    // of an element
+    std::int64_t tensors = 0, parameters = 0, bytes = 0;
+    bool         trainable = false;
+};
+
+struct Audit {
+    std::vector<AuditRow>    rows;
+    std::int64_t             base_parameters = 0;    // without adapters
+    std::int64_t             trainable_parameters = 0, trainable_tensors = 0;
+    std::int64_t             tensors = 0, parameters = 0, bytes = 0;
+    AdapterTargets           targets;
+    std::vector<std::string> trainable_names;    // MODULE.lora_A.weight (without PEFT's prefix), or the name in the checkpoint
+    std::vector<std::string> notes;
+};
+
+namespace detail {
+
+inline std::int64_t nf4_bytes(std::int64_t elements, bool double_quant)
+{
+    const std::int64_t blocks = (elements + 63) / 64;
+    return (elements + 1) / 2 + (double_quant ? blocks + (blocks + 255) / 256 * 4 : blocks * 4);
+}
+
+// Whether llm_int8_skip_modules leaves a module dense: an entry is the name or whole dotted parts of it.
+inline bool is_skipped(const std::string& module, const std::vector<std::string>& skipped)
+{
+    const std::string dotted = "." + module + ".";
+    return std::any_of(skipped.begin(), skipped.end(),
+                       [&](const std::string& entry) { return dotted.find("." + entry + ".") != std::string::npos; });
+}
+
+}  // namespace detail
+
+inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
+{
+    const bool full = settings.method == TrainMethod::full;
+    require(!(full && model.quantization),
+            "a checkpoint stored in NF4 cannot be trained in full: use qlora, or a checkpoint that is not quantised");
+    const bool nf4 = settings.method == TrainMethod::qlora || model.quantization.has_value();
+    const bool twice = model.quantization ? model.quantization->double_quant : settings.double_quant;
+
+    const std::array<const char*, 6> parts{"embedding", "attention", "mlp", "norms", "biases", "head"};
+    std::array<AuditRow, 6> dense{}, packed{};
+    Audit audit;
+    for (const TensorInfo& tensor : checkpoint_tensors(model)) {
+        std::int64_t elements = 1;
+        for (const std::int64_t extent : tensor.shape) { elements *= extent; }
+        const bool linear = tensor.kind == TensorKind::attention || tensor.kind == TensorKind::mlp;
+        const bool pack = nf4 && linear
+                       && !(model.quantization
+                            && detail::is_skipped(tensor.name.substr(0, tensor.name.rfind('.')), model.quantization->skipped));
+        AuditRow& row = (pack ? packed : dense)[static_cast<std::size_t>(tensor.kind)];
+        row.tensors += 1;
+        row.parameters += elements;
+        row.bytes += pack ? detail::nf4_bytes(elements, twice)
+                          : elements * (full ? 4 : stored_bits(settings.base_type) / 8);
+        if (full) { audit.trainable_names.push_back(tensor.name); }
+    }
+    const std::string dense_type = std::string(stored_name(full ? StoredType::f32 : settings.base_type));
+    const std::string nf4_type = twice ? "NF4, double" : "NF4";
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        for (AuditRow* row : {&dense[i], &packed[i]}) {
+            if (row->tensors == 0) { continue; }
+            row->part      = parts[i];
+            row->type      = row == &packed[i] ? nf4_type : dense_type;
+            row->trainable = full;
+            audit.base_parameters += row->parameters;
+            audit.rows.push_back(*row);
+        }
+    }
+
+    if (!full && !settings.targets.modules.empty()) {
+        const bool trained = settings.method != TrainMethod::none;
+        AuditRow a{.part = "lora A", .type = "F32", .trainable = trained}, b = a;
+        b.part = "lora B";
+        for (const AdapterTarget& target : settings.targets.modules) {
+            a.tensors += 1;
+            b.tensors += 1;
+            a.parameters += target.rank * target.in;
+            b.parameters += target.rank * target.out;
+            if (trained) {
+                audit.trainable_names.push_back(target.name + ".lora_A.weight");
+                audit.trainable_names.push_back(target.name + ".lora_B.weight");
+            }
+        }
+        a.bytes = 4 * a.parameters;
+        b.bytes = 4 * b.parameters;
+        audit.rows.push_back(a);
+        audit.rows.push_back(b);
+    }
+    for (const AuditRow& row : audit.rows) {
+        audit.tensors += row.tensors;
+        audit.parameters += row.parameters;
+        audit.bytes += row.bytes;
+        audit.trainable_parameters += row.trainable ? row.parameters : 0;
+        audit.trainable_tensors += row.trainable ? row.tensors : 0;
+    }
+    if (model.tied) { audit.notes.push_back("the head is the embedding (tied), counted once"); }
+    if (!settings.targets.unmatched.empty()) {
+        audit.notes.push_back("no module answers to " + name_list(settings.targets.unmatched));
+    }
+    audit.targets = std::move(settings.targets);
+    return audit;
+}
+
+// A table for people: a line a part, totals, and which modules carry the adapter.
+inline std::string to_text(const Audit& audit)
+{
+    std::string out;
+    const auto line = [&](const std::string& part, const std::string& type, const std::string& tensors,
+                          const std::string& parameters, const std::string& bytes, const std::string& state) {
+        char text[256];
+        std::snprintf(text, sizeof text, "%-10s %-11s %8s %15s %16s  %s", part.c_str(), type.c_str(), tensors.c_str(),
+                      parameters.c_str(), bytes.c_str(), state.c_str());
+        out += text;
+        while (out.back() == ' ') { out.pop_back(); }
+        out += '\n';
+    };
+    line("part", "type", "tensors", "parameters", "bytes", "state");
+    for (const AuditRow& row : audit.rows) {
+        line(row.part, row.type, with_commas(row.tensors), with_commas(row.parameters), with_commas(row.bytes),
+             row.trainable ? "trainable" : "frozen");
+    }
+    line("total", "", with_commas(audit.tensors), with_commas(audit.parameters), with_commas(audit.bytes), "");
+    char share[64];
+    std::snprintf(share, sizeof share, "%.4g %% of all", audit.parameters == 0 ? 0.0
+                                                        : 100.0 * static_cast<double>(audit.trainable_parameters)
+                                                              / static_cast<double>(audit.parameters));
+    line("trainable", "", with_commas(audit.trainable_tensors), with_commas(audit.trainable_parameters), "", share);
+
+    if (!audit.targets.modules.empty()) {
+        std::vector<std::string> ends;
+        std::int64_t low = audit.targets.modules[0].rank, high = low;
+        double small = audit.targets.modules[0].scale, large = small;
+        for (const AdapterTarget& target : audit.targets.modules) {
+            const std::string end = target.name.substr(target.name.rfind('.') + 1);
+            if (std::find(ends.begin(), ends.end(), end) == ends.end()) { ends.push_back(end); }
+            low = std::min(low, target.rank), high = std::max(high, target.rank);
+            small = std::min(small, target.scale), large = std::max(large, target.scale);
+        }
+        char text[128];
+        std::snprintf(text, sizeof text, small == large ? "%.6g" : "%.6g to %.6g", small, large);
+        out += "adapter on " + with_commas(static_cast<std::int64_t>(audit.targets.modules.size())) + " modules ("
+             + name_list(ends) + "), rank " + std::to_string(low) + (low == high ? "" : " to " + std::to_string(high))
+             + ", scale " + text + "\n";
+    }
+    for (const std::string& note : audit.notes) { out += note + "\n"; }
+    return out;
+}
+
+}  // namespace graft

@@ -1,0 +1,48 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "graft/checkpoint/adapter.hpp"
+#include "graft/checkpoint/hf_config.hpp"
+
+// A whole checkpoint that stands alone: after full fine-tuning.
+//
+//   save_checkpoint(model, base, folder, type)    model.safetensors in the given element type, the tokeniser's and the
+//                                                 generation files copied from base, config.json last: it makes it count
+//
+// Throws: Error naming the file that cannot be read or written.
+namespace graft {
+
+template <class Model>
+void save_checkpoint(Model& model, const std::filesystem::path& base, const std::filesystem::path& folder,
+                     StoredType type)
+{
+    std::vector<TensorHead> heads;
+    std::vector<std::function<std::vector<std::byte>()>> values;
+    leaves(model, [&](const std::string& name, auto& leaf) {
+        using Leaf = std::remove_cvref_t<decltype(leaf)>;
+        if constexpr (requires { leaf.value(); }) {
+            heads.push_back({name, type, detail::shape_of<typename Leaf::Extents>(leaf.value().rows(), leaf.value().cols())});
+            values.push_back([&leaf, type] {
+                using Value = std::remove_const_t<std::remove_pointer_t<decltype(leaf.value().data())>>;
+                return detail::stored_values(View<const Value>(std::as_const(leaf).value().view()), type);
+            });
+        } else {
+            throw Error("save_checkpoint: " + name + " is 4-bit: a whole checkpoint is saved from dense weights only");
+        }
+    });
+    write_safetensors(folder / "model.safetensors", heads,
+                      [&](std::size_t i, const WriteBytes& write) { write(values[i]()); });
+    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model",
+                             "chat_template.jinja", "generation_config.json"}) {
+        if (std::filesystem::exists(base / name)) {
+            write_file(folder / name, read_file(base / name, std::size_t(256) << 20));
+        }
+    }
+    const std::string dtype = type == StoredType::bf16 ? "bfloat16" : type == StoredType::f16 ? "float16" : "float32";
+    write_file(folder / "config.json", config_text(base, dtype));
+}
+
+}  // namespace graft

@@ -1,0 +1,333 @@
+#pragma once
+#include "graft/core/error.hpp"
+#include "graft/io/atomic_file.hpp"
+#include "graft/io/text.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <sys/file.h>
+
+// The folder that a run writes its result into.
+//
+//   OutputFolder output({.folder = dir, .overwrite = false, .inputs = {model, adapter}});    checks; changes nothing
+//   output.begin();                       before step 1: moves an old run aside, makes the folder, proves that it can be written
+//   … metrics.jsonl is written to output.path() as it happens …
+//   … the other files, each an AtomicFile, and last adapter_config.json, or config.json for a whole checkpoint …
+//   output.commit();                      the result is whole: the old run is deleted
+//
+// The rule: a folder holds a whole run if and only if it holds adapter_config.json or config.json, which are written last.
+//
+// The old run. A folder that holds a run, whole or interrupted, is refused unless overwrite. With overwrite, begin renames it
+// to DIR.previous (one rename; .superseded inside marks it as ours), and commit deletes it. Destroying the object without
+// commit removes the files of the new run and renames the old one back, so a run that fails changes nothing.
+//
+// After a kill, or a power cut, DIR and DIR.previous are in one of these states, and the next OutputFolder for DIR, in its
+// constructor, makes the first three of them whole again:
+//   DIR missing or without a whole run, DIR.previous   what is in DIR goes, DIR.previous comes back
+//   DIR whole, DIR.previous                            DIR.previous goes
+//   DIR.previous partly deleted                        the rest goes
+//   DIR without a whole run, no DIR.previous           stays, and counts as a run: --overwrite replaces it
+// Thus a whole result is the old one or the new one, and never has files of both.
+//
+// Other files. A folder with files, but none of a run, is used as it is; they are left alone. While a run holds it the folder
+// is locked (flock, released by the system when the process ends): a second run into it is refused.
+//
+// Refused, with an Error: a folder that is, holds or (with overwrite) surrounds one of the inputs; one that is no folder; one
+// that cannot be written; a DIR.previous that this class did not make; overwriting a folder that holds folders other than
+// checkpoint-….
+// POSIX only.
+namespace graft {
+
+class OutputFolder {
+public:
+    struct Options {
+        std::filesystem::path              folder;
+        bool                               overwrite = false;
+        std::vector<std::filesystem::path> inputs{};    // folders that are read: the model, the adapter that is continued
+    };
+
+    explicit OutputFolder(Options options) : overwrite_(options.overwrite)
+    {
+        require(!options.folder.empty(), "the output folder has no name");
+        std::error_code code;
+        const std::filesystem::path absolute = std::filesystem::absolute(options.folder, code).lexically_normal();
+        // Links are resolved, so that the folder itself moves and not a link to it.
+        folder_ = std::filesystem::weakly_canonical(absolute, code);
+        if (code) { detail::file_error(absolute, "use as output folder", code.value()); }
+        if (!folder_.has_filename()) { folder_ = folder_.parent_path(); }
+        previous_ = folder_.string() + ".previous";
+        where_    = printable(folder_.string(), 1000);
+        require(folder_.has_filename(), [&] { return where_ + ": cannot be an output folder"; });
+
+        refuse_inputs(options.inputs);
+        require(!exists(folder_) || std::filesystem::is_directory(folder_), [&] { return where_ + ": is a file, not a folder"; });
+        recover();
+        const std::string file = run_file(folder_);
+        require(file.empty() || overwrite_, [&] {
+            return where_ + (is_whole(folder_) ? ": already holds a run (" : ": holds an interrupted run (") + file
+                 + "); name another folder, or use --overwrite";
+        });
+        require(file.empty() || !exists(previous_), [&] {
+            return printable(previous_.string(), 1000) + ": is in the way: the old run would be moved there; move or delete it";
+        });
+        if (!file.empty()) { refuse_foreign_folders(); }
+        check_access();
+    }
+    OutputFolder(const OutputFolder&)            = delete;
+    OutputFolder& operator=(const OutputFolder&) = delete;
+    ~OutputFolder() { abandon(); }
+
+    const std::filesystem::path& path() const { return folder_; }
+    std::filesystem::path        file(const std::string& name) const { return folder_ / name; }
+
+    void begin()
+    {
+        require(!begun_, "OutputFolder: begun twice");
+        try {
+            begin_folders();
+            probe();
+        } catch (...) {
+            abandon();
+            throw;
+        }
+    }
+
+    void commit()
+    {
+        require(begun_, "OutputFolder: committed without begin");
+        require(is_whole(folder_),
+                [&] { return where_ + ": the result is not whole: neither adapter_config.json nor config.json is there"; });
+        sync_folder(folder_);
+        begun_ = false;
+        made_.clear();
+        if (moved_) {
+            moved_ = false;
+            remove_previous(previous_);
+        }
+        lock_.reset();
+        old_lock_.reset();
+    }
+
+    // Whether a folder holds a result whose last file was written.
+    static bool is_whole(const std::filesystem::path& folder)
+    {
+        return exists(folder / "adapter_config.json") || exists(folder / "config.json");
+    }
+
+    // The first file of a run found in a folder; empty where there is none.
+    static std::string run_file(const std::filesystem::path& folder)
+    {
+        std::vector<std::string> found;
+        std::error_code code;
+        for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
+            if (is_run_file(entry.path().filename().string())) { found.push_back(entry.path().filename().string()); }
+        }
+        std::sort(found.begin(), found.end());
+        return found.empty() ? std::string() : printable(found.front());
+    }
+
+private:
+    using fs_path = std::filesystem::path;
+    static constexpr const char* mark       = ".superseded";
+    static constexpr const char* probe_name = ".write-test";
+
+    static bool exists(const fs_path& path)
+    {
+        std::error_code code;
+        return std::filesystem::symlink_status(path, code).type() != std::filesystem::file_type::not_found && !code;
+    }
+
+    static bool is_run_file(std::string_view name)
+    {
+        constexpr std::array<std::string_view, 13> names{
+            "adapter_config.json", "adapter_model.safetensors", "config.json", "generation_config.json", "metrics.jsonl",
+            "report.html", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+            "tokenizer.model", "chat_template.jinja", probe_name};
+        if (const auto cut = name.find(".partial-"); cut != std::string_view::npos) { return is_run_file(name.substr(0, cut)); }
+        if (name.starts_with("model") && (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json"))) {
+            return true;
+        }
+        return std::find(names.begin(), names.end(), name) != names.end();
+    }
+
+    static bool inside(const fs_path& inner, const fs_path& outer)
+    {
+        const auto [o, i] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
+        (void)i;
+        return o == outer.end();
+    }
+
+    void refuse_inputs(const std::vector<fs_path>& inputs) const
+    {
+        for (const fs_path& input : inputs) {
+            if (input.empty()) { continue; }
+            std::error_code code;
+            fs_path real = std::filesystem::weakly_canonical(std::filesystem::absolute(input, code), code);
+            if (!real.has_filename()) { real = real.parent_path(); }
+            require(real != folder_, [&] {
+                return where_ + ": is read by this run, which must not write into it; name another output folder";
+            });
+            require(!(overwrite_ && inside(real, folder_)), [&] {
+                return where_ + ": holds " + printable(real.string(), 1000)
+                     + ", which this run reads, and cannot be overwritten; name another output folder";
+            });
+        }
+    }
+
+    // No run makes folders but checkpoint-…: --overwrite on somebody's home folder must not take it away.
+    void refuse_foreign_folders() const
+    {
+        std::vector<std::string> found;
+        std::error_code code;
+        for (const auto& entry : std::filesystem::directory_iterator(folder_, code)) {
+            const std::string name = entry.path().filename().string();
+            if (entry.is_directory(code) && !name.starts_with("checkpoint")) { found.push_back(name); }
+        }
+        std::sort(found.begin(), found.end());
+        require(found.empty(), [&] {
+            return where_ + ": holds folders that no run made (" + name_list(found)
+                 + ") and will not be overwritten; name another output folder";
+        });
+    }
+
+    // Takes the lock of a folder, if there is one and the file system has locks.
+    static detail::Descriptor locked(const fs_path& folder)
+    {
+        detail::Descriptor lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        if (lock.open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+            throw Error(printable(folder.string(), 1000) + ": another run is writing into it; wait for it, or name another folder");
+        }
+        return lock;
+    }
+
+    void recover()
+    {
+        lock_ = locked(folder_);
+        std::error_code code;
+        std::filesystem::remove(folder_ / mark, code);    // killed just before the old run was moved
+        if (!exists(previous_)) { return; }
+        const bool empty = std::filesystem::is_directory(previous_) && std::filesystem::is_empty(previous_, code);
+        if (!exists(previous_ / mark) && !empty) { return; }    // not ours
+        old_lock_ = locked(previous_);
+        if (is_whole(folder_) || empty) {
+            remove_previous(previous_);
+        } else {
+            remove_run(folder_);
+            bring_back();
+            lock_ = std::move(old_lock_);
+        }
+        old_lock_.reset();
+    }
+
+    void bring_back() const
+    {
+        // An empty folder in the way is replaced by rename.
+        if (::rename(previous_.c_str(), folder_.c_str()) != 0) {
+            detail::file_error(previous_, "bring back the run that was moved aside (move it back by hand)", errno);
+        }
+        std::error_code ignored;
+        std::filesystem::remove(folder_ / mark, ignored);
+        sync_folder(folder_.parent_path());
+    }
+
+    // Everything a run writes; what else is there stays. Whole or not is decided by the first file to go.
+    static void remove_run(const fs_path& folder)
+    {
+        std::error_code code;
+        for (const char* last : {"adapter_config.json", "config.json"}) { std::filesystem::remove(folder / last, code); }
+        std::vector<fs_path> entries;
+        for (const auto& entry : std::filesystem::directory_iterator(folder, code)) { entries.push_back(entry.path()); }
+        for (const fs_path& entry : entries) {
+            if (is_run_file(entry.filename().string())) { std::filesystem::remove(entry, code); }
+        }
+    }
+
+    // The mark goes last, so that a kill in between leaves something that is known as ours.
+    static void remove_previous(const fs_path& previous)
+    {
+        std::error_code code;
+        std::vector<fs_path> entries;
+        for (const auto& entry : std::filesystem::directory_iterator(previous, code)) { entries.push_back(entry.path()); }
+        for (const fs_path& entry : entries) {
+            if (entry.filename() != mark) { std::filesystem::remove_all(entry, code); }
+        }
+        std::filesystem::remove_all(previous, code);
+    }
+
+    void check_access() const
+    {
+        fs_path at = folder_;
+        while (!exists(at) && at.has_relative_path()) { at = at.parent_path(); }
+        require(std::filesystem::is_directory(at), [&] {
+            return where_ + ": cannot be made: " + printable(at.string(), 1000) + " is not a folder";
+        });
+        if (::access(at.c_str(), W_OK | X_OK) != 0) { detail::file_error(folder_, "write into the folder", errno); }
+    }
+
+    void begin_folders()
+    {
+        if (!run_file(folder_).empty()) {
+            const detail::Descriptor made(
+                ::open((folder_ / mark).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH));
+            if (!made.open()) { detail::file_error(folder_, "write into the folder", errno); }
+            if (::rename(folder_.c_str(), previous_.c_str()) != 0) {
+                const int error = errno;
+                ::unlink((folder_ / mark).c_str());
+                detail::file_error(folder_, "move the old run aside", error);
+            }
+            moved_    = true;
+            begun_    = true;
+            old_lock_ = std::move(lock_);
+        }
+        begun_ = true;
+        fs_path missing = folder_;
+        std::vector<fs_path> to_make;
+        while (!exists(missing)) {
+            to_make.push_back(missing);
+            missing = missing.parent_path();
+        }
+        for (auto at = to_make.rbegin(); at != to_make.rend(); ++at) {
+            if (::mkdir(at->c_str(), 0777) != 0) { detail::file_error(*at, "make the folder", errno); }
+            made_.push_back(*at);
+        }
+        if (!lock_.open()) { lock_ = locked(folder_); }
+        for (const fs_path& folder : made_) { sync_folder(folder.parent_path()); }
+    }
+
+    // A full disk is found here, not after the training.
+    void probe() const
+    {
+        write_file(folder_ / probe_name, std::string(std::size_t(1) << 16, ' '));
+        ::unlink((folder_ / probe_name).c_str());
+    }
+
+    void abandon() noexcept
+    {
+        if (!begun_) { return; }
+        begun_ = false;
+        try {
+            remove_run(folder_);
+            std::error_code ignored;
+            if (!made_.empty()) { std::filesystem::remove_all(folder_, ignored); }    // ours, whatever it holds
+            for (auto at = made_.rbegin(); at != made_.rend(); ++at) { ::rmdir(at->c_str()); }
+            if (moved_) { bring_back(); }
+        } catch (...) {    // nobody is left to tell; DIR.previous is whole and comes back at the next start
+        }
+    }
+
+    fs_path              folder_, previous_;
+    std::string          where_;
+    bool                 overwrite_ = false, begun_ = false, moved_ = false;
+    std::vector<fs_path> made_;
+    detail::Descriptor   lock_, old_lock_;
+};
+
+}  // namespace graft

@@ -1,0 +1,203 @@
+#include "graft/checkpoint/adapter_config.hpp"
+
+#include "graft/checkpoint/hf_config.hpp"
+#include "support.hpp"
+
+#include <map>
+#include <set>
+
+namespace {
+
+namespace fs = std::filesystem;
+using Kind = graft::ModuleChoice::Kind;
+
+graft::AdapterConfig with(const std::string& patch)
+{
+    auto json = graft::OrderedJson::parse(R"({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]})");
+    json.update(graft::OrderedJson::parse(patch));
+    return graft::parse_adapter_config(json.dump(), "adapter_config.json");
+}
+
+template <class Run>
+std::string refusal(Run run)
+{
+    try {
+        run();
+    } catch (const graft::Error& error) {
+        CHECK(std::string(error.what()).find('\n') == std::string::npos);
+        return error.what();
+    }
+    return "";
+}
+
+graft::ModelConfig model()
+{
+    graft::ModelConfig c;
+    c.vocab = 107, c.dim = 64, c.ffn = 72, c.layers = 12, c.heads = 4, c.kv_heads = 2, c.head_dim = 16;
+    return c;
+}
+
+std::map<std::string, std::pair<std::int64_t, double>> targets(const std::string& patch)
+{
+    std::map<std::string, std::pair<std::int64_t, double>> out;
+    for (const auto& t : graft::adapter_targets(with(patch), model()).modules) { out[t.name] = {t.rank, t.scale}; }
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("what is read")
+{
+    const auto c = with(R"({"lora_alpha": 6.5, "use_rslora": true, "lora_dropout": 0.1, "init_lora_weights": "gaussian", "bias": null,
+                            "unknown_thing": null, "another": {}, "third": 0, "peft_version": "9", "qalora_group_size": 16})");
+    CHECK(c.rank == 4);
+    CHECK(c.alpha == 6.5);
+    CHECK(c.rslora);
+    CHECK(c.dropout == 0.1);
+    CHECK(c.init == graft::AdapterInit::gaussian);
+    const auto plain = graft::parse_adapter_config(R"({"peft_type": "LORA"})", "FILE");
+    CHECK(plain.rank == 8);
+    CHECK(plain.alpha == 8);
+    CHECK(plain.targets.kind == Kind::none);
+    CHECK(graft::adapter_targets(plain, model()).modules.size() == 24);    // q_proj and v_proj
+    CHECK(with(R"({"target_modules": "ALL-linear"})").targets.kind == Kind::all_linear);
+}
+
+TEST_CASE("what is refused, and by which name")
+{
+    const std::pair<const char*, const char*> cases[] = {
+        {R"({"peft_type": "IA3"})", "peft_type IA3"}, {R"({"peft_type": null})", "peft_type is missing"},
+        {R"({"task_type": "SEQ_CLS"})", "task_type SEQ_CLS"}, {R"({"use_dora": true})", "use_dora"},
+        {R"({"lora_bias": true})", "lora_bias"}, {R"({"bias": "all"})", "bias all"},
+        {R"({"modules_to_save": ["lm_head"]})", "modules_to_save"},
+        {R"({"trainable_token_indices": {"embed_tokens": [1]}})", "trainable_token_indices"},
+        {R"({"fan_in_fan_out": true})", "fan_in_fan_out"}, {R"({"ensure_weight_tying": true})", "ensure_weight_tying"},
+        {R"({"init_lora_weights": "pissa"})", "init_lora_weights pissa"}, {R"({"init_lora_weights": "olora"})", "olora"},
+        {R"({"init_lora_weights": 3})", "init_lora_weights must be a text"},
+        {R"({"use_bdlora": {"nblocks": 2}})", "use_bdlora is set"}, {R"({"use_qalora": true})", "use_qalora is set"},
+        {R"({"layer_replication": [[0, 1]]})", "layer_replication is set"}, {R"({"target_parameters": ["x"]})", "target_parameters"},
+        {R"({"alora_invocation_tokens": [1]})", "alora_invocation_tokens"}, {R"({"future_field": 1})", "future_field is set"},
+        {R"({"loftq_config": {"bits": 4}})", "loftq_config is set"},
+        {R"({"r": 0})", "r must be from 1"}, {R"({"r": 4.5})", "r must be a whole number"},
+        {R"({"lora_alpha": "8"})", "lora_alpha must be a number"}, {R"({"lora_dropout": 1})", "lora_dropout"},
+        {R"({"rank_pattern": {"q_proj": 0}})", "rank_pattern q_proj must be from 1"}, {R"({"rank_pattern": [1]})", "rank_pattern"},
+        {R"({"alpha_pattern": {"q_proj": "x"}})", "alpha_pattern q_proj must be a number"},
+        {R"({"target_modules": "all-linear", "layers_to_transform": [0]})", "layers_to_transform"},
+        {R"({"target_modules": ".*", "layers_to_transform": 0})", "layers_to_transform"},
+        {R"({"layers_pattern": "layers"})", "layers_pattern"}, {R"({"target_modules": ""})", "empty text"},
+        {R"({"target_modules": [1]})", "target_modules must be a text"}, {R"({"target_modules": {}})", "target_modules must be a text"},
+    };
+    for (const auto& item : cases) {
+        const char *patch = item.first, *says = item.second;
+        const std::string text = refusal([&] { with(patch); });
+        INFO(patch << " → " << text);
+        CHECK(text.starts_with("adapter_config.json: "));
+        CHECK(text.find(says) != std::string::npos);
+    }
+    CHECK_THROWS_AS(graft::parse_adapter_config("[]", "FILE"), graft::Error);
+    CHECK_THROWS_WITH_AS(graft::read_adapter_config(graft_test::repo()), doctest::Contains("there is no adapter_config.json"), graft::Error);
+}
+
+TEST_CASE("targets, patterns and layers")
+{
+    CHECK(targets("{}").size() == 24);
+    CHECK(targets(R"({"target_modules": ["self_attn.q_proj"]})").size() == 12);
+    CHECK(targets(R"({"target_modules": "all-linear"})").size() == 84);
+    CHECK(targets(R"({"target_modules": "all-linear", "exclude_modules": ["down_proj", "model.layers.0.mlp.up_proj"]})").size() == 71);
+    CHECK(targets(R"({"exclude_modules": ".*v_proj"})").size() == 12);
+    CHECK(targets(R"({"target_modules": "model\\.layers\\.1\\d?\\..*_proj"})").size() == 3 * 7);
+    const auto first = targets(R"({"layers_to_transform": 1})");
+    CHECK(first.size() == 2);
+    CHECK(first.contains("model.layers.1.self_attn.q_proj"));
+    CHECK(targets(R"({"layers_to_transform": [1, 11], "layers_pattern": "layers"})").size() == 4);
+    // A name given wholly is taken whatever its layer.
+    CHECK(targets(R"({"layers_to_transform": [1], "target_modules": ["q_proj", "model.layers.3.self_attn.q_proj"]})").size() == 2);
+
+    const auto t = targets(R"({"rank_pattern": {"^model.layers.0.self_attn.q_proj": 2, "layers.1.self_attn.q_proj": 3, "_proj": 9,
+                               "q_proj": 16}, "alpha_pattern": {"v_proj": 2}})");
+    CHECK(t.at("model.layers.0.self_attn.q_proj") == std::pair<std::int64_t, double>{2, 4});
+    CHECK(t.at("model.layers.1.self_attn.q_proj").first == 3);
+    CHECK(t.at("model.layers.11.self_attn.q_proj").first == 16);    // "_proj" must follow a dot
+    CHECK(t.at("model.layers.0.self_attn.v_proj") == std::pair<std::int64_t, double>{4, 0.5});
+    CHECK(targets(R"({"use_rslora": true})").begin()->second.second == 4);
+
+    const auto says = [](const std::string& patch) { return refusal([&] { targets(patch); }); };
+    CHECK(says(R"({"target_modules": ["proj"]})").find("no module of this model is meant by target_modules (proj)") != std::string::npos);
+    CHECK(says(R"({"target_modules": []})") != "");
+    CHECK(says(R"({"target_modules": ["embed_tokens"]})").find("the embedding") != std::string::npos);
+    CHECK(says(R"({"target_modules": ["lm_head"]})").find("the output head") != std::string::npos);
+    CHECK(says(R"({"target_modules": ".*"})").find("no linear layer") != std::string::npos);
+    CHECK(says(R"({"target_modules": "("})").find("regular expression") != std::string::npos);
+    CHECK(says(R"({"rank_pattern": {"a)|(b": 2}})").find("regular expression") != std::string::npos);
+    CHECK(graft::adapter_targets(with(R"({"target_modules": ["q_proj", "c_attn"]})"), model()).unmatched
+          == std::vector<std::string>{"c_attn"});
+}
+
+TEST_CASE("what is written is read back, and overlapping patterns are not written")
+{
+    auto c = with(R"({"lora_alpha": 6.5, "target_modules": "all-linear", "base_model_name_or_path": "models/é",
+                      "rank_pattern": {"q_proj": 2}})");
+    const auto text = graft::adapter_config_text(c, model(), "FILE");
+    CHECK(text.starts_with("{\n  \"alora_invocation_tokens\": null,\n  \"alpha_pattern\": {},\n"));
+    CHECK(text.find("\"lora_alpha\": 6.5,\n  \"lora_bias\": false,\n  \"lora_dropout\": 0.0,") != std::string::npos);
+    CHECK(text.find("models/\\u00e9") != std::string::npos);
+    const auto again = graft::parse_adapter_config(text, "FILE");
+    CHECK(again.targets.names.size() == 84);
+    CHECK(again.base_model == c.base_model);
+    CHECK(graft::adapter_config_text(again, model(), "FILE") == text);
+
+    c = with(R"({"rank_pattern": {"q_proj": 2, "layers.1.self_attn.q_proj": 6}})");
+    CHECK(refusal([&] { graft::adapter_config_text(c, model(), "FILE"); }).find("model.layers.1.self_attn.q_proj") != std::string::npos);
+    c = with(R"({"rank_pattern": {"layers.1.self_attn.q_proj": 6, "q_proj": 2}})");
+    CHECK(graft::adapter_config_text(c, model(), "FILE") != "");
+}
+
+TEST_CASE("adapters of the reference: the same modules and ranks, or refused by name")
+{
+    const auto data = graft_test::data();
+    if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
+    const std::set<std::string> plain{"lora_all_linear", "lora_qv", "rslora", "qwen2_all_linear", "patterns", "regex_targets",
+                                      "exclude_modules", "layers_to_transform"};
+    int read = 0, refused = 0;
+    for (const auto& entry : fs::directory_iterator(*data / "golden" / "peft")) {
+        const std::string name = entry.path().filename().string();
+        if (!fs::exists(entry.path() / "adapter_config.json")) { continue; }
+        INFO(name);
+        const auto expected = graft::read_json(entry.path() / "expected.json");
+        graft::AdapterTargets found;
+        const std::string text = refusal([&] {
+            const auto adapter = graft::read_adapter_config(entry.path());
+            const auto base    = graft::read_config(entry.path() / graft::json_string(expected, "base", name));
+            found = graft::adapter_targets(adapter, base);
+            const auto again = graft::adapter_config_text(adapter, base, name);
+            CHECK(graft::adapter_targets(graft::parse_adapter_config(again, name), base).parameters() == found.parameters());
+        });
+        CHECK(text.empty() == plain.contains(name));
+        if (!text.empty()) {
+            MESSAGE(name << ": " << text.substr(text.rfind('/') + 1));
+            refused += 1;
+            continue;
+        }
+        std::map<std::string, std::vector<std::int64_t>> wanted, got;
+        for (const auto& item : expected["trainable"].items()) { wanted[item.key()] = item.value().get<std::vector<std::int64_t>>(); }
+        for (const auto& t : found.modules) {
+            got["base_model.model." + t.name + ".lora_A.weight"] = {t.rank, t.in};
+            got["base_model.model." + t.name + ".lora_B.weight"] = {t.out, t.rank};
+        }
+        CHECK(wanted == got);
+        read += 1;
+    }
+    CHECK(read == static_cast<int>(plain.size()));
+    CHECK(refused > 10);
+
+    const std::set<std::string> kinds{"adalora", "ia3", "oft", "bdlora", "dora", "conv1d"};
+    for (const auto& entry : fs::directory_iterator(*data / "data" / "adapters" / "peft_config_samples")) {
+        const std::string name = entry.path().filename().string();
+        INFO(name);
+        bool other = false;
+        for (const std::string& kind : kinds) { other = other || name.find(kind) != std::string::npos; }
+        const std::string text = refusal([&] { graft::read_adapter_config(entry.path()); });
+        INFO(text);
+        CHECK(text.empty() == !other);
+    }
+}
