@@ -1,0 +1,58 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graft/core/error.hpp"
+#include "graft/core/labels.hpp"
+#include "graft/text/chat_template.hpp"
+#include "graft/text/dataset/load.hpp"
+#include "graft/text/labels.hpp"
+#include "graft/text/tokenizer.hpp"
+
+// A data set: files of rows in, examples (tokens and labels) and a report of what became of every row out.
+//
+//   load_dataset(files, tokenizer, options)    reads all files in the order given
+//   marked(example, tokenizer)                 the example as text, with what is learnt in «»
+//   marked_parts(example, tokenizer)           the same in parts, for a report
+//
+// Every row is told apart by its own fields (dataset/forms.hpp), and all rows of a set must be of one kind. How a row
+// becomes tokens and what of it is learnt stands in dataset/encode.hpp. Labels are not shifted (dataset/report.hpp).
+//
+// A tokeniser without a chat template (options.tmpl null): instruction rows take the Alpaca text, which the report
+// says; conversations are refused with the names of the templates that ship with the library.
+// A null tokeniser is enough for ready-made ids.
+//
+// Throws Error (one line: file, line, row, key): what cannot be read, rows of two kinds, no file, a set without any
+// target. Rows that cannot be learnt from are dropped and counted (an error with options.strict).
+// Source of the rules: the formats of TRL, LLaMA-Factory, Unsloth and LitGPT; where they differ, what loses least.
+namespace graft {
+
+inline Dataset load_dataset(std::span<const std::filesystem::path> files, const Tokenizer* tokenizer,
+                            const DataOptions& options)
+{
+    return detail::dataset::load_rows(
+        files, tokenizer, options.tmpl, options,
+        [&] { return ChatTemplate::named("alpaca", tokenizer->special_tokens()); }, detail::named_template_list());
+}
+
+// How text that a template rendered is encoded, for training and for generating alike.
+inline EncodeOptions chat_encoding(const ChatTemplate& tmpl, const Tokenizer& tokenizer, std::string_view rendered)
+{
+    return {.add_special = detail::dataset::adds_special(tmpl, tokenizer, rendered), .control_tokens = true};
+}
+
+inline std::vector<MarkedPart> marked_parts(const Example& example, const Tokenizer& tokenizer)
+{
+    return detail::dataset::mark_parts(example, [&](std::span<const std::int32_t> ids) { return tokenizer.decode(ids); });
+}
+
+inline std::string marked(const Example& example, const Tokenizer& tokenizer)
+{
+    return detail::dataset::join_marked(marked_parts(example, tokenizer));
+}
+
+}  // namespace graft

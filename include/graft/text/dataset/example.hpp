@@ -1,0 +1,27 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "graft/core/labels.hpp"
+
+// One row of a data set, or one piece of a long document, as tokens and labels.
+//
+// Labels stand at the position of their token (not shifted); ignore where nothing is learnt. The first position is
+// always ignore, since nothing predicts it, so the number of labels is the number of targets.
+namespace graft {
+
+struct Example {
+    std::vector<std::int32_t> ids, labels;
+    std::int64_t              row = 0;   // number of the row in its file, from 1
+    std::string               source;    // the file
+};
+
+inline std::int64_t targets(const Example& example)
+{
+    return std::int64_t(example.labels.size()) -
+           std::int64_t(std::count(example.labels.begin(), example.labels.end(), ignore));
+}
+
+}  // namespace graft

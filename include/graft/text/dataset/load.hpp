@@ -1,0 +1,125 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graft/core/error.hpp"
+#include "graft/core/labels.hpp"
+#include "graft/text/dataset/encode.hpp"
+#include "graft/text/dataset/forms.hpp"
+#include "graft/text/dataset/options.hpp"
+#include "graft/text/dataset/read.hpp"
+#include "graft/text/dataset/report.hpp"
+
+// Files of rows to a whole data set, for any tokeniser and template: what load_dataset of dataset.hpp does.
+namespace graft {
+
+struct Dataset {
+    std::vector<Example> examples;
+    DataReport           report;
+};
+
+struct MarkedPart {
+    std::string text;
+    bool        learnt = false;
+};
+
+namespace detail::dataset {
+
+// The whole set with any tokeniser and template; `fallback` makes the Alpaca template when it is needed.
+template <class Tok, class Template, class Fallback>
+Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* tokenizer, const Template* tmpl,
+                  const DataOptions& options, const Fallback& fallback, const std::string& template_names)
+{
+    require(!files.empty(), "no data file was named");
+    Dataset                 set;
+    std::optional<Template> alpaca;
+    std::optional<RowPlace> first;
+    Form                    form = Form::text;
+    std::optional<RowEncoder<Tok, Template>> encoder;
+
+    // What the first row tells; later rows must be of its kind.
+    const auto begin = [&](const DataRow& row) {
+        first = row.place, form = row.form, set.report.form = form_name(form);
+        const Template* use = tmpl;
+        if (form == Form::instruction && tmpl == nullptr && tokenizer != nullptr) {
+            alpaca.emplace(fallback());
+            use = &*alpaca;
+            set.report.note("instruction rows take the Alpaca text: this tokeniser has no chat template "
+                            "(choose another with --template)");
+        }
+        const bool turns = form == Form::messages || form == Form::conversations || form == Form::prompt_completion_turns;
+        require(!turns || use != nullptr, [&] {
+            return at(row.place) + ": conversations need a chat template and this tokeniser has none; name one with "
+                                   "--template: " + template_names;
+        });
+        encoder.emplace(tokenizer, use, options, set.report);
+    };
+
+    for (const auto& file : files) {
+        read_rows(file, [&](Json&& json, const RowPlace& place) {
+            auto row = understand(json, place, options);
+            if (!first) { begin(row); }
+            require(row.form == form, [&] {
+                return at(place) + ": this row is " + form_name(row.form) + ", but the row at " + at(*first) + " is " +
+                       form_name(form) + "; one data set holds rows of one kind";
+            });
+            for (const auto& [key, value] : json.items()) {
+                if (!is_known_field(form, key)) { set.report.unknown_key(key); }
+            }
+            ++set.report.rows_read;
+            encoder->encode(std::move(row), set.examples);
+        });
+    }
+    require(!set.examples.empty(), [&] {
+        std::string reasons;
+        for (const auto& kind : set.report.dropped) {
+            reasons += (reasons.empty() ? " " : "; ") + counted(kind.rows, "row") + ": " + kind.reason + " (first " +
+                       kind.first.front() + ")";
+        }
+        return printable(files.front().string(), 400) + ": nothing to learn: none of " +
+               counted(set.report.rows_read, "row") + " has a target." + reasons;
+    });
+    return set;
+}
+
+// Where the text of the first k tokens ends inside the text of all of them.
+inline std::size_t common_prefix(const std::string& all, const std::string& part)
+{
+    std::size_t n = 0;
+    while (n < all.size() && n < part.size() && all[n] == part[n]) { ++n; }
+    while (n > 0 && n < all.size() && (all[n] & 0xC0) == 0x80) { --n; }   // never inside a character
+    return n;
+}
+
+template <class Decode> std::vector<MarkedPart> mark_parts(const Example& example, const Decode& decode)
+{
+    std::vector<MarkedPart> parts;
+    const auto&             ids = example.ids;
+    const std::string       all = decode(std::span(ids));
+    std::size_t             from = 0;
+    for (std::size_t i = 0; i < ids.size();) {
+        const bool  learnt = example.labels[i] != ignore;
+        std::size_t end    = i + 1;
+        while (end < ids.size() && (example.labels[end] != ignore) == learnt) { ++end; }
+        const auto to = end == ids.size() ? all.size() : std::max(from, common_prefix(all, decode(std::span(ids).first(end))));
+        if (to > from) { parts.push_back({.text = all.substr(from, to - from), .learnt = learnt}); }
+        from = to, i = end;
+    }
+    return parts;
+}
+
+inline std::string join_marked(const std::vector<MarkedPart>& parts)
+{
+    std::string out;
+    for (const auto& part : parts) { out += part.learnt ? "«" + part.text + "»" : part.text; }
+    return out;
+}
+
+}  // namespace detail::dataset
+
+}  // namespace graft

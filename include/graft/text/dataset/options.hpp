@@ -1,0 +1,23 @@
+#pragma once
+#include <cstdint>
+
+// What a data set is read for.
+namespace graft {
+
+class ChatTemplate;
+
+enum class Task { sft, text };
+enum class TrainOn { responses, all };
+
+struct DataOptions {
+    Task                task       = Task::sft;
+    bool                task_given = false;         // the user chose the task: it decides between two forms in one row
+    TrainOn             train_on   = TrainOn::responses;
+    const ChatTemplate* tmpl       = nullptr;       // null: the tokeniser has none and none was named
+    std::int64_t        max_length = 2048;          // tokens of an example
+    std::int32_t        vocab      = 0;             // ready-made ids must lie below it; 0: not checked
+    bool                control_in_contents = false;   // contents of conversations may hold real control tokens
+    bool                strict     = false;         // a row that would be dropped is an error
+};
+
+}  // namespace graft

@@ -1,0 +1,151 @@
+#pragma once
+#include "graft/core/error.hpp"
+#include "graft/text/tokenizer/json.hpp"
+#include "graft/text/tokenizer/unicode.hpp"
+#include "graft/text/tokenizer/vocabulary.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// The added tokens of tokenizer.json: found in the text before BPE sees it, leftmost first, longest first.
+namespace graft::detail::tokens {
+
+struct AddedToken {
+    std::int32_t id = no_id;
+    std::string content;
+    std::string text;           // what is looked for, and decoded to: the content, normalised where `normalized`
+    bool special = false, normalized = true, single_word = false, lstrip = false, rstrip = false;
+    bool control = false;       // special, or named as bos, eos, ... by the configuration
+};
+
+inline std::vector<AddedToken> read_added_tokens(const Json& list, const std::string& where)
+{
+    std::vector<AddedToken> out;
+    if (list.is_null()) { return out; }
+    require(list.is_array(), where + ": added_tokens must be a list");
+    for (const Json& entry : list) {
+        const std::string place = where + ": added_tokens[" + std::to_string(out.size()) + "]";
+        require(entry.is_object(), [&] { return place + " must be an object, found " + kind_of(entry); });
+        AddedToken token;
+        const Json& id = field(entry, "id");
+        require(id.is_number_unsigned() && id.get<std::uint64_t>() < (1u << 24), [&] {
+            return place + ": id must be a whole number from 0 to 16777215, found " + id.dump();
+        });
+        token.id = id.get<std::int32_t>();
+        token.content = text_field(entry, "content", place);
+        token.special = flag_field(entry, "special", false, place);
+        token.normalized = flag_field(entry, "normalized", !token.special, place);
+        token.single_word = flag_field(entry, "single_word", false, place);
+        token.lstrip = flag_field(entry, "lstrip", false, place);
+        token.rstrip = flag_field(entry, "rstrip", false, place);
+        token.control = token.special;
+        out.push_back(std::move(token));
+    }
+    return out;
+}
+
+// Finds the longest of a set of strings that starts at a place: a trie, its edges in one flat map.
+class Trie {
+public:
+    bool empty() const { return value_.size() == 1; }
+
+    void add(std::string_view text, std::uint32_t value)
+    {
+        if (text.empty()) { return; }
+        std::uint32_t node = 0;
+        first_[static_cast<unsigned char>(text[0])] = true;
+        for (const char c : text) {
+            std::uint32_t& next = edges_[key(node, c)];
+            if (next == 0) {
+                next = static_cast<std::uint32_t>(value_.size());
+                value_.push_back(none);
+            }
+            node = next;
+        }
+        value_[node] = value;
+    }
+
+    struct Match { std::size_t begin, end; std::uint32_t value; };
+
+    // The leftmost match at or after `from`, the longest there; begin == text.size() where there is none.
+    Match find(std::string_view text, std::size_t from) const
+    {
+        for (; from < text.size(); ++from) {
+            if (!first_[static_cast<unsigned char>(text[from])]) { continue; }
+            Match best{from, from, 0};
+            std::uint32_t node = 0;
+            for (std::size_t at = from; at < text.size(); ++at) {
+                const std::uint32_t* next = edges_.find(key(node, text[at]));
+                if (next == nullptr) { break; }
+                node = *next;
+                if (value_[node] != none) { best.end = at + 1, best.value = value_[node]; }
+            }
+            if (best.end > best.begin) { return best; }
+        }
+        return {text.size(), text.size(), 0};
+    }
+
+private:
+    static constexpr std::uint32_t none = ~std::uint32_t(0);
+    static std::uint64_t key(std::uint32_t node, char c)
+    {
+        return std::uint64_t(node) << 8 | static_cast<unsigned char>(c);
+    }
+
+    std::array<bool, 256> first_{};
+    FlatMap<std::uint32_t> edges_;
+    std::vector<std::uint32_t> value_ = {none};     // by node: the string that ends there
+};
+
+inline std::size_t skip_spaces_back(std::string_view text, std::size_t at, std::size_t stop)
+{
+    while (at > stop) {
+        std::size_t before = at - 1;
+        while (before > stop && is_continuation(text[before])) { --before; }
+        if (!is_space(code_point(text, before))) { break; }
+        at = before;
+    }
+    return at;
+}
+
+inline std::size_t skip_spaces(std::string_view text, std::size_t at)
+{
+    while (at < text.size() && is_space(code_point(text, at))) { at += char_length(text, at); }
+    return at;
+}
+
+inline bool touches_word(std::string_view text, std::size_t begin, std::size_t end)
+{
+    if (end < text.size() && is_word(code_point(text, end))) { return true; }
+    if (begin == 0) { return false; }
+    std::size_t before = begin - 1;
+    while (before > 0 && is_continuation(text[before])) { --before; }
+    return is_word(code_point(text, before));
+}
+
+// Cuts `text` into added tokens and what lies between them: piece(begin, end, token), token null for ordinary text.
+// None is empty. A match that single_word rules out is ordinary text.
+template <class Piece>
+void split_added(std::string_view text, const Trie& trie, const std::vector<AddedToken>& tokens, Piece&& piece)
+{
+    std::size_t done = 0, from = 0;
+    while (!trie.empty()) {
+        const Trie::Match match = trie.find(text, from);
+        if (match.begin == text.size()) { break; }
+        const AddedToken& token = tokens[match.value];
+        from = match.end;
+        if (token.single_word && touches_word(text, match.begin, match.end)) { continue; }
+        const std::size_t begin = token.lstrip ? skip_spaces_back(text, match.begin, done) : match.begin;
+        const std::size_t end = token.rstrip ? skip_spaces(text, match.end) : match.end;
+        if (done < begin) { piece(done, begin, static_cast<const AddedToken*>(nullptr)); }
+        piece(begin, end, &token);
+        done = from = end;
+    }
+    if (done < text.size()) { piece(done, text.size(), static_cast<const AddedToken*>(nullptr)); }
+}
+
+}  // namespace graft::detail::tokens

@@ -1,0 +1,233 @@
+#pragma once
+#include "graft/core/error.hpp"
+#include "graft/text/tokenizer/aligned_text.hpp"
+#include "graft/text/tokenizer/json.hpp"
+#include "graft/text/tokenizer/normalizer.hpp"
+#include "graft/text/tokenizer/regex.hpp"
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+// The pre-tokenisers of tokenizer.json, which cut text into the words that BPE then works on: Split, ByteLevel,
+// Digits, Metaspace, Sequence, null. Any other type is refused by name.
+//
+// ByteLevel's mapping of bytes to characters is not done here: `byte_level()` says that words are to be read as
+// bytes. That needs ByteLevel to be the last step, as it is in every published file; elsewhere it is refused.
+namespace graft::detail::tokens {
+
+inline constexpr std::string_view gpt2_regex =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+// What becomes of the matches of a Split.
+enum class SplitBehavior { isolated, removed, merged_with_previous, merged_with_next, contiguous };
+
+// `always`, `first` (only at the start of the whole text) or `never` put the replacement in front.
+struct Metaspace {
+    enum class Prepend { always, first, never };
+    std::string replacement;
+    Prepend prepend = Prepend::always;
+    bool split = true;
+
+    Metaspace(const Json& json, const std::string& where) : replacement(text_field(json, "replacement", where))
+    {
+        require(!invalid_utf8(replacement) && !replacement.empty() && char_length(replacement, 0) == replacement.size(),
+                where + ": Metaspace's replacement must be one character");
+        const Json& scheme = field(json, "prepend_scheme");
+        if (!flag_field(json, "add_prefix_space", true, where)) { prepend = Prepend::never; }
+        if (!scheme.is_null()) {
+            require(scheme == "always" || scheme == "first" || scheme == "never",
+                    where + ": prepend_scheme must be always, first or never, found " + scheme.dump());
+            prepend = scheme == "always" ? Prepend::always : scheme == "first" ? Prepend::first : Prepend::never;
+        }
+        split = flag_field(json, "split", true, where);
+    }
+};
+
+class PreTokenizer {
+public:
+    struct Words {
+        AlignedText text;
+        std::vector<TextSpan> words;        // bytes of `text`, in order, none empty
+        bool at_start = true;               // words[0] is the start of the whole input
+    };
+
+    PreTokenizer() = default;
+    PreTokenizer(const Json& json, const std::string& where) { add(json, where); }
+
+    bool byte_level() const { return byte_level_; }
+
+    void operator()(Words& work, Regex::MatchData& data) const
+    {
+        for (const Step& step : steps_) {
+            if (step.metaspace) { mark_spaces(work, *step.metaspace); }
+            if (step.prefix_space) { add_prefix(work, " ", true, false); }
+            if (step.pattern) { split(work, step, data); }
+        }
+    }
+
+private:
+    struct Step {
+        std::optional<Metaspace> metaspace;
+        bool prefix_space = false;
+        std::optional<Pattern> pattern;
+        SplitBehavior behavior = SplitBehavior::isolated;
+        bool invert = false;
+    };
+
+    void add(const Json& json, const std::string& where)
+    {
+        if (json.is_null()) { return; }
+        const std::string type = type_field(json, where);
+        require(!byte_level_, [&] {
+            return where + ": " + type + " after ByteLevel; only files where ByteLevel comes last are supported";
+        });
+        Step step;
+        if (type == "Sequence") {
+            const Json& list = field(json, "pretokenizers");
+            require(list.is_array(), where + ": pretokenizers must be a list");
+            for (const Json& entry : list) { add(entry, where); }
+            return;
+        }
+        if (type == "Split") {
+            step.pattern.emplace(field(json, "pattern"), where);
+            step.behavior = behavior_of(text_field(json, "behavior", where), where);
+            step.invert = flag_field(json, "invert", false, where);
+        } else if (type == "ByteLevel") {
+            byte_level_ = true;
+            step.prefix_space = flag_field(json, "add_prefix_space", true, where);
+            if (flag_field(json, "use_regex", true, where)) { step.pattern.emplace(Regex(gpt2_regex, where)); }
+        } else if (type == "Digits") {
+            step.pattern.emplace(Regex("\\p{N}", where));
+            step.behavior = flag_field(json, "individual_digits", false, where) ? SplitBehavior::isolated
+                                                                                : SplitBehavior::contiguous;
+        } else if (type == "Metaspace") {
+            step.metaspace.emplace(json, where);
+            if (step.metaspace->split) {
+                step.pattern.emplace(Json::object({{"String", step.metaspace->replacement}}), where);
+                step.behavior = SplitBehavior::merged_with_next;
+            }
+        } else {
+            throw Error(where + ": unknown type \"" + type +
+                        "\"; known: ByteLevel, Digits, Metaspace, Sequence, Split");
+        }
+        steps_.push_back(std::move(step));
+    }
+    static SplitBehavior behavior_of(const std::string& name, const std::string& where)
+    {
+        if (name == "Isolated") { return SplitBehavior::isolated; }
+        if (name == "Removed") { return SplitBehavior::removed; }
+        if (name == "MergedWithPrevious") { return SplitBehavior::merged_with_previous; }
+        if (name == "MergedWithNext") { return SplitBehavior::merged_with_next; }
+        if (name == "Contiguous") { return SplitBehavior::contiguous; }
+        throw Error(where + ": unknown behavior \"" + name + "\" of a Split");
+    }
+
+    // Rewrites the text so that words begin with `prefix`: those that do not, or only the start of the input.
+    static void add_prefix(Words& work, std::string_view prefix, bool everywhere, bool first)
+    {
+        AlignedText out(work.text.tracked);
+        out.reserve(work.text.text.size() + prefix.size() * work.words.size());
+        for (std::size_t i = 0; i < work.words.size(); ++i) {
+            TextSpan& word = work.words[i];
+            const std::size_t begin = out.text.size();
+            const bool wanted = everywhere || (first && i == 0 && work.at_start);
+            if (wanted && !view(work, word).starts_with(prefix)) {
+                out.put(prefix, work.text, word.begin, word.begin);
+            }
+            out.copy(work.text, word.begin, word.end);
+            word = {begin, out.text.size()};
+        }
+        work.text = std::move(out);
+    }
+    static void mark_spaces(Words& work, const Metaspace& metaspace)
+    {
+        AlignedText out(work.text.tracked);
+        out.reserve(work.text.text.size() * 3 / 2);
+        for (TextSpan& word : work.words) {
+            const std::size_t begin = out.text.size();
+            std::size_t done = word.begin;
+            for (std::size_t at = word.begin; at < word.end; ++at) {
+                if (work.text.text[at] != ' ') { continue; }
+                out.copy(work.text, done, at);
+                out.put(metaspace.replacement, work.text, at, at + 1);
+                done = at + 1;
+            }
+            out.copy(work.text, done, word.end);
+            word = {begin, out.text.size()};
+        }
+        work.text = std::move(out);
+        if (metaspace.prepend != Metaspace::Prepend::never) {
+            add_prefix(work, metaspace.replacement, metaspace.prepend == Metaspace::Prepend::always,
+                       metaspace.prepend == Metaspace::Prepend::first);
+        }
+    }
+
+    // A word becomes matches and the gaps between them, in order; `merge` then joins or drops them.
+    struct Part { TextSpan at; bool match; };
+
+    static void split(Words& work, const Step& step, Regex::MatchData& data)
+    {
+        std::vector<TextSpan> out;
+        out.reserve(work.words.size() + work.text.text.size() / 4);
+        if (step.behavior == SplitBehavior::isolated) {     // parts are words: no list of them is needed
+            for (const TextSpan& word : work.words) {
+                std::size_t done = word.begin;
+                step.pattern->each(view(work, word), data, [&](std::size_t begin, std::size_t end) {
+                    if (word.begin + begin > done) { out.push_back({done, word.begin + begin}); }
+                    out.push_back({word.begin + begin, word.begin + end});
+                    done = word.begin + end;
+                });
+                if (done < word.end) { out.push_back({done, word.end}); }
+            }
+        } else {
+            std::vector<Part> parts;
+            for (const TextSpan& word : work.words) {
+                parts.clear();
+                std::size_t done = word.begin;
+                step.pattern->each(view(work, word), data, [&](std::size_t begin, std::size_t end) {
+                    if (word.begin + begin > done) { parts.push_back({{done, word.begin + begin}, step.invert}); }
+                    parts.push_back({{word.begin + begin, word.begin + end}, !step.invert});
+                    done = word.begin + end;
+                });
+                if (done < word.end) { parts.push_back({{done, word.end}, step.invert}); }
+                merge(parts, step.behavior, out);
+            }
+        }
+        if (!out.empty() && (work.words.empty() || out.front().begin != work.words.front().begin)) {
+            work.at_start = false;
+        }
+        work.words = std::move(out);
+    }
+    static std::string_view view(const Words& work, const TextSpan& word)
+    {
+        return std::string_view(work.text.text).substr(word.begin, word.end - word.begin);
+    }
+    static void merge(const std::vector<Part>& parts, SplitBehavior behavior, std::vector<TextSpan>& out)
+    {
+        for (std::size_t i = 0; i < parts.size(); ++i) {
+            const Part& part = parts[i];
+            const bool first = i == 0;
+            bool join = false;
+            switch (behavior) {
+            case SplitBehavior::isolated: break;
+            case SplitBehavior::removed:
+                if (part.match) { continue; }
+                break;
+            case SplitBehavior::contiguous: join = !first && part.match == parts[i - 1].match; break;
+            // of several matches in a row only the one that touches the gap joins it
+            case SplitBehavior::merged_with_previous: join = !first && part.match && !parts[i - 1].match; break;
+            case SplitBehavior::merged_with_next: join = !first && !part.match && parts[i - 1].match; break;
+            }
+            if (join) { out.back().end = part.at.end; } else { out.push_back(part.at); }
+        }
+    }
+
+    std::vector<Step> steps_;
+    bool byte_level_ = false;
+};
+
+}  // namespace graft::detail::tokens

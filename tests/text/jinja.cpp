@@ -1,0 +1,175 @@
+#include "graft/text/jinja.hpp"
+#include "support.hpp"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <fstream>
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+using graft::JinjaOptions;
+using graft::JinjaTemplate;
+
+std::string render(const std::string& text, const Json& variables = {}, const JinjaOptions& options = {})
+{
+    return JinjaTemplate::parse(text, "t").render(variables, options).text;
+}
+
+std::string error_of(const std::string& text, const Json& variables = {}, const JinjaOptions& options = {})
+{
+    try {
+        const std::string out = render(text, variables, options);
+        return "no error: " + out.substr(0, 100);
+    } catch (const graft::Error& error) {
+        return error.what();
+    }
+}
+
+}  // namespace
+
+TEST_CASE("small templates render as Jinja2 does")
+{
+    std::ifstream in(graft_test::repo() / "data" / "chat_templates" / "jinja_cases.json");
+    REQUIRE(in.good());
+    const Json golden = Json::parse(in);
+    CHECK(golden["cases"].size() > 90);
+    for (const auto& row : golden["cases"]) {
+        const std::string text = row["template"];
+        INFO(text);
+        if (row.contains("error")) {
+            CHECK_MESSAGE(error_of(text, golden["variables"]).starts_with("chat template \"t\", line "),
+                          error_of(text, golden["variables"]));
+        } else {
+            std::string out;
+            CHECK_NOTHROW(out = render(text, golden["variables"]));
+            CHECK(out == row["text"].get<std::string>());
+        }
+    }
+}
+
+TEST_CASE("lists can be appended to, as published templates do")
+{
+    CHECK(render("{% set l = [] %}{% for i in [1, 2] %}{% set _ = l.append(i * 2) %}{% endfor %}{{ l }}") == "[2, 4]");
+    CHECK(render("{% set l = [] %}{{ l.append(l) }}x") == "Nonex");    // and neither leaks nor prints for ever
+    CHECK(error_of("{% set l = [] %}{% set _ = l.append(l) %}{{ l }}").find("nested deeper") != std::string::npos);
+}
+
+TEST_CASE("what the assistant says is marked in bytes")
+{
+    const auto out =
+        JinjaTemplate::parse("ä{% generation %}ö{% endgeneration %}-{%- generation -%} x {%- endgeneration -%}"
+                             "{% set b %}{% generation %}in a block{% endgeneration %}{% endset %}",
+            "t")
+            .render({});
+    CHECK(out.text == "äö-x");
+    CHECK(out.generation == std::vector<graft::TextSpan>{{2, 4}, {5, 6}});
+}
+
+TEST_CASE("the date can be set")
+{
+    using namespace std::chrono;
+    JinjaOptions options;
+    options.now = sys_days{2024y / 7 / 6} + hours{15} + minutes{4} + seconds{5};
+    CHECK(render("{{ strftime_now('%d %b %Y') }}", {}, options) == "06 Jul 2024");
+    CHECK(render("{{ strftime_now('%A %a %B %-d %e %y-%m %j %H:%M:%S %I%p %%') }}", {}, options)
+          == "Saturday Sat July 6  6 24-07 188 15:04:05 03PM %");
+    CHECK(error_of("{{ strftime_now('%Q') }}", {}, options).find("'%Q' is not supported") != std::string::npos);
+    CHECK(render("{{ strftime_now('%Y')|length }}") == "4");
+}
+
+TEST_CASE("errors say line and column")
+{
+    CHECK(error_of("a\n  {{ x.y }}") == "chat template \"t\", line 2, column 7: 'x' is undefined");
+    CHECK(error_of("ää {{ 1 + }}")
+          == "chat template \"t\", line 1, column 11: expected an expression, found the end of the expression");
+    CHECK(error_of("{% if a %}\n{% for x in y %}\n{% endif %}")
+              .starts_with("chat template \"t\", line 3, column 4: unexpected tag 'endif'"));
+    CHECK(error_of("\n{% if a %}")
+              .starts_with("chat template \"t\", line 2, column 4: this if has no end; expected {% endif %}"));
+    CHECK(error_of("x {{ 'abc }}") == "chat template \"t\", line 1, column 6: this string never ends");
+    CHECK(error_of("{{ a").starts_with("chat template \"t\", line 1, column 1: this tag never ends"));
+    CHECK(error_of("{% include 'x' %}").find("opens no file") != std::string::npos);
+    CHECK(error_of("{% break %}").find("outside of a for") != std::string::npos);
+    CHECK(error_of("{{ [1)}}").find("unexpected ')'") != std::string::npos);
+    CHECK(error_of("{{ d.a.b }}", {{"d", {{"b", 1}}}})
+          == "chat template \"t\", line 1, column 7: a dict has no field 'a'");
+    CHECK(error_of("\xff").find("not UTF-8") != std::string::npos);
+    CHECK(error_of("{{ x }}", Json::array({1})).find("must be a JSON object") != std::string::npos);
+}
+
+TEST_CASE("names with a leading underscore are refused")
+{
+    for (const char* text :
+        {"{{ ''.__class__ }}", "{{ x['__class__'] }}", "{{ _x }}", "{% set _x = 1 %}", "{{ x|attr('_y') }}",
+            "{% set ns = namespace(a=1) %}{% set ns._b = 2 %}", "{{ 'a'|map(attribute='__class__')|list }}",
+            "{% macro _m() %}{% endmacro %}", "{% for __x in [] %}{% endfor %}", "{{ x._y }}"}) {
+        CHECK_MESSAGE(error_of(text, {{"x", "text"}, {"_x", 1}}).starts_with("chat template"), std::string(text));
+    }
+}
+
+TEST_CASE("a hostile template ends with an error, soon")
+{
+    const auto start = std::chrono::steady_clock::now();
+    const std::string nest(5000, '('), brackets(5000, '['), minus(5000, '-');
+    std::string blocks, links = "{{ x";
+    for (int i = 0; i < 5000; ++i) { blocks += "{% if 1 %}", links += ".a"; }
+    const std::string doubling =
+        "{% set ns = namespace(s='ab') %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}";
+    for (const std::string& text :
+        {std::string("{{ 'a' * 10**9 }}"), std::string("{{ 'a' * 10**18 }}"), std::string("{{ [0] * 10**12 }}"),
+            std::string("{{ 10**100 }}"), std::string("{{ range(10**12)|length }}"),
+            std::string("{% for i in range(10**9) %}{% endfor %}"),
+            std::string("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
+            std::string("{% for i in range(1000) %}{% for j in range(1000) %}{% for k in range(1000) %}{% endfor %}{% "
+                        "endfor %}{% endfor %}"),
+            std::string("{% for i in range(100000) %}{{ 'a' * 1000 }}{% endfor %}"),
+            std::string("{% set l = [] %}{% for i in range(10000) %}{% set _ = l.append('a' * 10**7) %}{% endfor %}"),
+            std::string("{% set l = [1] %}{% for i in l %}{% for j in range(10**7) %}{% set _ = l.append(l) %}{% "
+                        "endfor %}{% endfor %}"),
+            std::string("{% set s = 'a' * 10**7 %}{% for i in range(10**5) %}{% if 'b' in s %}{% endif %}{% endfor %}"),
+            std::string(
+                "{% set ns = namespace(l=[]) %}{% for i in range(300000) %}{% set ns.l = [ns.l] %}{% endfor %}"),
+            std::string(
+                "{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = ns.l + ns.l %}{% endfor %}"),
+            std::string("{% set ns = namespace(a=1) %}{% set ns.me = ns %}{{ ns }}"),
+            std::string("{{ 'a' | replace('', 'b' * 10**6) | replace('b', 'c' * 10**6) }}"),
+            std::string("{{ ('x,' * 10**6).split(',') | map('replace', 'x', 'y' * 10**6) | join }}"),
+            std::string("{{ 'a' | indent(10**9) }}"), std::string("{{ [1] | tojson(indent=10**9) | length }}{{ 1/0 }}"),
+            std::string("{{ 9223372036854775807 + 1 }}"), std::string("{{ -9223372036854775807 - 2 }}"), doubling,
+            blocks, links + " }}", "{{ " + nest, "{{ " + brackets, "{{ " + minus + "1 }}", "{{ " + nest + "1 }}"}) {
+        CHECK_MESSAGE(
+            error_of(text).starts_with("chat template \"t\", line "), text.substr(0, 80), ": ", error_of(text));
+    }
+    // Long chains made by appending are taken down without recursion.
+    CHECK(render("{% set ns = namespace(root=[], at=none) %}{% set ns.at = ns.root %}{% for i in range(100000) %}{% "
+                 "set n = [] %}"
+                 "{% set _ = ns.at.append(n) %}{% set ns.at = n %}{% endfor %}{{ ns.root|length }}")
+          == "1");
+    CHECK(
+        render("{{ [1, 2, 3][::9223372036854775807] }}{{ 'abc'[-9223372036854775807:] }}{{ [1][9223372036854775807] }}")
+        == "[1]abc");
+    Json deep = 1;
+    for (int i = 0; i < 1000; ++i) { deep = Json::array({deep}); }
+    CHECK(error_of("x", {{"deep", deep}}).find("nested deeper") != std::string::npos);
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(60));
+}
+
+TEST_CASE("limits can be set, and what a conversation needs lies far below them")
+{
+    JinjaOptions tight;
+    tight.limits = {.steps = 50, .output = 20, .depth = 10};
+    CHECK(render("{% for i in [1, 2] %}{{ i }}{% endfor %}", {}, tight) == "12");
+    CHECK(error_of("{% for i in range(30) %}{{ i }}{% endfor %}", {}, tight).find("more than 50 steps")
+          != std::string::npos);
+    CHECK(error_of("{{ 'abcdefghijk' }}{{ 'abcdefghijk' }}", {}, tight).find("beyond 20 bytes") != std::string::npos);
+    Json messages = Json::array();
+    for (int i = 0; i < 2000; ++i) {
+        messages.push_back({{"role", i % 2 == 0 ? "user" : "assistant"}, {"content", std::string(2000, 'x')}});
+    }
+    CHECK(render("{% for m in messages %}{{ '<' + m.role + '>' + m['content'] | trim + '</s>' }}{% endfor %}",
+              {{"messages", messages}})
+              .size()
+          == 2000 * (2000 + 4 + 2) + 1000 * (4 + 9));
+}
