@@ -1,0 +1,59 @@
+#pragma once
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+// metrics.jsonl: what a training step measured, a line of JSON each.
+//
+//   step        from 0
+//   loss        sum over all targets of all micro-batches of the step / their number, in nats
+//   lr          the rate that the step used
+//   grad_norm   over everything trained, before clipping
+//   tokens      real tokens seen so far, no padding
+//   targets     labels after the shift in this step
+//   seconds     since the run began
+//   peak_bytes  of the pools
+//   eval_loss   mean over all targets of the evaluation set, only where it was measured
+//
+// Numbers are written as the shortest text that reads back to the same bits. JSON has no NaN and no infinity: null.
+// Throws: nothing.
+namespace graft {
+
+struct StepMetrics {
+    std::int64_t          step = 0;
+    double                loss = 0, lr = 0, grad_norm = 0;
+    std::int64_t          tokens = 0, targets = 0;
+    double                seconds = 0;
+    std::int64_t          peak_bytes = 0;
+    std::optional<double> eval_loss = {};
+};
+
+namespace detail {
+
+// The shortest text that reads back to the same number.
+inline std::string shortest(double value)
+{
+    if (!std::isfinite(value)) { return "null"; }
+    std::array<char, 32> text;
+    const auto           end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+    return {text.data(), end};
+}
+
+}  // namespace detail
+
+// One line, without its line end.
+inline std::string metrics_line(const StepMetrics& m)
+{
+    using detail::shortest;
+    std::string line = "{\"step\": " + std::to_string(m.step) + ", \"loss\": " + shortest(m.loss) + ", \"lr\": " + shortest(m.lr) +
+                       ", \"grad_norm\": " + shortest(m.grad_norm) + ", \"tokens\": " + std::to_string(m.tokens) +
+                       ", \"targets\": " + std::to_string(m.targets) + ", \"seconds\": " + shortest(m.seconds) +
+                       ", \"peak_bytes\": " + std::to_string(m.peak_bytes);
+    if (m.eval_loss) { line += ", \"eval_loss\": " + shortest(*m.eval_loss); }
+    return line + "}";
+}
+
+}  // namespace graft

@@ -1,0 +1,125 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graft/autograd/tape.hpp"
+#include "graft/nn/visit.hpp"
+#include "graft/ops/context.hpp"
+#include "graft/nn/trained.hpp"
+#include "graft/train/batches.hpp"
+
+// The pieces of a training step: a batch onto a device, its loss and gradients, the loss of a set without training.
+//
+//   upload(batch, rope, …)       ids and context of a micro-batch
+//   forward_backward(model, …)   adds the gradients of one micro-batch; returns its share of the step's loss
+//   evaluate(model, …)           mean loss over all targets of a set, in f64
+//
+// A loss is summed over targets and divided once, by the targets of the whole optimiser step (`scale`).
+// The sample numbers that key dropout count the documents of the whole step: micro-batches draw what one batch would.
+namespace graft {
+
+template <Float T, Device Dev> struct DeviceBatch {
+    Buffer<std::int32_t, Dev> ids;
+    Context<T, Dev>           context;
+};
+
+template <Float T, Device Dev = Cpu>
+DeviceBatch<T, Dev> upload(const Batch& batch, std::shared_ptr<const RopeTable<acc<T>, Dev>> rope,
+                           std::uint32_t first_sample = 0,
+                           const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
+{
+    DeviceBatch<T, Dev> out;
+    std::vector<Segment> segments;
+    for (std::size_t d = 0; d + 1 < batch.bounds.size(); ++d) {
+        const std::int64_t begin = batch.bounds[d];
+        segments.push_back({begin, batch.bounds[d + 1] - begin, begin, 0, first_sample + std::uint32_t(d)});
+    }
+    out.ids = Buffer<std::int32_t, Dev>(batch.tokens(), pool);
+    out.context.positions = Buffer<std::int32_t, Dev>(batch.tokens(), pool);
+    compute(pool, [&] {
+        const std::size_t bytes = batch.ids.size() * sizeof(std::int32_t);
+        memory<Dev>::copy(out.ids.data(), batch.ids.data(), bytes, pool->stream());
+        memory<Dev>::copy(out.context.positions.data(), batch.positions.data(), bytes, pool->stream());
+    });
+    out.context.segments = std::make_shared<const std::vector<Segment>>(std::move(segments));
+    out.context.rope = std::move(rope);
+    return out;
+}
+
+struct StepSettings {
+    RandomKey random;
+    bool      recompute = false;
+};
+
+template <class Model, class Rope>
+double forward_backward(const Model& model, const Batch& batch, const Rope& rope, std::uint32_t first_sample,
+                        double scale, const StepSettings& settings)
+{
+    auto on_device = upload<typename Model::T, typename Model::Dev>(batch, rope, first_sample);
+    on_device.context.training = true;
+    on_device.context.recompute = settings.recompute;
+    on_device.context.random = settings.random;
+    Tape tape;
+    const auto loss = model.loss(tape, on_device.ids, on_device.context, batch.labels, scale);
+    tape.backward(loss);
+    return item(loss);
+}
+
+// Mean over all targets, not over batches; `rows` examples at a time.
+template <class Model, class Rope>
+double evaluate(const Model& model, std::span<const Example> examples, std::int64_t rows, const Rope& rope)
+{
+    double sum = 0;
+    std::int64_t count = 0;
+    Batches batches(examples, {.batch = rows, .shuffle = false});
+    for (std::int64_t step = 0; step < batches.steps_per_epoch(); ++step) {
+        for (const Batch& batch : batches.micro_batches(step)) {
+            auto on_device = upload<typename Model::T, typename Model::Dev>(batch, rope);
+            sum += item(model.loss(no_tape, on_device.ids, on_device.context, batch.labels, 1.0));
+            count += batch.targets;
+        }
+    }
+    return count == 0 ? 0.0 : sum / double(count);
+}
+
+namespace detail {
+
+template <class A> bool all_finite(View<const A> view)
+{
+    for (std::int64_t i = 0; i < view.rows; ++i) {
+        for (std::int64_t j = 0; j < view.cols(); ++j) {
+            if (!std::isfinite(double(view.row(i)[j]))) { return false; }
+        }
+    }
+    return true;
+}
+
+}  // namespace detail
+
+// The first tensor of the model with a value, or else a gradient, that is not finite; empty where there is none.
+template <class Model> std::string not_finite(Model& model)
+{
+    std::string found;
+    leaves(model, [&](const std::string& name, auto& leaf) {
+        if constexpr (requires { leaf.value(); }) {
+            using Value = std::remove_pointer_t<decltype(leaf.value().data())>;
+            if (found.empty() && !detail::all_finite(View<const Value>(std::as_const(leaf.value()).view()))) {
+                found = "weight " + name;
+            }
+        }
+    });
+    leaves(model, [&](const std::string& name, auto& leaf) {
+        if constexpr (std::remove_cvref_t<decltype(leaf)>::trainable) {
+            const auto grad = leaf.grad();
+            if (found.empty() && grad.written() && !detail::all_finite(grad.view())) { found = "gradient of " + name; }
+        }
+    });
+    return found;
+}
+
+}  // namespace graft
