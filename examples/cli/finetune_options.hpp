@@ -1,0 +1,156 @@
+#pragma once
+#include <CLI/CLI.hpp>
+
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graft/checkpoint/adapter_config.hpp"
+#include "graft/core/error.hpp"
+#include "graft/optim/schedule.hpp"
+
+// The options of finetune: the defaults are those that --help shows.
+namespace cli {
+
+struct FinetuneOptions {
+    std::string              model, output, adapter;
+    std::vector<std::string> data;
+    bool                     overwrite = false;
+    std::string              method = "lora";
+    std::int64_t             rank = 16;
+    double                   alpha = 32, dropout = 0;
+    bool                     rslora = false, double_quant = false;
+    std::string              target = "all-linear", exclude;
+    std::string              task = "sft", train_on = "responses", chat_template = "auto";
+    std::int64_t             max_length = 0;
+    bool                     no_shuffle = false;
+    std::int64_t             batch = 4, accumulate = 1, steps = -1;
+    double                   epochs = 1, lr = 2e-4, warmup = 0, weight_decay = 0, clip = 1;
+    std::string              schedule = "linear";
+    std::uint64_t            seed = 42;
+    std::string              dtype = "f32";
+    int                      threads = 0;
+    bool                     recompute = false, quiet = false;
+    std::string              eval, metrics;
+    std::int64_t             eval_every = 0;
+
+    bool task_given = false, adapter_settings_given = false;
+};
+
+inline std::vector<std::string> split_names(const std::string& text)
+{
+    std::vector<std::string> out;
+    for (std::size_t begin = 0; begin <= text.size();) {
+        const std::size_t end = std::min(text.find(',', begin), text.size());
+        if (end > begin) { out.push_back(text.substr(begin, end - begin)); }
+        begin = end + 1;
+    }
+    return out;
+}
+
+inline graft::ModuleChoice module_choice(const std::string& text)
+{
+    graft::ModuleChoice choice;
+    if (text == "all-linear") {
+        choice.kind = graft::ModuleChoice::Kind::all_linear;
+    } else if (text == "attention") {
+        choice.kind = graft::ModuleChoice::Kind::list;
+        choice.names = {"q_proj", "k_proj", "v_proj", "o_proj"};
+    } else if (!text.empty()) {
+        choice.kind = graft::ModuleChoice::Kind::list;
+        choice.names = split_names(text);
+        graft::require(!choice.names.empty(), "no module is named in \"" + text + "\"");
+    }
+    return choice;
+}
+
+// The adapter that options describe.
+inline graft::AdapterConfig adapter_of(const FinetuneOptions& o)
+{
+    graft::AdapterConfig config;
+    config.rank = o.rank, config.alpha = o.alpha, config.dropout = o.dropout, config.rslora = o.rslora;
+    config.targets = module_choice(o.target);
+    config.exclude = module_choice(o.exclude);
+    config.base_model = o.model;
+    return config;
+}
+
+// The options that describe a method and its adapter: finetune and inspect share them. Returns those of the adapter.
+inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptions& o)
+{
+    app.add_option("--method", o.method)->check(CLI::IsMember({"lora", "qlora", "full"}))->capture_default_str();
+    std::vector<CLI::Option*> adapter = {
+        app.add_option("--rank", o.rank)->check(CLI::Range(1, 65536))->capture_default_str(),
+        app.add_option("--alpha", o.alpha)->check(CLI::PositiveNumber)->capture_default_str(),
+        app.add_flag("--rslora", o.rslora, "scale alpha / sqrt(rank)"),
+        app.add_option("--target", o.target, "all-linear, attention, or names of modules with commas")
+            ->capture_default_str(),
+        app.add_option("--exclude", o.exclude, "names of modules with commas"),
+    };
+    app.add_flag("--double-quant", o.double_quant, "qlora: the scales of NF4 blocks in 8 bits");
+    return adapter;
+}
+
+inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
+{
+    app.add_option("--model", o.model, "checkpoint folder")->required();
+    app.add_option("--data", o.data, "files with commas between them")->required()->delimiter(',');
+    app.add_option("--output", o.output, "folder for the result")->required();
+    app.add_flag("--overwrite", o.overwrite, "replace a run that the output folder holds");
+    auto adapter = add_method_options(app, o);
+    auto* dropout = app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.999999))->capture_default_str();
+    app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
+    auto* task = app.add_option("--task", o.task)->check(CLI::IsMember({"sft", "text"}))->capture_default_str();
+    app.add_option("--train-on", o.train_on)->check(CLI::IsMember({"responses", "all"}))->capture_default_str();
+    app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, ...) or a file")->capture_default_str();
+    app.add_option("--max-length", o.max_length, "2048, or the model's positions where these are fewer")
+        ->check(CLI::PositiveNumber);
+    app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
+    app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
+    app.add_option("--accumulate", o.accumulate)->check(CLI::PositiveNumber)->capture_default_str();
+    app.add_option("--epochs", o.epochs)->check(CLI::NonNegativeNumber)->capture_default_str();
+    app.add_option("--steps", o.steps, "beats --epochs")->check(CLI::NonNegativeNumber);
+    app.add_option("--lr", o.lr)->check(CLI::NonNegativeNumber)->capture_default_str();
+    app.add_option("--schedule", o.schedule)->check(CLI::IsMember({"linear", "cosine", "constant"}))
+        ->capture_default_str();
+    app.add_option("--warmup", o.warmup, "steps, or below 1 a share of them")->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_option("--weight-decay", o.weight_decay)->check(CLI::NonNegativeNumber)->capture_default_str();
+    app.add_option("--clip", o.clip, "largest gradient norm; 0: off")->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app.add_option("--seed", o.seed)->capture_default_str();
+    app.add_option("--dtype", o.dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
+    app.add_option("--threads", o.threads)->check(CLI::PositiveNumber);
+    app.add_flag("--recompute", o.recompute, "keep less for backward, compute it again");
+    app.add_option("--eval", o.eval, "file to measure the loss on");
+    app.add_option("--eval-every", o.eval_every, "steps between measurements; the end is always measured")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--metrics", o.metrics, "file for a line of JSON each step (in the output folder unless named)");
+    app.add_flag("--quiet", o.quiet, "no progress");
+    app.set_config("--config", "", "the same options as TOML or INI");
+    app.allow_config_extras(CLI::config_extras_mode::error);
+    app.parse_complete_callback([&o, adapter, dropout, task] {
+        o.task_given = task->count() > 0;
+        for (const auto* option : adapter) { o.adapter_settings_given |= option->count() > 0; }
+        o.adapter_settings_given |= dropout->count() > 0;
+    });
+}
+
+// Every option with its value, for the report.
+inline std::vector<std::pair<std::string, std::string>> settings_of(const CLI::App& app)
+{
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const auto* option : app.get_options()) {
+        const std::string name = option->get_name();
+        if (name == "--help" || name == "--config") { continue; }
+        std::string value;
+        for (const auto& part : option->results()) { value += (value.empty() ? "" : ",") + part; }
+        if (value.empty()) { value = option->get_default_str(); }
+        if (!value.empty()) { out.emplace_back(name.substr(2), value); }
+    }
+    return out;
+}
+
+}  // namespace cli

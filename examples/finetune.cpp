@@ -1,0 +1,286 @@
+// finetune: a checkpoint and data in, an adapter (or a whole checkpoint) out. The loop is in train() below.
+#include "cli/finetune_options.hpp"
+#include "cli/program.hpp"
+#include "cli/session.hpp"
+#include "cli/text.hpp"
+
+#include <chrono>
+
+#include "graft/checkpoint/audit.hpp"
+#include "graft/checkpoint/save.hpp"
+#include "graft/cpu.hpp"
+#include "graft/io/output_folder.hpp"
+#include "graft/models/generate.hpp"
+#include "graft/text/dataset.hpp"
+#include "graft/train/report.hpp"
+#include "graft/train/step.hpp"
+
+namespace {
+
+using graft::require;
+
+// All that is known before weights are loaded.
+struct Job {
+    cli::FinetuneOptions options;
+    graft::ModelConfig   config;
+    graft::AdapterConfig adapter;
+    graft::AdapterTargets targets;
+    std::optional<graft::Tokenizer> tokenizer;
+    graft::Dataset       data;
+    std::optional<graft::Dataset> eval;
+    std::int64_t         max_length = 0;
+    graft::Audit         audit;
+    graft::Report        report;
+
+    bool full() const { return options.method == "full"; }
+};
+
+graft::Dataset read_data(const Job& job, const std::vector<std::string>& names)
+{
+    const auto& o = job.options;
+    std::optional<graft::ChatTemplate> chat;
+    if (job.tokenizer) { chat = cli::template_of(o.chat_template, *job.tokenizer); }
+    const std::vector<std::filesystem::path> files(names.begin(), names.end());
+    return graft::load_dataset(files, job.tokenizer ? &*job.tokenizer : nullptr,
+                               {.task = o.task == "text" ? graft::Task::text : graft::Task::sft,
+                                .task_given = o.task_given,
+                                .train_on = o.train_on == "all" ? graft::TrainOn::all : graft::TrainOn::responses,
+                                .tmpl = chat ? &*chat : nullptr,
+                                .max_length = job.max_length,
+                                .vocab = std::int32_t(job.config.vocab)});
+}
+
+// Reads and checks everything but the weights; the output folder is not touched.
+Job prepare(const cli::FinetuneOptions& o)
+{
+    Job job;
+    job.options = o;
+    job.config = graft::read_config(o.model);
+    require(o.adapter.empty() || !job.full(), "--adapter and --method full exclude each other");
+    if (o.adapter.empty()) {
+        job.adapter = cli::adapter_of(o);
+    } else {
+        require(!o.adapter_settings_given, "--adapter brings its own rank, alpha, targets and dropout: leave out --rank, "
+                                           "--alpha, --rslora, --target, --exclude and --dropout");
+        job.adapter = graft::read_adapter_config(o.adapter);
+        job.adapter.base_model = o.model;
+    }
+    if (!job.full()) { job.targets = graft::adapter_targets(job.adapter, job.config, o.adapter.empty() ? "--target" : o.adapter); }
+    if (o.adapter.empty() && !job.full()) {
+        require(job.targets.unmatched.empty(), "--target: the model has no module named " +
+                                                   graft::name_list(job.targets.unmatched));
+    }
+    job.audit = graft::make_audit(
+        job.config, {.method = job.full() ? graft::TrainMethod::full
+                               : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora,
+                     .targets = job.targets,
+                     .base_type = o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
+                     .double_quant = o.double_quant});
+
+    const std::int64_t positions = job.config.max_positions;
+    require(o.max_length <= positions, [&] {
+        return "--max-length " + std::to_string(o.max_length) + " is longer than the model's max_position_embeddings " +
+               std::to_string(positions);
+    });
+    job.max_length = o.max_length > 0 ? o.max_length : std::min<std::int64_t>(2048, positions);
+    job.tokenizer = cli::tokenizer_of(o.model);
+    job.data = read_data(job, o.data);
+    if (!o.eval.empty()) { job.eval = read_data(job, {o.eval}); }
+    if (const auto window = job.config.sliding_window) {
+        for (const auto& example : job.data.examples) {
+            require(std::int64_t(example.ids.size()) <= *window, [&] {
+                return example.source + ": row " + std::to_string(example.row) + " has " +
+                       std::to_string(example.ids.size()) + " tokens, the model sees a window of " +
+                       std::to_string(*window) + ", which is not supported yet: use --max-length " +
+                       std::to_string(*window);
+            });
+        }
+    }
+    return job;
+}
+
+void print_job(const Job& job)
+{
+    cli::print(graft::to_text(job.audit));
+    cli::print("\ndata\n");
+    for (const auto& line : graft::summary(job.data.report)) { cli::print("  " + line + "\n"); }
+    if (job.tokenizer && !job.data.examples.empty()) {
+        cli::print("  first row, what is learnt in «»: " +
+                   graft::printable(graft::marked(job.data.examples[0], *job.tokenizer), 400) + "\n");
+    }
+    cli::print("\n");
+}
+
+// What stands before the first target of the first rows, to be continued before and after training.
+std::vector<std::vector<std::int32_t>> sample_prompts(const Job& job)
+{
+    std::vector<std::vector<std::int32_t>> out;
+    for (const auto& example : job.data.examples) {
+        std::size_t end = 0;
+        while (end < example.labels.size() && example.labels[end] == graft::ignore) { ++end; }
+        end = std::min(std::max<std::size_t>(end, 1), example.ids.size());
+        if (job.tokenizer && std::int64_t(end) + 48 <= job.config.max_positions) {
+            out.emplace_back(example.ids.begin(), example.ids.begin() + std::ptrdiff_t(end));
+        }
+        if (out.size() == 2) { break; }
+    }
+    return out;
+}
+
+template <class Model> std::string continued(const Job& job, const Model& model, std::span<const std::int32_t> prompt)
+{
+    const auto more = graft::generate(
+        model, prompt, {.max_tokens = 48, .stop = cli::stop_ids(job.options.model, *job.tokenizer)});
+    return job.tokenizer->decode(more, true);
+}
+
+// The sample whose loss is not finite, by running the documents of a batch alone.
+template <class Model, class Rope>
+std::string guilty_sample(const Job& job, const Model& model, const graft::Batch& batch, const Rope& rope)
+{
+    for (const std::int64_t row : batch.rows) {
+        const auto& example = job.data.examples[std::size_t(row)];
+        if (!std::isfinite(graft::evaluate(model, std::span(&example, 1), 1, rope))) {
+            return example.source + " row " + std::to_string(example.row);
+        }
+    }
+    const auto& first = job.data.examples[std::size_t(batch.rows.front())];
+    return "the batch that begins with " + first.source + " row " + std::to_string(first.row);
+}
+
+template <class Model>
+void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::StopSignal& stop)
+{
+    using Clock = std::chrono::steady_clock;
+    using T = typename Model::T;
+    const auto& o = job.options;
+    const auto& examples = job.data.examples;
+    graft::Batches batches(examples, {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle});
+    graft::AdamW<T> adamw(model, {.lr = o.lr, .weight_decay = o.weight_decay, .clip = o.clip});
+    const auto schedule = *graft::schedule_named(o.schedule);
+    const std::int64_t total = batches.steps(), warmup = graft::warmup_steps(o.warmup, total);
+    const auto rope = model.positions(job.max_length);
+    const auto& pool = graft::Pool<graft::Cpu>::common();
+    cli::Progress progress(total, o.quiet);
+
+    std::int64_t tokens = 0;
+    const auto start = Clock::now();
+    for (std::int64_t step = 0; step < total && !stop; ++step) {
+        const auto micro = batches.micro_batches(step);
+        const auto targets = graft::targets(micro);
+        graft::StepMetrics m{.step = step, .lr = o.lr * graft::factor(schedule, step, total, warmup), .targets = targets};
+        std::uint32_t sample = 0;
+        for (const auto& batch : micro) {
+            tokens += batch.tokens();
+            if (targets == 0) { continue; }
+            const double part = graft::forward_backward(model, batch, rope, sample, 1.0 / double(targets),
+                                                        {{o.seed, std::uint32_t(step)}, o.recompute});
+            require(std::isfinite(part), [&] {
+                const auto tensor = graft::not_finite(model);
+                return "step " + std::to_string(step) + ": the loss is not finite; " +
+                       (tensor.empty() ? "every weight is finite, an activation is not" : "first bad tensor: " + tensor) +
+                       "; sample: " + guilty_sample(job, model, batch, rope) +
+                       "; the step was not applied, nothing was saved";
+            });
+            m.loss += part;
+            sample += std::uint32_t(batch.documents());
+        }
+        if (step == 0 && targets > 0) {
+            // The audit never lies: what it calls trainable has a gradient now.
+            for (const auto& tensor : adamw.trained()) {
+                require(tensor.grad.written(), "the audit calls " + tensor.name + " trainable, but it got no gradient");
+            }
+        }
+        m.grad_norm = adamw.step_at(m.lr).grad_norm;
+        require(std::isfinite(m.grad_norm), [&] {
+            return "step " + std::to_string(step) + ": a gradient is not finite: " + graft::not_finite(model) +
+                   "; sample: " + guilty_sample(job, model, micro.front(), rope) +
+                   "; the step was not applied, nothing was saved";
+        });
+        const bool last = step + 1 == total || stop;
+        if (job.eval && (last || (o.eval_every > 0 && (step + 1) % o.eval_every == 0))) {
+            m.eval_loss = graft::evaluate(model, std::span<const graft::Example>(job.eval->examples), o.batch, rope);
+        }
+        m.tokens = tokens;
+        m.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+        m.peak_bytes = std::int64_t(pool->peak_bytes());
+        metrics_file.write(m);
+        progress.show(m);
+        job.report.steps.push_back(m);
+    }
+}
+
+template <class T> void run(Job& job, graft::OutputFolder& output)
+{
+    const auto& o = job.options;
+    const bool nf4 = o.method == "qlora" || job.config.quantization.has_value();
+    const auto checkpoint = graft::Checkpoint::open(o.model);
+    auto model = graft::make_model<T>(
+        job.config, {.base = job.full() ? graft::Base::trained : nf4 ? graft::Base::nf4 : graft::Base::frozen,
+                     .train_rest = job.full(),
+                     .dense = job.config.quantization ? job.config.quantization->skipped : std::vector<std::string>()});
+    graft::load_weights(model, checkpoint, {.double_quant = o.double_quant});
+    graft::AdapterTypes types;
+    if (!job.full()) {
+        graft::add_adapter(model, job.targets, job.adapter, o.seed);
+        if (!o.adapter.empty()) { types = graft::load_adapter(model, o.adapter); }
+    }
+
+    output.begin();
+    const cli::StopSignal stop;
+    const auto prompts = sample_prompts(job);
+    for (const auto& prompt : prompts) {
+        job.report.samples.push_back({job.tokenizer->decode(prompt), continued(job, model, prompt), ""});
+    }
+    {
+        cli::MetricsFile metrics(o.metrics.empty() ? output.file("metrics.jsonl").string() : o.metrics);
+        train(job, model, metrics, stop);
+    }
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+        auto& sample = job.report.samples[i];
+        sample.after = continued(job, model, prompts[i]);
+        if (!o.quiet) {
+            cli::print("\nprompt  " + graft::printable(sample.prompt, 300) + "\nbefore  " +
+                       graft::printable(sample.before, 300) + "\nafter   " + graft::printable(sample.after, 300) + "\n");
+        }
+    }
+    graft::write_file(output.file("report.html"), graft::report_html(job.report));
+    if (job.full()) {
+        graft::save_checkpoint(model, o.model, output.path(),
+                               o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32);
+    } else {
+        // Without a step the tensors go back as they came, each in its own element type.
+        graft::save_adapter(model, output.path(), job.adapter, job.report.steps.empty() ? types : graft::AdapterTypes());
+    }
+    output.commit();
+    cli::print((stop ? "\nstopped after the step; saved " : "\nsaved ") + o.output + "\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    cli::FinetuneOptions o;
+    CLI::App app{"finetune: LoRA, QLoRA or full fine-tuning of a Hugging Face checkpoint", "finetune"};
+    cli::add_finetune_options(app, o);
+    return cli::run(app, argc, argv, [&] {
+        if (o.threads > 0) { graft::set_threads(o.threads); }
+        std::vector<std::filesystem::path> inputs{o.model};
+        if (!o.adapter.empty()) { inputs.emplace_back(o.adapter); }
+        graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .inputs = inputs});
+        Job job = prepare(o);
+        print_job(job);
+        job.report.title = "finetune " + o.output;
+        job.report.settings = cli::settings_of(app);
+        job.report.audit = graft::to_text(job.audit);
+        job.report.data = graft::summary(job.data.report);
+        job.report.trained_share = job.data.report.trained_share();
+        if (job.tokenizer && !job.data.examples.empty()) {
+            for (const auto& part : graft::marked_parts(job.data.examples[0], *job.tokenizer)) {
+                job.report.first_row.push_back({part.text, part.learnt});
+            }
+        }
+        if (o.dtype == "bf16") { run<graft::bf16>(job, output); }
+        else { run<float>(job, output); }
+    });
+}

@@ -1,0 +1,97 @@
+// generate: text from a checkpoint, with or without an adapter.
+#include "cli/program.hpp"
+#include "cli/text.hpp"
+
+#include "graft/checkpoint/adapter.hpp"
+#include "graft/cpu.hpp"
+#include "graft/models/generate.hpp"
+#include "graft/text/end_of_turn.hpp"
+
+namespace {
+
+struct Options {
+    std::string  model, adapter, prompt, chat, chat_template = "auto", dtype = "f32";
+    std::int64_t max_tokens = 256;
+    double       temperature = 0, top_p = 1;
+    std::uint64_t seed = 42;
+    int          threads = 0;
+};
+
+template <class T> void answer(const Options& o, const graft::ModelConfig& config, bool is_chat)
+{
+    const auto tokenizer = graft::Tokenizer::load(o.model);
+    graft::GenerateOptions options{o.max_tokens, o.temperature, o.top_p, o.seed, cli::stop_ids(o.model, tokenizer)};
+
+    std::vector<std::int32_t> prompt;
+    if (is_chat) {
+        const auto chosen = cli::template_of(o.chat_template, tokenizer);
+        graft::require(chosen.has_value(), [&] {
+            std::string names;
+            for (const auto& name : graft::named_template_names()) { names += (names.empty() ? "" : ", ") + name; }
+            return "the checkpoint has no chat template; choose one with --template: " + names + ", or a file";
+        });
+        const nlohmann::ordered_json messages = {{{"role", "user"}, {"content", o.chat}}};
+        const nlohmann::ordered_json extra = {{"instruction", o.chat}, {"input", ""}};
+        prompt = tokenizer.encode(chosen->render(messages, true, extra), {.add_special = false});
+        if (const auto end = graft::end_of_turn(*chosen, tokenizer)) { options.stop.push_back(*end); }
+    } else {
+        prompt = tokenizer.encode(o.prompt);
+    }
+
+    auto model = graft::make_model<T>(
+        config, {.base = config.quantization ? graft::Base::nf4 : graft::Base::frozen,
+                 .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()});
+    graft::load_weights(model, graft::Checkpoint::open(o.model));
+    if (!o.adapter.empty()) {
+        const auto adapter = graft::read_adapter_config(o.adapter);
+        graft::add_adapter(model, graft::adapter_targets(adapter, config, o.adapter), adapter, 0);
+        graft::load_adapter(model, o.adapter);
+    }
+
+    const std::int64_t room = config.max_positions - std::int64_t(prompt.size());
+    graft::require(room > 0, "the prompt has " + std::to_string(prompt.size()) + " tokens, the model " +
+                                 std::to_string(config.max_positions) + " positions");
+    options.max_tokens = std::min(options.max_tokens, room);
+
+    if (is_chat) {
+        graft::StreamDecoder decoder(tokenizer);
+        graft::generate(model, prompt, options, [&](std::int32_t id) {
+            cli::print(decoder.push(id));
+            return true;
+        });
+        cli::print(decoder.finish() + "\n");
+    } else {
+        // Prompt and continuation are decoded together: a token may need the one before it.
+        auto all = prompt;
+        const auto more = graft::generate(model, prompt, options);
+        all.insert(all.end(), more.begin(), more.end());
+        cli::print(tokenizer.decode(all, true) + "\n");
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    Options o;
+    CLI::App app{"generate: text from a Hugging Face checkpoint, with or without a LoRA adapter", "generate"};
+    app.add_option("--model", o.model, "checkpoint folder")->required();
+    app.add_option("--adapter", o.adapter, "PEFT adapter folder");
+    auto* prompt = app.add_option("--prompt", o.prompt, "text to continue: prints prompt and continuation");
+    auto* chat = app.add_option("--chat", o.chat, "what a user says: prints the answer alone")->excludes(prompt);
+    app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, llama3, ...) or a file")
+        ->capture_default_str();
+    app.add_option("--max-tokens", o.max_tokens)->check(CLI::NonNegativeNumber)->capture_default_str();
+    app.add_option("--temperature", o.temperature, "0: greedy")->check(CLI::NonNegativeNumber)->capture_default_str();
+    app.add_option("--top-p", o.top_p)->check(CLI::Range(0.0, 1.0))->capture_default_str();
+    app.add_option("--seed", o.seed)->capture_default_str();
+    app.add_option("--dtype", o.dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
+    app.add_option("--threads", o.threads)->check(CLI::PositiveNumber);
+    return cli::run(app, argc, argv, [&] {
+        graft::require(prompt->count() + chat->count() == 1, "give --prompt TEXT or --chat TEXT");
+        if (o.threads > 0) { graft::set_threads(o.threads); }
+        const auto config = graft::read_config(o.model);
+        if (o.dtype == "bf16") { answer<graft::bf16>(o, config, chat->count() == 1); }
+        else { answer<float>(o, config, chat->count() == 1); }
+    });
+}
