@@ -48,9 +48,10 @@ template <class T> void answer(const Options& o, const graft::ModelConfig& confi
         graft::load_adapter(model, o.adapter);
     }
 
-    const std::int64_t room = config.max_positions - std::int64_t(prompt.size());
+    const std::int64_t room = std::min(config.max_positions, config.sliding_window.value_or(config.max_positions)) -
+                              std::int64_t(prompt.size());
     graft::require(room > 0, "the prompt has " + std::to_string(prompt.size()) + " tokens, the model " +
-                                 std::to_string(config.max_positions) + " positions");
+                                 std::to_string(room + std::int64_t(prompt.size())) + " positions");
     options.max_tokens = std::min(options.max_tokens, room);
 
     if (is_chat) {

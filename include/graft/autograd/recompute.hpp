@@ -23,26 +23,20 @@ auto recompute(Block block, const Tensor<T, S, Dev>& x) -> decltype(block(x))
         y.on(tape).want_grad();
         tape->record("recompute", y, [block = std::move(block), x, dy = y.grad()] {
             Tape again;
-            auto in = x.detached();
+            auto in = x;    // with the gradient of x itself: sums are formed in the order of the plain block
             in.on(&again);
-            if (x.needs_grad()) { in.want_grad(); }
             auto out = block(in);
             if (!out.needs_grad()) { return; }
-            out.grad().adopt(dy.release());
+            if (out.grad().written()) {    // the block gave back x, whose gradient others have written
+                const auto sink = out.grad().sink();
+                compute(x.pool(), [&] { kernel<AddOp, Dev>::accumulate(sink, dy.view(), x.pool()->stream()); });
+            } else {
+                out.grad().adopt(dy.release());
+            }
             {
                 const auto dropped = std::move(out);    // its values are not needed: only the gradient goes on
             }
             again.run();
-            if (x.needs_grad() && in.grad().written()) {
-                if (x.grad().written()) {
-                    const Sink<T> sink = x.grad().sink();
-                    compute(x.pool(), [&] {
-                        kernel<AddOp, Dev>::accumulate(sink, in.grad().view(), x.pool()->stream());
-                    });
-                } else {
-                    x.grad().adopt(in.grad().release());
-                }
-            }
         });
     }
     return y;

@@ -15,13 +15,14 @@
 //   memory<Cuda>::Stream    a CUDA stream and the cuBLASLt handle of whoever works on it. Making one touches no device,
 //                           so that a counting pool plans memory on a machine without a GPU.
 //   copy                    any two of host and device; where one side is the host, it has ended on return
-//   cuda::launch            a kernel on a stream; a launch that fails is an Error with CUDA's own text
+//   gpu::launch             a kernel on a stream; a launch that fails is an Error with CUDA's own text
 //
 // The stream belongs to whoever made it and must outlive the pool. A pool's blocks are reused in the order of its
 // stream: one pool a device and stream.
+// The namespace is gpu, not cuda: next to a `using namespace graft`, cuda:: would clash with that of libcu++.
 // Throws: Error on any failure of CUDA or cuBLAS. fill and release run in destructors and do not throw: what went wrong
 // shows at the next call that may.
-namespace graft::cuda {
+namespace graft::gpu {
 
 inline void check(cudaError_t status, const char* what)
 {
@@ -60,14 +61,14 @@ private:
     cublasLtHandle_t handle_ = nullptr;
 };
 
-}  // namespace graft::cuda
+}  // namespace graft::gpu
 
 namespace graft {
 
 template <> struct memory<Cuda> {
     struct Stream {
         cudaStream_t                stream = nullptr;
-        std::shared_ptr<cuda::Blas> blas = std::make_shared<cuda::Blas>();
+        std::shared_ptr<gpu::Blas> blas = std::make_shared<gpu::Blas>();
     };
 
     static void* allocate(std::size_t bytes)
@@ -78,7 +79,7 @@ template <> struct memory<Cuda> {
             cudaGetLastError();    // said by returning nothing: the pool gives free blocks back and asks again
             return nullptr;
         }
-        cuda::check(status, "no memory could be had");
+        gpu::check(status, "no memory could be had");
         return at;
     }
     static void release(void* at) { cudaFree(at); }
@@ -89,16 +90,16 @@ template <> struct memory<Cuda> {
     static void copy(void* to, const void* from, std::size_t bytes, const Stream& on)
     {
         if (bytes == 0) { return; }
-        cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, on.stream), "copy");
+        gpu::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, on.stream), "copy");
         if (on_host(to) || on_host(from)) { synchronize(on); }
     }
-    static void synchronize(const Stream& on) { cuda::check(cudaStreamSynchronize(on.stream), "a kernel failed"); }
+    static void synchronize(const Stream& on) { gpu::check(cudaStreamSynchronize(on.stream), "a kernel failed"); }
 
 private:
     static bool on_host(const void* at)
     {
         cudaPointerAttributes found{};
-        cuda::check(cudaPointerGetAttributes(&found, at), "a pointer is not known");
+        gpu::check(cudaPointerGetAttributes(&found, at), "a pointer is not known");
         return found.type == cudaMemoryTypeUnregistered || found.type == cudaMemoryTypeHost;
     }
 };
@@ -113,7 +114,7 @@ template <Float T> double item(const Tensor<T, Shape<1>, Cuda>& x)
 
 }  // namespace graft
 
-namespace graft::cuda {
+namespace graft::gpu {
 
 using Stream = memory<Cuda>::Stream;
 
@@ -140,4 +141,4 @@ void launch(void (*kernel)(Want...), const char* name, std::int64_t blocks, dim3
 // How many blocks of `each` cover n.
 constexpr std::int64_t blocks_for(std::int64_t n, std::int64_t each) { return (n + each - 1) / each; }
 
-}  // namespace graft::cuda
+}  // namespace graft::gpu

@@ -18,7 +18,7 @@ template <int In, int Out, Float T, Device Dev> inline constexpr bool is_any_lin
 struct ModelOptions {
     Base                     base = Base::frozen;    // of the linears of the blocks
     bool                     train_rest = false;     // embedding, norms and head are trained too
-    std::vector<std::string> dense;                  // modules that stay frozen and dense where base is nf4
+    std::vector<std::string> dense{};                // modules that stay frozen and dense where base is nf4
 };
 
 template <Float T, Device Dev = Cpu>

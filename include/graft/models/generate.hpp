@@ -25,7 +25,7 @@ struct GenerateOptions {
     std::int64_t              max_tokens = 256;
     double                    temperature = 0, top_p = 1;
     std::uint64_t             seed = 42;
-    std::vector<std::int64_t> stop;             // ids that end the text
+    std::vector<std::int64_t> stop{};           // ids that end the text
 };
 
 namespace detail {
@@ -74,6 +74,7 @@ std::vector<std::int32_t> generate(const Model& model, std::span<const std::int3
                std::to_string(options.max_tokens) + " new ones exceed the model's " +
                std::to_string(model.config.max_positions) + " positions: ask for fewer with --max-tokens";
     });
+    require_window(model.config, length - 1);    // the last new token is not read again
     const auto rope = model.positions(length);
     auto       cache = model.cache(length);
     std::vector<std::int32_t> out, next(prompt.begin(), prompt.end());

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "graft/models/config.hpp"
@@ -47,7 +48,7 @@ struct LlamaShape {
 inline constexpr LlamaShape dynamic_shape{};
 
 // The config of a model whose shape is known at compile time.
-constexpr ModelConfig config_of(const LlamaShape& s)
+inline ModelConfig config_of(const LlamaShape& s)
 {
     ModelConfig c;
     c.vocab = s.vocab, c.dim = s.dim, c.ffn = s.ffn, c.layers = s.layers, c.heads = s.heads, c.kv_heads = s.kv_heads;
@@ -176,6 +177,15 @@ inline std::vector<double> rope_frequencies(const ModelConfig& c)
     return out;
 }
 
+// Layers that see only a window are right as long as documents fit into it.
+inline void require_window(const ModelConfig& c, std::int64_t tokens)
+{
+    require(!c.sliding_window || tokens <= *c.sliding_window, [&] {
+        return "a document of " + std::to_string(tokens) + " tokens: the model sees a window of " +
+               std::to_string(*c.sliding_window) + ", and longer ones are not supported yet";
+    });
+}
+
 template <LlamaShape S, class Kit, template <LlamaShape, class> class Block = LlamaBlock> class Llama {
 public:
     using T = typename Kit::T;
@@ -202,6 +212,7 @@ public:
     // Rows that come out of the last norm: what the head reads.
     X hidden(TapeRef tape, const Buffer<std::int32_t, Dev>& ids, const Context<T, Dev>& context) const
     {
+        for (const Segment& s : *context.segments) { require_window(config, s.before + s.count); }
         X x = embed(tape, ids);
         for (std::size_t i = 0; i < layers.size(); ++i) {
             const Context<T, Dev> here = context.at_layer(int(i));

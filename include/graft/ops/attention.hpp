@@ -94,6 +94,10 @@ Tensor<T, SQ, Dev> attention(const Tensor<T, SQ, Dev>& q, const Tensor<T, SK, De
     Tape* tape = q.tape() != nullptr ? q.tape() : k.tape() != nullptr ? k.tape() : v.tape();
     y.on(tape);
     if (tape != nullptr && (q.needs_grad() || k.needs_grad() || v.needs_grad())) {
+        for (const Segment& part : *segments) {
+            require(part.before == 0 && part.keys == part.rows,
+                    "attention: a segment that continues an earlier one is for inference; train on whole documents");
+        }
         y.want_grad();
         tape->record("attention", y, [q = q.detached(), k = k.detached(), v = v.detached(), out = y.detached(), lse,
                                       segments, problem, scale, dq = q.grad(), dk = k.grad(), dv = v.grad(),

@@ -5,7 +5,7 @@
 
 namespace graft {
 
-namespace cuda {
+namespace gpu {
 
 // A block goes along a row; with more rows than blocks, it takes several.
 template <class T> __global__ void add_each(View<T> y, View<const T> a, View<const T> b)
@@ -38,26 +38,26 @@ template <class T> __global__ void add_rows_up(Sink<acc<T>> db, View<const T> dy
     sum_columns(db, dy.rows, dy.cols(), [&](std::int64_t i, std::int64_t j) { return acc<T>(dy.row(i)[j]); });
 }
 
-}  // namespace cuda
+}  // namespace gpu
 
 template <> struct kernel<AddOp, Cuda> {
     using Stream = memory<Cuda>::Stream;
 
     template <class T> static void forward(View<T> y, View<const T> a, View<const T> b, const Stream& on)
     {
-        cuda::launch(cuda::add_each<T>, "add", y.rows, 256, on, y, a, b);
+        gpu::launch(gpu::add_each<T>, "add", y.rows, 256, on, y, a, b);
     }
     template <class T> static void accumulate(Sink<T> to, View<const T> from, const Stream& on)
     {
-        cuda::launch(cuda::add_into<T>, "add", from.rows, 256, on, to, from);
+        gpu::launch(gpu::add_into<T>, "add", from.rows, 256, on, to, from);
     }
     template <class T> static void add_row(View<T> y, const T* bias, const Stream& on)
     {
-        cuda::launch(cuda::add_row_to_each<T>, "add_bias", y.rows, 256, on, y, bias);
+        gpu::launch(gpu::add_row_to_each<T>, "add_bias", y.rows, 256, on, y, bias);
     }
     template <class T> static void sum_rows(Sink<acc<T>> db, View<const T> dy, const Stream& on)
     {
-        cuda::launch(cuda::add_rows_up<T>, "add_bias", cuda::blocks_for(dy.cols(), 32), {32, cuda::column_lanes}, on, db,
+        gpu::launch(gpu::add_rows_up<T>, "add_bias", gpu::blocks_for(dy.cols(), 32), {32, gpu::column_lanes}, on, db,
                      dy);
     }
 };

@@ -1,6 +1,5 @@
 #pragma once
 #include <cstdint>
-#include <limits>
 
 #include "graft/core/cuda.cuh"
 #include "graft/ops/cross_entropy.hpp"
@@ -9,7 +8,7 @@
 // A label that is neither ignored nor a column gives a loss of NaN; nothing outside of the row is read.
 namespace graft {
 
-namespace cuda {
+namespace gpu {
 
 inline constexpr int cross_entropy_threads = 256;
 
@@ -32,7 +31,7 @@ __global__ void cross_entropy_rows(A* lse, double* each, View<const T> z, const 
     if (threadIdx.x == 0) {
         lse[i] = top + log(sum);
         const bool known = label >= 0 && label < cols;
-        each[i] = known ? double(lse[i]) - double(row[label]) : std::numeric_limits<double>::quiet_NaN();
+        each[i] = known ? double(lse[i]) - double(row[label]) : nan("");
     }
 }
 
@@ -61,7 +60,7 @@ __global__ void cross_entropy_backward(Sink<T> dz, const A* dloss, View<const T>
     }
 }
 
-}  // namespace cuda
+}  // namespace gpu
 
 template <> struct kernel<CrossEntropyOp, Cuda> {
     using Stream = memory<Cuda>::Stream;
@@ -70,15 +69,15 @@ template <> struct kernel<CrossEntropyOp, Cuda> {
     static void forward(A* loss, A* lse, double* each, View<const T> z, const std::int32_t* labels, double scale,
                         const Stream& on)
     {
-        constexpr int threads = cuda::cross_entropy_threads;
-        cuda::launch(cuda::cross_entropy_rows<T, A>, "cross_entropy", z.rows, threads, on, lse, each, z, labels);
-        cuda::launch(cuda::cross_entropy_sum<A>, "cross_entropy", 1, threads, on, loss, each, z.rows, scale);
+        constexpr int threads = gpu::cross_entropy_threads;
+        gpu::launch(gpu::cross_entropy_rows<T, A>, "cross_entropy", z.rows, threads, on, lse, each, z, labels);
+        gpu::launch(gpu::cross_entropy_sum<A>, "cross_entropy", 1, threads, on, loss, each, z.rows, scale);
     }
     template <class T, class A>
     static void backward(Sink<T> dz, const A* dloss, View<const T> z, const A* lse, const std::int32_t* labels,
                          double scale, const Stream& on)
     {
-        cuda::launch(cuda::cross_entropy_backward<T, A>, "cross_entropy", z.rows, cuda::cross_entropy_threads, on, dz,
+        gpu::launch(gpu::cross_entropy_backward<T, A>, "cross_entropy", z.rows, gpu::cross_entropy_threads, on, dz,
                      dloss, z, lse, labels, scale);
     }
 };

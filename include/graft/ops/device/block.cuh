@@ -8,7 +8,7 @@
 // What the threads of a block do together. CUB is included here and nowhere else.
 //
 // The order of every sum depends on the number of threads alone, which an op fixes by shape: no atomics.
-namespace graft::cuda {
+namespace graft::gpu {
 
 struct Largest {
     template <class A> __device__ A operator()(A a, A b) const { return a < b ? b : a; }
@@ -51,4 +51,4 @@ template <class A, class Term> __device__ void sum_columns(Sink<A> to, std::int6
     }
 }
 
-}  // namespace graft::cuda
+}  // namespace graft::gpu

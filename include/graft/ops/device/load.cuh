@@ -4,7 +4,7 @@
 #include "graft/core/dtype.hpp"
 
 // Eight neighbours at a time: 16 bytes of bf16, 32 of f32, 64 of f64.
-namespace graft::cuda {
+namespace graft::gpu {
 
 template <class T> struct alignas(16) Octet {
     T at[8];
@@ -25,4 +25,4 @@ template <class T> __device__ void store(T* to, const Octet<T>& from)
     for (unsigned i = 0; i < sizeof(Words) / 16; ++i) { reinterpret_cast<uint4*>(to)[i] = words.at[i]; }
 }
 
-}  // namespace graft::cuda
+}  // namespace graft::gpu

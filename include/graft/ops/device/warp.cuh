@@ -1,7 +1,7 @@
 #pragma once
 
 // What the 32 lanes of a warp do together. All of them must take part.
-namespace graft::cuda {
+namespace graft::gpu {
 
 inline constexpr int warp = 32;
 
@@ -12,4 +12,4 @@ template <class A> __device__ A warp_sum(A value)
     return value;
 }
 
-}  // namespace graft::cuda
+}  // namespace graft::gpu

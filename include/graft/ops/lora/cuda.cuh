@@ -9,7 +9,7 @@
 // three times as long and folded. R is small: the large operands are still read once.
 namespace graft {
 
-namespace cuda {
+namespace gpu {
 
 inline constexpr int lora_parts = 3;
 
@@ -95,34 +95,34 @@ template <class A> void fold(Sink<A> to, View<const float> in, std::int64_t step
     launch(lora_fold<A>, "lora", blocks_for(to.view.rows * to.view.cols(), 256), 256, on, to, in, step);
 }
 
-}  // namespace cuda
+}  // namespace gpu
 
 template <> struct kernel<LoraOp, Cuda> {
     using Stream = memory<Cuda>::Stream;
 
     template <class T> static std::size_t workspace(const LoraProblem& p)
     {
-        return cuda::LoraRoom::forward<T>(p).bytes();
+        return gpu::LoraRoom::forward<T>(p).bytes();
     }
     template <class T> static std::size_t workspace_backward(const LoraProblem& p)
     {
-        return cuda::LoraRoom::backward<T>(p).bytes();
+        return gpu::LoraRoom::backward<T>(p).bytes();
     }
 
     template <class T, class A>
     static void forward(View<T> y, View<A> h, View<const T> x, View<const T> a, View<const T> b, A scale, void* scratch,
                         const Stream& on)
     {
-        const auto room = cuda::LoraRoom::forward<T>({x.rows, x.cols(), y.cols(), a.rows});
+        const auto room = gpu::LoraRoom::forward<T>({x.rows, x.cols(), y.cols(), a.rows});
         auto* const first = static_cast<std::byte*>(scratch);
         void* const blas = first + room.split + room.other;
-        cuda::product(x.rows, a.rows, x.cols(), x, false, a, true, Sink<A>{h, false}, scale, blas, on);
-        if constexpr (cuda::LoraRoom::needed<T>) {
-            const auto parts = cuda::split<T>(h, first, on);
-            const auto wide = cuda::repeat(b, 1, cuda::lora_parts, first + room.split, on);
-            cuda::product(x.rows, b.rows, parts.cols(), parts, false, wide, true, Sink<T>{y, true}, A(1), blas, on);
+        gpu::product(x.rows, a.rows, x.cols(), x, false, a, true, Sink<A>{h, false}, scale, blas, on);
+        if constexpr (gpu::LoraRoom::needed<T>) {
+            const auto parts = gpu::split<T>(h, first, on);
+            const auto wide = gpu::repeat(b, 1, gpu::lora_parts, first + room.split, on);
+            gpu::product(x.rows, b.rows, parts.cols(), parts, false, wide, true, Sink<T>{y, true}, A(1), blas, on);
         } else {
-            cuda::product(x.rows, b.rows, a.rows, View<const T>(h), false, b, true, Sink<T>{y, true}, A(1), blas, on);
+            gpu::product(x.rows, b.rows, a.rows, View<const T>(h), false, b, true, Sink<T>{y, true}, A(1), blas, on);
         }
     }
 
@@ -131,36 +131,36 @@ template <> struct kernel<LoraOp, Cuda> {
                          View<const T> x, View<const T> a, View<const T> b, A scale, void* scratch, const Stream& on)
     {
         const std::int64_t n = x.rows, rank = a.rows, in = x.cols(), out = dy.cols();
-        const auto room = cuda::LoraRoom::backward<T>({n, in, out, rank});
+        const auto room = gpu::LoraRoom::backward<T>({n, in, out, rank});
         auto* const first = static_cast<std::byte*>(scratch);
         auto* const other = first + room.split;
         void* const blas = other + room.other;
-        if constexpr (cuda::LoraRoom::needed<T>) {
-            const std::int64_t wide = cuda::lora_parts * rank;
+        if constexpr (gpu::LoraRoom::needed<T>) {
+            const std::int64_t wide = gpu::lora_parts * rank;
             if (db) {
                 const View<A> parts{reinterpret_cast<A*>(other), out, wide, wide};
-                cuda::product(out, wide, n, dy, true, cuda::split<T>(h, first, on), false, Sink<A>{parts, false}, A(1),
+                gpu::product(out, wide, n, dy, true, gpu::split<T>(h, first, on), false, Sink<A>{parts, false}, A(1),
                               blas, on);
-                cuda::fold(db, View<const A>(parts), rank, on);
+                gpu::fold(db, View<const A>(parts), rank, on);
             }
             if (!da && !dx) { return; }
-            cuda::product(n, rank, out, dy, false, b, false, Sink<A>{dh, false}, scale, blas, on);
-            const auto narrow = cuda::split<T>(View<const A>(dh), first, on);
+            gpu::product(n, rank, out, dy, false, b, false, Sink<A>{dh, false}, scale, blas, on);
+            const auto narrow = gpu::split<T>(View<const A>(dh), first, on);
             if (da) {
                 const View<A> parts{reinterpret_cast<A*>(other), wide, in, in};
-                cuda::product(wide, in, n, narrow, true, x, false, Sink<A>{parts, false}, A(1), blas, on);
-                cuda::fold(da, View<const A>(parts), rank * in, on);
+                gpu::product(wide, in, n, narrow, true, x, false, Sink<A>{parts, false}, A(1), blas, on);
+                gpu::fold(da, View<const A>(parts), rank * in, on);
             }
             if (dx) {
-                const auto stacked = cuda::repeat(a, cuda::lora_parts, 1, other, on);
-                cuda::product(n, in, wide, narrow, false, stacked, false, dx, A(1), blas, on);
+                const auto stacked = gpu::repeat(a, gpu::lora_parts, 1, other, on);
+                gpu::product(n, in, wide, narrow, false, stacked, false, dx, A(1), blas, on);
             }
         } else {
-            if (db) { cuda::product(out, rank, n, dy, true, h, false, db, A(1), blas, on); }
+            if (db) { gpu::product(out, rank, n, dy, true, h, false, db, A(1), blas, on); }
             if (!da && !dx) { return; }
-            cuda::product(n, rank, out, dy, false, b, false, Sink<A>{dh, false}, scale, blas, on);
-            if (da) { cuda::product(rank, in, n, View<const A>(dh), true, x, false, da, A(1), blas, on); }
-            if (dx) { cuda::product(n, in, rank, View<const A>(dh), false, a, false, dx, A(1), blas, on); }
+            gpu::product(n, rank, out, dy, false, b, false, Sink<A>{dh, false}, scale, blas, on);
+            if (da) { gpu::product(rank, in, n, View<const A>(dh), true, x, false, da, A(1), blas, on); }
+            if (dx) { gpu::product(n, in, rank, View<const A>(dh), false, a, false, dx, A(1), blas, on); }
         }
     }
 };

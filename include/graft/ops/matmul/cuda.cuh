@@ -8,7 +8,7 @@
 // Dense products by cuBLASLt: sums in f32 (never TF32) for f32 and 16-bit operands, in f64 for f64.
 namespace graft {
 
-namespace cuda {
+namespace gpu {
 
 template <Float T> constexpr cudaDataType_t blas_type()
 {
@@ -117,30 +117,30 @@ void product(std::int64_t m, std::int64_t n, std::int64_t k, View<const T> a, bo
           "matmul");
 }
 
-}  // namespace cuda
+}  // namespace gpu
 
 template <> struct kernel<MatmulOp, Cuda> {
     using Stream = memory<Cuda>::Stream;
 
-    template <class T> static std::size_t workspace(const MatmulProblem& p) { return cuda::blas_bytes(p.rows, p.out); }
+    template <class T> static std::size_t workspace(const MatmulProblem& p) { return gpu::blas_bytes(p.rows, p.out); }
     template <class T> static std::size_t workspace_backward(const MatmulProblem& p)
     {
-        return std::max(cuda::blas_bytes(p.rows, p.in), cuda::blas_bytes(p.out, p.in));
+        return std::max(gpu::blas_bytes(p.rows, p.in), gpu::blas_bytes(p.out, p.in));
     }
     template <class T>
     static void forward(View<T> y, View<const T> x, View<const T> w, void* scratch, const Stream& on)
     {
-        cuda::product(x.rows, w.rows, x.cols(), x, false, w, true, Sink<T>{y, false}, acc<T>(1), scratch, on);
+        gpu::product(x.rows, w.rows, x.cols(), x, false, w, true, Sink<T>{y, false}, acc<T>(1), scratch, on);
     }
     template <class T>
     static void backward_x(Sink<T> dx, View<const T> dy, View<const T> w, void* scratch, const Stream& on)
     {
-        cuda::product(dy.rows, w.cols(), w.rows, dy, false, w, false, dx, acc<T>(1), scratch, on);
+        gpu::product(dy.rows, w.cols(), w.rows, dy, false, w, false, dx, acc<T>(1), scratch, on);
     }
     template <class T>
     static void backward_w(Sink<acc<T>> dw, View<const T> dy, View<const T> x, void* scratch, const Stream& on)
     {
-        cuda::product(dy.cols(), x.cols(), x.rows, dy, true, x, false, dw, acc<T>(1), scratch, on);
+        gpu::product(dy.cols(), x.cols(), x.rows, dy, true, x, false, dw, acc<T>(1), scratch, on);
     }
 };
 

@@ -13,7 +13,7 @@
 // L2 cache, and multiplied by cuBLASLt. Parts are cut along the outer extent of the result, so that no sum is cut.
 namespace graft {
 
-namespace cuda {
+namespace gpu {
 
 // The weight as a kernel walks it: eight flat elements, 4 bytes of codes, at a time. They share a block, as a block
 // holds a multiple of 32, but not always a row.
@@ -179,11 +179,11 @@ struct Nf4Chunks {
 
 using Nf4MatmulVariants = Variants<Nf4Rows, Nf4Chunks>;
 
-}  // namespace cuda
+}  // namespace gpu
 
 template <> struct kernel<Nf4MatmulOp, Cuda> {
     using Stream = memory<Cuda>::Stream;
-    using Variants = cuda::Nf4MatmulVariants;
+    using Variants = gpu::Nf4MatmulVariants;
 
     template <class T> static std::size_t workspace(const Nf4MatmulProblem& p)
     {
@@ -193,7 +193,7 @@ template <> struct kernel<Nf4MatmulOp, Cuda> {
     }
     template <class T> static std::size_t workspace_backward(const Nf4MatmulProblem& p)
     {
-        return cuda::Nf4Chunks::workspace_backward<T>(p);
+        return gpu::Nf4Chunks::workspace_backward<T>(p);
     }
     template <class T>
     static void forward(View<T> y, View<const T> x, const Nf4View& w, void* scratch, const Stream& on)
@@ -205,7 +205,7 @@ template <> struct kernel<Nf4MatmulOp, Cuda> {
     template <class T>
     static void backward_x(Sink<T> dx, View<const T> dy, const Nf4View& w, void* scratch, const Stream& on)
     {
-        cuda::Nf4Chunks::backward_x(dx, dy, w, scratch, on);
+        gpu::Nf4Chunks::backward_x(dx, dy, w, scratch, on);
     }
 };
 

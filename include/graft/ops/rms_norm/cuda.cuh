@@ -11,7 +11,7 @@ struct RmsNormProblem {
     std::int64_t rows = 0, d = 0;
 };
 
-namespace cuda {
+namespace gpu {
 
 // Each variant is a way to cut rows among threads: `lanes` threads share a row, total(sum) adds up over them.
 struct RmsNormWarp {    // a warp a row, four rows a block
@@ -67,11 +67,11 @@ __global__ void rms_norm_weight(Sink<A> dw, View<const T> dy, const A* r, View<c
     });
 }
 
-}  // namespace cuda
+}  // namespace gpu
 
 template <> struct kernel<RmsNormOp, Cuda> {
     using Stream = memory<Cuda>::Stream;
-    using Variants = cuda::RmsNormVariants;
+    using Variants = gpu::RmsNormVariants;
 
     template <class T, class A>
     static void forward(View<T> y, A* r, View<const T> x, const T* w, A eps, const Stream& on)
@@ -90,8 +90,8 @@ template <> struct kernel<RmsNormOp, Cuda> {
             });
         }
         if (dw) {
-            cuda::launch(cuda::rms_norm_weight<T, A>, "rms_norm", cuda::blocks_for(x.cols(), 32),
-                         {32, cuda::column_lanes}, on, dw, dy, r, x);
+            gpu::launch(gpu::rms_norm_weight<T, A>, "rms_norm", gpu::blocks_for(x.cols(), 32),
+                         {32, gpu::column_lanes}, on, dw, dy, r, x);
         }
     }
 
@@ -99,14 +99,14 @@ template <> struct kernel<RmsNormOp, Cuda> {
     template <class Cut, class T, class A>
     static void forward_as(Cut, View<T> y, A* r, View<const T> x, const T* w, A eps, const Stream& on)
     {
-        cuda::launch(cuda::rms_norm_forward<Cut, T, A>, "rms_norm", cuda::blocks_for(x.rows, Cut::rows_a_block),
+        gpu::launch(gpu::rms_norm_forward<Cut, T, A>, "rms_norm", gpu::blocks_for(x.rows, Cut::rows_a_block),
                      {Cut::lanes, Cut::rows_a_block}, on, y, r, x, w, eps);
     }
     template <class Cut, class T, class A>
     static void backward_as(Cut, Sink<T> dx, View<const T> dy, const A* r, View<const T> x, const T* w,
                             const Stream& on)
     {
-        cuda::launch(cuda::rms_norm_backward<Cut, T, A>, "rms_norm", cuda::blocks_for(x.rows, Cut::rows_a_block),
+        gpu::launch(gpu::rms_norm_backward<Cut, T, A>, "rms_norm", gpu::blocks_for(x.rows, Cut::rows_a_block),
                      {Cut::lanes, Cut::rows_a_block}, on, dx, dy, r, x, w);
     }
 };

@@ -1,0 +1,85 @@
+// inspect: what a checkpoint or an adapter consists of and what would be trained, without loading weights.
+#include "cli/finetune_options.hpp"
+#include "cli/program.hpp"
+
+#include "graft/checkpoint/audit.hpp"
+#include "graft/checkpoint/checkpoint.hpp"
+#include "graft/checkpoint/hf_config.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// An adapter folder alone: its settings and tensors; without a base nothing can be said about targets.
+void inspect_adapter(const fs::path& folder)
+{
+    const auto config = graft::read_adapter_config(folder);
+    std::string text = "adapter " + graft::printable(folder.string(), 300) + "\n";
+    text += "  rank " + std::to_string(config.rank) + ", alpha " + graft::detail::number_json(config.alpha).dump() +
+            (config.rslora ? ", rslora" : "") + ", dropout " + graft::detail::number_json(config.dropout).dump() + "\n";
+    if (!config.base_model.empty()) { text += "  base " + graft::printable(config.base_model, 300) + "\n"; }
+    const auto path = folder / "adapter_model.safetensors";
+    graft::require(fs::exists(path), [&] { return graft::printable(folder.string(), 300) + ": no adapter_model.safetensors"; });
+    const auto file = graft::SafetensorsFile::open(path);
+    std::int64_t parameters = 0, bytes = 0, twice = 0;
+    std::vector<std::string> types;
+    for (const auto& tensor : file.tensors()) {
+        std::int64_t elements = 1;
+        for (const auto extent : tensor.shape) { elements *= extent; }
+        parameters += elements, bytes += std::int64_t(tensor.bytes.size());
+        const std::string type(graft::stored_name(tensor.type));
+        if (std::find(types.begin(), types.end(), type) == types.end()) { types.push_back(type); }
+        twice += tensor.name.starts_with("base_model.model.base_model.model.") ? 1 : 0;
+    }
+    text += "  " + std::to_string(file.tensors().size()) + " tensors (" + graft::name_list(types) + "), " +
+            graft::with_commas(parameters) + " parameters, " + graft::with_commas(bytes) + " bytes\n";
+    if (twice > 0) { text += "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n"; }
+    cli::print(text);
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    std::string what, adapter, dtype = "f32";
+    cli::FinetuneOptions o;
+    CLI::App app{"inspect: the audit of a checkpoint, an adapter or a config.json, without loading weights", "inspect"};
+    app.add_option("WHAT", what, "checkpoint folder, adapter folder or config.json")->required();
+    auto* with = app.add_option("--adapter", adapter, "an adapter over it");
+    const auto settings = cli::add_method_options(app, o);
+    app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
+    return cli::run(app, argc, argv, [&] {
+        if (fs::is_directory(what) && fs::exists(fs::path(what) / "adapter_config.json") &&
+            !fs::exists(fs::path(what) / "config.json")) {
+            graft::require(with->count() == 0, "--adapter needs a checkpoint; " + graft::printable(what, 300) +
+                                                   " is an adapter itself");
+            inspect_adapter(what);
+            return;
+        }
+        const auto config = graft::read_config(what);
+        bool asked = app.get_option("--method")->count() > 0;
+        for (const auto* option : settings) { asked = asked || option->count() > 0; }
+        graft::AuditSettings audit{.base_type = dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
+                                   .double_quant = o.double_quant};
+        if (with->count() > 0) {
+            graft::require(!asked || o.method != "full", "--adapter and --method full exclude each other");
+            audit.targets = graft::adapter_targets(graft::read_adapter_config(adapter), config, adapter);
+            audit.method = !asked ? graft::TrainMethod::none
+                           : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora;
+        } else if (asked) {
+            audit.method = o.method == "full"    ? graft::TrainMethod::full
+                           : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora;
+            if (o.method != "full") {
+                audit.targets = graft::adapter_targets(cli::adapter_of(o), config, "--target");
+                graft::require(audit.targets.unmatched.empty(), "--target: the model has no module named " +
+                                                                    graft::name_list(audit.targets.unmatched));
+            }
+        }
+        cli::print(std::string(graft::family_name(config.family)) + " " + graft::printable(what, 300) + "\n" +
+                   graft::to_text(graft::make_audit(config, audit)));
+        if (fs::is_directory(what)) {
+            const auto checkpoint = graft::Checkpoint::open(what);
+            cli::print(std::to_string(checkpoint.tensors().size()) + " tensors in its files\n");
+        }
+    });
+}
