@@ -1,9 +1,10 @@
 // cuda_ops [--tiny]: the CUDA kernels of rms_norm, nf4_matmul, lora and cross_entropy on this machine's device.
 //
 // A row is the median of several batches between two CUDA events: time; bytes that must be moved, or operations, a
-// second; that as a share of a plain copy, or of cuBLASLt's dense bf16 product, measured in the same run; and the largest
-// error of some rows against double, relative to the largest value. A row whose error is too large ends the program with
-// 1. --tiny runs every kernel once on small shapes: a test of the program where times mean nothing.
+// second; that as a share of a plain copy, or of cuBLASLt's dense bf16 product, measured in the same run; and the
+// largest error of some rows against double, relative to the largest value. A row whose error is too large is marked
+// WRONG, and the program ends with 1. --tiny runs every kernel once on small shapes: a test of the program where times
+// mean nothing.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -79,7 +80,8 @@ struct Bench {
 
 template <class T> std::string name_of(const char* op, const char* how, std::int64_t rows, std::int64_t cols)
 {
-    return std::string(op) + " " + how + ", " + type_name<T>() + ", " + std::to_string(rows) + " x " + std::to_string(cols);
+    return std::string(op) + " " + how + ", " + type_name<T>() + ", " + std::to_string(rows) + " x "
+           + std::to_string(cols);
 }
 
 // Values in (-1, 1), on the host (as T holds them) and on the device.
@@ -133,7 +135,8 @@ void bench_peaks(Bench& bench)
     {
         const Buffer<std::byte, Cuda> from(bytes, bench.pool), to(bytes, bench.pool);
         cudaMemsetAsync(from.data(), 0, std::size_t(bytes), bench.stream().stream);
-        const double t = bench.seconds([&] { memory<Cuda>::copy(to.data(), from.data(), std::size_t(bytes), bench.stream()); });
+        const double t =
+            bench.seconds([&] { memory<Cuda>::copy(to.data(), from.data(), std::size_t(bytes), bench.stream()); });
         bench.copy_rate = 2.0 * double(bytes) / t;
         bench.row("copy, " + std::to_string(bytes >> 10) + " KiB", t, 2.0 * double(bytes), 0, 0, 0);
     }
@@ -170,7 +173,9 @@ template <class T> void bench_rms_norm(Bench& bench, std::int64_t rows, std::int
     std::vector<double> scale(static_cast<std::size_t>(rows)), dot(static_cast<std::size_t>(rows));
     for (const std::int64_t i : some_rows(rows)) {
         scale[std::size_t(i)] = inverse(i);
-        for (std::int64_t j = 0; j < d; ++j) { dot[std::size_t(i)] += dy.at(i, j) * w.at(0, j) * x.at(i, j) / double(d); }
+        for (std::int64_t j = 0; j < d; ++j) {
+            dot[std::size_t(i)] += dy.at(i, j) * w.at(0, j) * x.at(i, j) / double(d);
+        }
     }
     Kernel::Variants::all(RmsNormProblem{rows, d}, machine(), [&](auto cut) {
         const double forward = bench.seconds([&] {
@@ -182,7 +187,8 @@ template <class T> void bench_rms_norm(Bench& bench, std::int64_t rows, std::int
                   }),
                   limit<T>(d));
         const double backward = bench.seconds([&] {
-            Kernel::backward_as(cut, Sink<T>{dx.view(), false}, dy.view(), r.data(), x.view(), w.view().data, bench.stream());
+            Kernel::backward_as(
+                cut, Sink<T>{dx.view(), false}, dy.view(), r.data(), x.view(), w.view().data, bench.stream());
         });
         bench.row(name_of<T>("rms_norm backward", decltype(cut)::name, rows, d), backward, 3 * bytes, 0,
                   error_of(dx, some_rows(rows), [&](std::int64_t i, std::int64_t j) {
@@ -192,14 +198,17 @@ template <class T> void bench_rms_norm(Bench& bench, std::int64_t rows, std::int
                   limit<T>(d));
     });
     const double weight = bench.seconds([&] {
-        Kernel::backward<T, A>({}, Sink<A>{dw.view(), false}, dy.view(), r.data(), x.view(), w.view().data, bench.stream());
+        Kernel::backward<T, A>(
+            {}, Sink<A>{dw.view(), false}, dy.view(), r.data(), x.view(), w.view().data, bench.stream());
     });
     std::vector<double> all(static_cast<std::size_t>(rows));
     for (std::int64_t i = 0; i < rows; ++i) { all[std::size_t(i)] = inverse(i); }
     bench.row(name_of<T>("rms_norm dw", "columns", rows, d), weight, 2 * bytes, 0,
               error_of(dw, {0}, [&](std::int64_t, std::int64_t j) {
                   double sum = 0;
-                  for (std::int64_t i = 0; i < rows; ++i) { sum += dy.at(i, j) * double(T(float(x.at(i, j) * all[std::size_t(i)]))); }
+                  for (std::int64_t i = 0; i < rows; ++i) {
+                      sum += dy.at(i, j) * double(T(float(x.at(i, j) * all[std::size_t(i)])));
+                  }
                   return sum;
               }),
               // x r is rounded to T, and near a tie the exact value may round the other way
@@ -245,22 +254,25 @@ template <class T> void bench_nf4(Bench& bench, std::int64_t rows, std::int64_t 
         for (std::int64_t k = 0; k < in; ++k) { exact[std::size_t(k)] += dy.at(rows - 1, o) * weight(o, k); }
     }
     bench.row(name_of<T>("nf4_matmul backward", "chunks", rows, in) + " x " + std::to_string(out), t, 0, operations,
-              error_of(dx, {rows - 1}, [&](std::int64_t, std::int64_t k) { return exact[std::size_t(k)]; }), limit<T>(out));
+        error_of(dx, {rows - 1}, [&](std::int64_t, std::int64_t k) { return exact[std::size_t(k)]; }), limit<T>(out));
 }
 
-template <class T> void bench_lora(Bench& bench, std::int64_t rows, std::int64_t in, std::int64_t out, std::int64_t rank)
+template <class T>
+void bench_lora(Bench& bench, std::int64_t rows, std::int64_t in, std::int64_t out, std::int64_t rank)
 {
     using A = acc<T>;
     using Kernel = kernel<LoraOp, Cuda>;
     const LoraProblem problem{rows, in, out, rank};
     const Values<T>   x(rows, in, bench, 1), a(rank, in, bench, 2), b(out, rank, bench, 3), dy(rows, out, bench, 4);
     Device2d<T>       y(rows, out, bench.pool), dx(rows, in, bench.pool);
-    Device2d<A>       h(rows, rank, bench.pool), dh(rows, rank, bench.pool), da(rank, in, bench.pool), db(out, rank, bench.pool);
+    Device2d<A> h(rows, rank, bench.pool), dh(rows, rank, bench.pool), da(rank, in, bench.pool),
+        db(out, rank, bench.pool);
     const Buffer<std::byte, Cuda> scratch(
         std::int64_t(std::max(Kernel::workspace<T>(problem), Kernel::workspace_backward<T>(problem))), bench.pool);
     const double scale = 2;
-    const auto   forward = [&] {
-        Kernel::forward(View<T>(y.view()), h.view(), x.view(), a.view(), b.view(), A(scale), scratch.data(), bench.stream());
+    const auto forward = [&] {
+        Kernel::forward(
+            View<T>(y.view()), h.view(), x.view(), a.view(), b.view(), A(scale), scratch.data(), bench.stream());
     };
     const double t = bench.seconds(forward);
     // The op adds to y: for the error it starts from zeros.
@@ -281,9 +293,9 @@ template <class T> void bench_lora(Bench& bench, std::int64_t rows, std::int64_t
               }),
               limit<T>(in));
     const double back = bench.seconds([&] {
-        Kernel::backward(Sink<T>{dx.view(), false}, Sink<A>{da.view(), false}, Sink<A>{db.view(), false}, View<A>(dh.view()),
-                         dy.view(), View<const A>(h.view()), x.view(), a.view(), b.view(), A(scale), scratch.data(),
-                         bench.stream());
+        Kernel::backward(Sink<T>{dx.view(), false}, Sink<A>{da.view(), false}, Sink<A>{db.view(), false},
+            View<A>(dh.view()), dy.view(), View<const A>(h.view()), x.view(), a.view(), b.view(), A(scale),
+            scratch.data(), bench.stream());
     });
     // dA of the first rank needs dh of all rows.
     std::vector<double> exact(static_cast<std::size_t>(in));
@@ -298,8 +310,8 @@ template <class T> void bench_lora(Bench& bench, std::int64_t rows, std::int64_t
         for (std::int64_t q = 0; q < rank; ++q) { sum += dh_last[std::size_t(q)] * a.at(q, k); }
         return sum;
     });
-    bench.row(name_of<T>("lora backward", "cuBLASLt", rows, in) + shape, back, double(rows * (2 * in + out)) * sizeof(T), 0,
-              std::max(error_a, error_x), limit<T>(rows + out));
+    bench.row(name_of<T>("lora backward", "cuBLASLt", rows, in) + shape, back,
+        double(rows * (2 * in + out)) * sizeof(T), 0, std::max(error_a, error_x), limit<T>(rows + out));
 }
 
 template <class T> void bench_cross_entropy(Bench& bench, std::int64_t rows, std::int64_t cols)
@@ -334,7 +346,8 @@ template <class T> void bench_cross_entropy(Bench& bench, std::int64_t rows, std
     }
     bench.row(name_of<T>("cross_entropy", "block", rows, cols), forward, bytes, 0, error, limit<A>(cols));
     const double backward = bench.seconds([&] {
-        Kernel::backward(Sink<T>{dz.view(), false}, seed.data(), z.view(), lse.data(), there.data(), scale, bench.stream());
+        Kernel::backward(
+            Sink<T>{dz.view(), false}, seed.data(), z.view(), lse.data(), there.data(), scale, bench.stream());
     });
     bench.row(name_of<T>("cross_entropy backward", "block", rows, cols), backward, 2 * bytes, 0,
               error_of(dz, tested, [&](std::int64_t i, std::int64_t j) {
@@ -349,10 +362,11 @@ int run(bool tiny)
     cudaDeviceProp properties{};
     gpu::check(cudaGetDevice(&device), "no device");
     gpu::check(cudaGetDeviceProperties(&properties, device), "no device");
-    std::printf("%s, compute capability %d.%d, %d multiprocessors, CUDA %d, nvcc %d.%d\n\n", properties.name, properties.major,
-                properties.minor, properties.multiProcessorCount, CUDART_VERSION, __CUDACC_VER_MAJOR__,
-                __CUDACC_VER_MINOR__);
-    std::printf("| what | median time | rate | share of the limit | largest error |\n| --- | ---: | ---: | ---: | ---: |\n");
+    std::printf("%s, compute capability %d.%d, %d multiprocessors, CUDA %d, nvcc %d.%d\n\n", properties.name,
+        properties.major, properties.minor, properties.multiProcessorCount, CUDART_VERSION, __CUDACC_VER_MAJOR__,
+        __CUDACC_VER_MINOR__);
+    std::printf(
+        "| what | median time | rate | share of the limit | largest error |\n| --- | ---: | ---: | ---: | ---: |\n");
 
     cudaStream_t stream = nullptr;
     gpu::check(cudaStreamCreate(&stream), "no stream");

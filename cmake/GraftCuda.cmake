@@ -28,3 +28,8 @@ set(graft_has_cuda ON)
 add_library(graft_cuda INTERFACE)
 add_library(graft::cuda ALIAS graft_cuda)
 target_link_libraries(graft_cuda INTERFACE graft CUDA::cudart CUDA::cublasLt)
+if(cuda_std_20 IN_LIST CMAKE_CUDA_COMPILE_FEATURES)
+    target_compile_features(graft_cuda INTERFACE cuda_std_20)
+else()      # Debian 12's CMake does not know that nvcc speaks C++20, and leaves CUDA_STANDARD 20 out without a word
+    target_compile_options(graft_cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)
+endif()

@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -133,7 +134,7 @@ void launch(void (*kernel)(Want...), const char* name, std::int64_t blocks, dim3
             const Got&... arguments)
 {
     if (blocks <= 0) { return; }
-    require(blocks <= 0x7fffffff, [&] { return std::string(name) + ": more than 2^31 - 1 blocks: fewer rows at once"; });
+    require(blocks <= 0x7fffffff, [&] { return std::string(name) + ": more than 2^31 - 1 blocks; pass fewer rows"; });
     kernel<<<unsigned(blocks), threads, 0, on.stream>>>(Want(arguments)...);
     check(cudaGetLastError(), name);
 }

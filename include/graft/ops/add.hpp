@@ -38,7 +38,7 @@ Tensor<T, S, Dev> operator+(const Tensor<T, S, Dev>& a, const Tensor<T, S, Dev>&
                 const auto sink = da.sink();
                 compute(dy.pool(), [&] { Kernel::accumulate(sink, dy.view(), dy.pool()->stream()); });
             }
-            // dy is read for the last time here: b may take its memory. Asked after a was written: in x + x both are one.
+            // dy is read for the last time here: b may take its memory, unless a was b (x + x) and is written now.
             if (db && !db.written()) {
                 db.adopt(dy.release());
             } else if (db) {

@@ -9,7 +9,8 @@
 //
 // exp in f32: x = n ln 2 + r, |r| <= ln 2 / 2, a Taylor polynomial of degree 6 in r, n put into the exponent:
 // relative error below 3e-7. Inputs are held to [-87.3, 88.3]. In f64 it is the library's.
-// Sums keep 16 partial sums, added in order at the end: the same bits on every target.
+// Sums keep 16 partial sums, added in order at the end: the same bits on every target that has fused
+// multiply-add (avx2, avx512); the portable one rounds products first.
 namespace graft::cpu {
 
 [[gnu::always_inline]] inline float exp_of(float x)

@@ -5,8 +5,8 @@
 #include "graft/ops/matmul/cuda.cuh"
 
 // All products are cuBLASLt's, which takes no f32 beside a bf16. So for bf16 h and dh, which are f32, go in as sums of
-// three bf16 that hold their 24 bits, side by side: (N, 3R). The other operand is repeated three times, or the result is
-// three times as long and folded. R is small: the large operands are still read once.
+// three bf16 that hold their 24 bits, side by side: (N, 3R). The other operand is repeated three times, or the result
+// is three times as long and folded. R is small: the large operands are still read once.
 namespace graft {
 
 namespace gpu {

@@ -84,8 +84,8 @@ void product(std::int64_t m, std::int64_t n, std::int64_t k, View<const T> a, bo
     if (m == 0 || n == 0) { return; }
     if (k == 0) {    // a sum of nothing, which cuBLASLt refuses
         if (!c.add) {
-            check(cudaMemset2DAsync(c.view.data, std::size_t(c.view.stride) * sizeof(TC), 0, std::size_t(n) * sizeof(TC),
-                                    std::size_t(m), on.stream), "matmul");
+            const std::size_t width = std::size_t(n) * sizeof(TC), pitch = std::size_t(c.view.stride) * sizeof(TC);
+            check(cudaMemset2DAsync(c.view.data, pitch, 0, width, std::size_t(m), on.stream), "matmul");
         }
         return;
     }
@@ -108,7 +108,8 @@ void product(std::int64_t m, std::int64_t n, std::int64_t k, View<const T> a, bo
     const cublasLtHandle_t handle = on.blas->handle();
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
-    check(cublasLtMatmulAlgoGetHeuristic(handle, how.at, first.at, second.at, out.at, out.at, wish.at, 1, &found, &count),
+    check(cublasLtMatmulAlgoGetHeuristic(handle, how.at, first.at, second.at, out.at, out.at, wish.at, 1, &found,
+                                         &count),
           "matmul: no algorithm for this product");
     require(count > 0, "matmul: cuBLASLt has no algorithm for this product");
     const acc<T> add = c.add ? 1 : 0;

@@ -8,9 +8,9 @@
 #include "graft/ops/matmul/cuda.cuh"
 #include "graft/ops/nf4_matmul.hpp"
 
-// Two variants. "rows": a few rows of x, as in generation: the codes are read once and decoded into registers. "chunks":
-// part of the weight at a time is decoded into scratch, at most a quarter of it and at most 8 MiB, which stays in the
-// L2 cache, and multiplied by cuBLASLt. Parts are cut along the outer extent of the result, so that no sum is cut.
+// Two variants. "rows": a few rows of x, as in generation: the codes are read once and decoded into registers.
+// "chunks": part of the weight at a time is decoded into scratch, at most a quarter of it and at most 8 MiB, which
+// stays in the L2 cache, and multiplied by cuBLASLt. Parts are cut along the outer extent of the result: no sum is cut.
 namespace graft {
 
 namespace gpu {
