@@ -50,6 +50,7 @@
 #include "graft/nn/rms_norm.hpp"      // RmsNorm
 #include "graft/nn/rope.hpp"          // rope_table
 #include "graft/nn/any.hpp"           // layers whose kind is chosen at run time
+#include "graft/nn/init.hpp"          // starting values of a model made from nothing
 
 // models, and what updates them
 #include "graft/models/config.hpp"      // sizes of a model

@@ -24,12 +24,12 @@
 //             outlive the call. Their values are moved and put back to the bit, their gradients are cleared
 //   probe     sum of c y over all elements of y, c uniform in [-1, 1), keyed by the seed alone
 //
-// The derivative f'(0) along a line is (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h: central, in f64, wrong by h^4 f'''''
+// The derivative f'(0) along a line is (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h: in f64, wrong by h^4 f'''''
 // and by rounding / h. It is taken along random directions through all inputs together, which sees every element, and
 // for some elements of each input alone, which says where.
 //   direction v    error |g v - f'| / max(|g v|, |f'|, |g|)         v standard normal: |g| is what g v is like
 //   element i      error |g_i - f'| / max(|g_i|, |f'|, rms of g over this input)
-// An input without a gradient counts as one of zeros: a branch that was forgotten is seen. NaN counts as infinitely wrong.
+// An input without a gradient counts as one of zeros: a forgotten branch is seen. NaN counts as infinitely wrong.
 //
 // On the CPU only. Throws: what the loss throws.
 namespace graft {
