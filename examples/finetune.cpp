@@ -12,6 +12,7 @@
 #include "graft/io/output_folder.hpp"
 #include "graft/models/generate.hpp"
 #include "graft/text/dataset.hpp"
+#include "graft/text/end_of_turn.hpp"
 #include "graft/train/report.hpp"
 #include "graft/train/step.hpp"
 
@@ -26,6 +27,7 @@ struct Job {
     graft::AdapterConfig adapter;
     graft::AdapterTargets targets;
     std::optional<graft::Tokenizer> tokenizer;
+    std::vector<std::int64_t>       stop;    // ids that end a text
     graft::Dataset       data;
     std::optional<graft::Dataset> eval;
     std::int64_t         max_length = 0;
@@ -35,11 +37,15 @@ struct Job {
     bool full() const { return options.method == "full"; }
 };
 
-graft::Dataset read_data(const Job& job, const std::vector<std::string>& names)
+graft::Dataset read_data(Job& job, const std::vector<std::string>& names)
 {
     const auto& o = job.options;
     std::optional<graft::ChatTemplate> chat;
     if (job.tokenizer) { chat = cli::template_of(o.chat_template, *job.tokenizer); }
+    if (chat && job.stop.empty()) {
+        job.stop = cli::stop_ids(o.model, *job.tokenizer);
+        if (const auto end = graft::end_of_turn(*chat, *job.tokenizer)) { job.stop.push_back(*end); }
+    }
     const std::vector<std::filesystem::path> files(names.begin(), names.end());
     return graft::load_dataset(files, job.tokenizer ? &*job.tokenizer : nullptr,
                                {.task = o.task == "text" ? graft::Task::text : graft::Task::sft,
@@ -119,7 +125,9 @@ std::vector<std::vector<std::int32_t>> sample_prompts(const Job& job)
         std::size_t end = 0;
         while (end < example.labels.size() && example.labels[end] == graft::ignore) { ++end; }
         end = std::min(std::max<std::size_t>(end, 1), example.ids.size());
-        if (job.tokenizer && std::int64_t(end) + 48 <= job.config.max_positions) {
+        const std::int64_t room = std::min(job.config.max_positions,
+                                           job.config.sliding_window.value_or(job.config.max_positions));
+        if (job.tokenizer && std::int64_t(end) + 48 <= room) {
             out.emplace_back(example.ids.begin(), example.ids.begin() + std::ptrdiff_t(end));
         }
         if (out.size() == 2) { break; }
@@ -129,8 +137,7 @@ std::vector<std::vector<std::int32_t>> sample_prompts(const Job& job)
 
 template <class Model> std::string continued(const Job& job, const Model& model, std::span<const std::int32_t> prompt)
 {
-    const auto more = graft::generate(
-        model, prompt, {.max_tokens = 48, .stop = cli::stop_ids(job.options.model, *job.tokenizer)});
+    const auto more = graft::generate(model, prompt, {.max_tokens = 48, .stop = job.stop});
     return job.tokenizer->decode(more, true);
 }
 
