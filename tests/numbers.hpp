@@ -134,12 +134,13 @@ inline Matrix times(const Matrix& a, const Matrix& b, bool transpose_a = false, 
     return c;
 }
 
-// The largest difference, as a share of the largest value expected.
-inline double difference(const Matrix& found, const Matrix& expected)
+// The largest difference, as a share of the largest value expected, or of `size` where that is larger: for results that
+// are sums of large terms and may cancel to nothing.
+inline double difference(const Matrix& found, const Matrix& expected, double size = 0)
 {
     REQUIRE(found.rows == expected.rows);
     REQUIRE(found.cols == expected.cols);
-    double off = 0, size = 0;
+    double off = 0;
     for (std::size_t i = 0; i < found.at.size(); ++i) {
         if (!std::isfinite(found.at[i])) { return HUGE_VAL; }
         off = std::fmax(off, std::abs(found.at[i] - expected.at[i]));

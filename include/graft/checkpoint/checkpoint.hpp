@@ -57,12 +57,15 @@ private:
         require(json.is_object() && json.contains("weight_map") && json["weight_map"].is_object(),
                 where + ": no \"weight_map\" object");
         std::map<std::string, std::vector<std::string>> by_file;
-        for (const auto& [name, file] : json["weight_map"].items()) {
-            require(file.is_string(), [&] { return where + ": the file of tensor " + printable(name) + " is no text"; });
-            by_file[file.get<std::string>()].push_back(name);
+        for (const auto& entry : json["weight_map"].items()) {
+            require(entry.value().is_string(),
+                    [&] { return where + ": the file of tensor " + printable(entry.key()) + " is no text"; });
+            by_file[entry.value().get<std::string>()].push_back(entry.key());
         }
         files_.reserve(by_file.size());
-        for (const auto& [file, names] : by_file) {
+        for (const auto& entry : by_file) {
+            const std::string& file = entry.first;    // named: clang 14 cannot capture structured bindings
+            const auto&        names = entry.second;
             require(!file.empty() && file.find('/') == std::string::npos && file != "." && file != ".." &&
                         file.find('\0') == std::string::npos,
                     [&] { return where + ": shard " + printable(file) + " is not a file of this folder"; });

@@ -1,0 +1,113 @@
+#include "graft/checkpoint/adapter.hpp"
+
+#include "checkpoint_support.hpp"
+#include "graft/cpu.hpp"
+
+using namespace graft_test;
+
+namespace {
+
+graft::AdapterConfig all_linear(std::int64_t rank)
+{
+    graft::AdapterConfig config;
+    config.rank = rank, config.alpha = 6;
+    config.targets.kind = graft::ModuleChoice::Kind::all_linear;
+    return config;
+}
+
+graft::AnyModel<float> adapted(const graft::AdapterConfig& config, std::uint64_t seed = 1)
+{
+    auto model = tiny_model<float>();
+    graft::add_adapter(model, graft::adapter_targets(config, model.config, "test"), config, seed);
+    return model;
+}
+
+}  // namespace
+
+TEST_CASE("adapter: A is random by module and seed, B is zero, and the scale is that of the config")
+{
+    auto model = adapted(all_linear(3)), again = adapted(all_linear(3)), other = adapted(all_linear(3), 2);
+    const auto a = values_of(model);
+    CHECK(a == values_of(again));
+    CHECK(a != values_of(other));
+    std::map<std::vector<double>, std::string> seen;
+    std::size_t pairs = 0;
+    for (const auto& [name, values] : a) {
+        if (name.ends_with("lora_B.weight")) { CHECK(values == std::vector<double>(values.size(), 0.0)), ++pairs; }
+        if (name.ends_with("lora_A.weight")) {
+            CHECK(seen.emplace(values, name).second);    // modules of one shape start apart
+            for (const double v : values) { CHECK(std::abs(v) <= 1 / std::sqrt(double(values.size() / 3)) + 1e-7); }
+        }
+    }
+    CHECK(pairs == 14);
+    graft::modules(model, [&](const std::string&, auto& module) {
+        if constexpr (graft::is_any_linear<std::remove_cvref_t<decltype(module)>>) {
+            REQUIRE(module.branch().has_value());
+            CHECK(module.branch()->scale == 2);
+        }
+    });
+}
+
+TEST_CASE("adapter: what is saved is loaded again to the bit, each tensor in the type that it came in")
+{
+    const TempFolder temp;
+    auto model = adapted(all_linear(3));
+    graft::save_adapter(model, temp.path(), all_linear(3));
+    auto tensors = Tensors::read(temp / "adapter_model.safetensors");
+    CHECK(tensors.list.size() == 28);
+    for (const auto& t : tensors.list) { CHECK((t.name.starts_with("base_model.model.model.layers.") && t.dtype == "F32")); }
+
+    auto other = adapted(graft::read_adapter_config(temp.path()), 9);
+    CHECK(values_of(other) != values_of(model));
+    auto types = graft::load_adapter(other, temp.path());
+    CHECK(values_of(other) == values_of(model));
+    CHECK(types.size() == 28);
+
+    types.begin()->second = graft::StoredType::bf16;
+    fs::create_directories(temp / "second");
+    graft::save_adapter(other, temp / "second", all_linear(3), types);
+    const auto second = Tensors::read(temp / "second/adapter_model.safetensors");
+    CHECK(std::count_if(second.list.begin(), second.list.end(), [](const auto& t) { return t.dtype == "BF16"; }) == 1);
+}
+
+TEST_CASE("adapter: a prefix written twice is read; a tensor under both prefixes is refused")
+{
+    const TempFolder temp;
+    auto model = adapted(all_linear(2));
+    graft::save_adapter(model, temp.path(), all_linear(2));
+    auto tensors = Tensors::read(temp / "adapter_model.safetensors");
+    for (auto& t : tensors.list) { t.name = "base_model.model." + t.name; }
+    tensors.write(temp / "adapter_model.safetensors");
+    auto other = adapted(all_linear(2), 9);
+    graft::load_adapter(other, temp.path());
+    CHECK(values_of(other) == values_of(model));
+    auto twin = tensors.list[0];
+    twin.name = twin.name.substr(std::string("base_model.model.").size());
+    tensors.list.push_back(twin);
+    tensors.write(temp / "adapter_model.safetensors");
+    CHECK(says(refusal_of([&] { graft::load_adapter(other, temp.path()); }), {"twice"}));
+}
+
+TEST_CASE("adapter: missing, unknown and misshaped tensors are listed together; another rank is refused")
+{
+    const TempFolder temp;
+    auto model = adapted(all_linear(2));
+    graft::save_adapter(model, temp.path(), all_linear(2));
+    auto wider = adapted(all_linear(4));
+    CHECK(says(refusal_of([&] { graft::load_adapter(wider, temp.path()); }),
+               {"adapter_model.safetensors", "[2, 8]", "expected [4, 8]", "and 20 more"}));
+
+    auto tensors = Tensors::read(temp / "adapter_model.safetensors");
+    tensors.list[0].name = "base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight";
+    tensors.list[5].dtype = "I32";
+    tensors.write(temp / "adapter_model.safetensors");
+    const auto before = values_of(model);
+    const auto text = refusal_of([&] { graft::load_adapter(model, temp.path()); });
+    CAPTURE(text);
+    CHECK(says(text, {"missing", "layers.7.", "I32"}));
+    CHECK(values_of(model) == before);
+    fs::remove(temp / "adapter_model.safetensors");
+    CHECK(says(refusal_of([&] { graft::load_adapter(model, temp.path()); }), {"adapter_model.safetensors"}));
+    write_text(temp / "adapter_model.bin", "x");
+    CHECK(says(refusal_of([&] { graft::load_adapter(model, temp.path()); }), {"pickle"}));
+}
