@@ -8,7 +8,7 @@ find_package(doctest 2.4 REQUIRED)
 function(graft_test name)
     add_executable(test_${name} ${ARGN})
     target_link_libraries(test_${name} PRIVATE graft graft_flags graft_test_main)
-    target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O2>)
+    target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
     graft_discover(test_${name} "${name}")
 endfunction()
 

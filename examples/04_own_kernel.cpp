@@ -48,7 +48,7 @@ template <int D> struct StaticRow {
     static bool fits(const Problem& p, const Machine& on) { return p.cols == D && on.target >= Target::avx2; }
     static void forward(View<float> y, float* r, View<const float> x, const float* w, float eps)
     {
-        parallel_rows(x.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+        parallel_rows(x.rows, 64, 4 * x.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) { r[i] = rms_norm_row<D>(y.row(i), x.row(i), w, eps); }
         });
     }

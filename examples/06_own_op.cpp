@@ -42,7 +42,7 @@ graft::Tensor<T, S, Dev> squared_relu(const graft::Tensor<T, S, Dev>& x)
 template <> struct graft::kernel<own::SquaredReluOp, graft::Cpu> {
     template <class T> static void forward(View<T> y, View<const T> x)
     {
-        parallel_rows(x.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+        parallel_rows(x.rows, 16, 4 * x.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) {
                 for (std::int64_t j = 0; j < x.cols(); ++j) {
                     const acc<T> up = x.row(i)[j] > T(0.0f) ? acc<T>(x.row(i)[j]) : 0;
@@ -53,7 +53,7 @@ template <> struct graft::kernel<own::SquaredReluOp, graft::Cpu> {
     }
     template <class T> static void backward(Sink<T> dx, View<const T> dy, View<const T> x)
     {
-        parallel_rows(x.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+        parallel_rows(x.rows, 16, 4 * x.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) {
                 for (std::int64_t j = 0; j < x.cols(); ++j) {
                     const acc<T> up = x.row(i)[j] > T(0.0f) ? acc<T>(x.row(i)[j]) : 0;

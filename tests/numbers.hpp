@@ -180,6 +180,7 @@ template <class Run> bool same_for_threads(Run&& run)
     const int before = graft::threads();
     bool same = true;
     Bits first;
+    graft::share_work_from(0);
     for (int count : {1, 2, 3, 5}) {
         graft::set_threads(count);
         Bits bits;
@@ -188,6 +189,7 @@ template <class Run> bool same_for_threads(Run&& run)
         else if (!(bits == first)) { same = false; }
     }
     graft::set_threads(before);
+    graft::share_work_from(graft::default_shared_work);
     return same;
 }
 

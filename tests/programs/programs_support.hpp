@@ -93,7 +93,7 @@ public:
         for (const auto& argument : arguments) { argv.push_back(const_cast<char*>(argument.c_str())); }
         argv.push_back(nullptr);
         const std::string out = (folder_ / "out").string(), err = (folder_ / "err").string();
-        ::setenv("OMP_NUM_THREADS", "1", 1);    // small work beside other tests; --threads decides where it is given
+        ::setenv("GRAFT_THREADS", "1", 1);    // small work beside other tests; --threads decides where it is given
         id_ = ::fork();
         REQUIRE(id_ >= 0);
         if (id_ == 0) {    // only calls that are safe between fork and exec
@@ -209,8 +209,10 @@ struct Tensors {
         Tensors out;
         for (const auto& [name, entry] : header.items()) {
             if (name == "__metadata__") { continue; }
-            const auto begin = entry.at("data_offsets")[0].get<std::size_t>(), end = entry["data_offsets"][1].get<std::size_t>();
-            out.list.push_back({name, entry.at("dtype"), entry.at("shape"), file.substr(8 + length + begin, end - begin)});
+            const auto begin = entry.at("data_offsets")[0].get<std::size_t>(),
+                       end = entry["data_offsets"][1].get<std::size_t>();
+            out.list.push_back(
+                {name, entry.at("dtype"), entry.at("shape"), file.substr(8 + length + begin, end - begin)});
         }
         return out;
     }
