@@ -1,9 +1,10 @@
-#include <graft/core/error.hpp>
+#include <graft/cpu.hpp>
+#include <graft/text/tokenizer.hpp>
 
-bool refuses()
+bool refuses_a_folder_without_a_model()
 {
     try {
-        graft::require(false, "no");
+        const graft::Tokenizer tokenizer = graft::Tokenizer::load("no/such/folder");
     } catch (const graft::Error&) {
         return true;
     }
