@@ -66,12 +66,15 @@ Job prepare(const cli::FinetuneOptions& o)
     if (o.adapter.empty()) {
         job.adapter = cli::adapter_of(o);
     } else {
-        require(!o.adapter_settings_given, "--adapter brings its own rank, alpha, targets and dropout: leave out --rank, "
-                                           "--alpha, --rslora, --target, --exclude and --dropout");
+        require(!o.adapter_settings_given,
+            "--adapter brings its own rank, alpha, targets and dropout: leave out --rank, "
+            "--alpha, --rslora, --target, --exclude and --dropout");
         job.adapter = graft::read_adapter_config(o.adapter);
         job.adapter.base_model = o.model;
     }
-    if (!job.full()) { job.targets = graft::adapter_targets(job.adapter, job.config, o.adapter.empty() ? "--target" : o.adapter); }
+    if (!job.full()) {
+        job.targets = graft::adapter_targets(job.adapter, job.config, o.adapter.empty() ? "--target" : o.adapter);
+    }
     if (o.adapter.empty() && !job.full()) {
         require(job.targets.unmatched.empty(), "--target: the model has no module named " +
                                                    graft::name_list(job.targets.unmatched));
@@ -175,7 +178,8 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     for (std::int64_t step = 0; step < total && !stop; ++step) {
         const auto micro = batches.micro_batches(step);
         const auto targets = graft::targets(micro);
-        graft::StepMetrics m{.step = step, .lr = o.lr * graft::factor(schedule, step, total, warmup), .targets = targets};
+        graft::StepMetrics m{
+            .step = step, .lr = o.lr * graft::factor(schedule, step, total, warmup), .targets = targets};
         std::uint32_t sample = 0;
         for (const auto& batch : micro) {
             tokens += batch.tokens();
@@ -184,10 +188,11 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
                                                         {{o.seed, std::uint32_t(step)}, o.recompute});
             require(std::isfinite(part), [&] {
                 const auto tensor = graft::not_finite(model);
-                return "step " + std::to_string(step) + ": the loss is not finite; " +
-                       (tensor.empty() ? "every weight is finite, an activation is not" : "first bad tensor: " + tensor) +
-                       "; sample: " + guilty_sample(job, model, batch, rope) +
-                       "; the step was not applied, nothing was saved";
+                return "step " + std::to_string(step) + ": the loss is not finite; "
+                       + (tensor.empty() ? "every weight is finite, an activation is not"
+                                         : "first bad tensor: " + tensor)
+                       + "; sample: " + guilty_sample(job, model, batch, rope)
+                       + "; the step was not applied, nothing was saved";
             });
             m.loss += part;
             sample += std::uint32_t(batch.documents());
@@ -247,8 +252,9 @@ template <class T> void run(Job& job, graft::OutputFolder& output)
         auto& sample = job.report.samples[i];
         sample.after = continued(job, model, prompts[i]);
         if (!o.quiet) {
-            cli::print("\nprompt  " + graft::printable(sample.prompt, 300) + "\nbefore  " +
-                       graft::printable(sample.before, 300) + "\nafter   " + graft::printable(sample.after, 300) + "\n");
+            cli::print("\nprompt  " + graft::printable(sample.prompt, 300) + "\nbefore  "
+                       + graft::printable(sample.before, 300) + "\nafter   " + graft::printable(sample.after, 300)
+                       + "\n");
         }
     }
     graft::write_file(output.file("report.html"), graft::report_html(job.report));
@@ -257,7 +263,8 @@ template <class T> void run(Job& job, graft::OutputFolder& output)
                                o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32);
     } else {
         // Without a step the tensors go back as they came, each in its own element type.
-        graft::save_adapter(model, output.path(), job.adapter, job.report.steps.empty() ? types : graft::AdapterTypes());
+        graft::save_adapter(
+            model, output.path(), job.adapter, job.report.steps.empty() ? types : graft::AdapterTypes());
     }
     output.commit();
     cli::print((stop ? "\nstopped after the step; saved " : "\nsaved ") + o.output + "\n");

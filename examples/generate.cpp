@@ -5,6 +5,7 @@
 #include "graft/checkpoint/adapter.hpp"
 #include "graft/cpu.hpp"
 #include "graft/models/generate.hpp"
+#include "graft/text/dataset.hpp"
 #include "graft/text/end_of_turn.hpp"
 
 namespace {
@@ -32,7 +33,8 @@ template <class T> void answer(const Options& o, const graft::ModelConfig& confi
         });
         const nlohmann::ordered_json messages = {{{"role", "user"}, {"content", o.chat}}};
         const nlohmann::ordered_json extra = {{"instruction", o.chat}, {"input", ""}};
-        prompt = tokenizer.encode(chosen->render(messages, true, extra), {.add_special = false});
+        const std::string said = chosen->render(messages, true, extra);
+        prompt = tokenizer.encode(said, graft::chat_encoding(*chosen, tokenizer, said));    // as in training
         if (const auto end = graft::end_of_turn(*chosen, tokenizer)) { options.stop.push_back(*end); }
     } else {
         prompt = tokenizer.encode(o.prompt);

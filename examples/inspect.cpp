@@ -19,7 +19,8 @@ void inspect_adapter(const fs::path& folder)
             (config.rslora ? ", rslora" : "") + ", dropout " + graft::detail::number_json(config.dropout).dump() + "\n";
     if (!config.base_model.empty()) { text += "  base " + graft::printable(config.base_model, 300) + "\n"; }
     const auto path = folder / "adapter_model.safetensors";
-    graft::require(fs::exists(path), [&] { return graft::printable(folder.string(), 300) + ": no adapter_model.safetensors"; });
+    graft::require(
+        fs::exists(path), [&] { return graft::printable(folder.string(), 300) + ": no adapter_model.safetensors"; });
     const auto file = graft::SafetensorsFile::open(path);
     std::int64_t parameters = 0, bytes = 0, twice = 0;
     std::vector<std::string> types;
@@ -33,7 +34,9 @@ void inspect_adapter(const fs::path& folder)
     }
     text += "  " + std::to_string(file.tensors().size()) + " tensors (" + graft::name_list(types) + "), " +
             graft::with_commas(parameters) + " parameters, " + graft::with_commas(bytes) + " bytes\n";
-    if (twice > 0) { text += "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n"; }
+    if (twice > 0) {
+        text += "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n";
+    }
     cli::print(text);
 }
 

@@ -104,7 +104,8 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
     auto* task = app.add_option("--task", o.task)->check(CLI::IsMember({"sft", "text"}))->capture_default_str();
     app.add_option("--train-on", o.train_on)->check(CLI::IsMember({"responses", "all"}))->capture_default_str();
-    app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, ...) or a file")->capture_default_str();
+    app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, ...) or a file")
+        ->capture_default_str();
     app.add_option("--max-length", o.max_length, "2048, or the model's positions where these are fewer")
         ->check(CLI::PositiveNumber);
     app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");

@@ -2,6 +2,7 @@
 #include "graft/graft.hpp"
 
 // graft.hpp and all CPU kernels.
+#include "graft/nn/trained/cpu.hpp"
 #include "graft/ops/add/cpu.hpp"
 #include "graft/ops/attention/cpu.hpp"
 #include "graft/ops/cross_entropy/cpu.hpp"
@@ -14,3 +15,5 @@
 #include "graft/ops/rms_norm/cpu.hpp"
 #include "graft/ops/rope/cpu.hpp"
 #include "graft/ops/silu_mul/cpu.hpp"
+#include "graft/optim/adamw/cpu.hpp"
+#include "graft/optim/clip/cpu.hpp"

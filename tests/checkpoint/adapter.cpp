@@ -55,7 +55,9 @@ TEST_CASE("adapter: what is saved is loaded again to the bit, each tensor in the
     graft::save_adapter(model, temp.path(), all_linear(3));
     auto tensors = Tensors::read(temp / "adapter_model.safetensors");
     CHECK(tensors.list.size() == 28);
-    for (const auto& t : tensors.list) { CHECK((t.name.starts_with("base_model.model.model.layers.") && t.dtype == "F32")); }
+    for (const auto& t : tensors.list) {
+        CHECK((t.name.starts_with("base_model.model.model.layers.") && t.dtype == "F32"));
+    }
 
     auto other = adapted(graft::read_adapter_config(temp.path()), 9);
     CHECK(values_of(other) != values_of(model));

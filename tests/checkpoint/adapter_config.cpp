@@ -13,7 +13,8 @@ using Kind = graft::ModuleChoice::Kind;
 
 graft::AdapterConfig with(const std::string& patch)
 {
-    auto json = graft::OrderedJson::parse(R"({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]})");
+    auto json = graft::OrderedJson::parse(
+        R"({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]})");
     json.update(graft::OrderedJson::parse(patch));
     return graft::parse_adapter_config(json.dump(), "adapter_config.json");
 }
@@ -48,7 +49,8 @@ std::map<std::string, std::pair<std::int64_t, double>> targets(const std::string
 
 TEST_CASE("what is read")
 {
-    const auto c = with(R"({"lora_alpha": 6.5, "use_rslora": true, "lora_dropout": 0.1, "init_lora_weights": "gaussian", "bias": null,
+    const auto c = with(
+        R"({"lora_alpha": 6.5, "use_rslora": true, "lora_dropout": 0.1, "init_lora_weights": "gaussian", "bias": null,
                             "unknown_thing": null, "another": {}, "third": 0, "peft_version": "9", "qalora_group_size": 16})");
     CHECK(c.rank == 4);
     CHECK(c.alpha == 6.5);
@@ -66,26 +68,39 @@ TEST_CASE("what is read")
 TEST_CASE("what is refused, and by which name")
 {
     const std::pair<const char*, const char*> cases[] = {
-        {R"({"peft_type": "IA3"})", "peft_type IA3"}, {R"({"peft_type": null})", "peft_type is missing"},
-        {R"({"task_type": "SEQ_CLS"})", "task_type SEQ_CLS"}, {R"({"use_dora": true})", "use_dora"},
-        {R"({"lora_bias": true})", "lora_bias"}, {R"({"bias": "all"})", "bias all"},
+        {R"({"peft_type": "IA3"})", "peft_type IA3"},
+        {R"({"peft_type": null})", "peft_type is missing"},
+        {R"({"task_type": "SEQ_CLS"})", "task_type SEQ_CLS"},
+        {R"({"use_dora": true})", "use_dora"},
+        {R"({"lora_bias": true})", "lora_bias"},
+        {R"({"bias": "all"})", "bias all"},
         {R"({"modules_to_save": ["lm_head"]})", "modules_to_save"},
         {R"({"trainable_token_indices": {"embed_tokens": [1]}})", "trainable_token_indices"},
-        {R"({"fan_in_fan_out": true})", "fan_in_fan_out"}, {R"({"ensure_weight_tying": true})", "ensure_weight_tying"},
-        {R"({"init_lora_weights": "pissa"})", "init_lora_weights pissa"}, {R"({"init_lora_weights": "olora"})", "olora"},
+        {R"({"fan_in_fan_out": true})", "fan_in_fan_out"},
+        {R"({"ensure_weight_tying": true})", "ensure_weight_tying"},
+        {R"({"init_lora_weights": "pissa"})", "init_lora_weights pissa"},
+        {R"({"init_lora_weights": "olora"})", "olora"},
         {R"({"init_lora_weights": 3})", "init_lora_weights must be a text"},
-        {R"({"use_bdlora": {"nblocks": 2}})", "use_bdlora is set"}, {R"({"use_qalora": true})", "use_qalora is set"},
-        {R"({"layer_replication": [[0, 1]]})", "layer_replication is set"}, {R"({"target_parameters": ["x"]})", "target_parameters"},
-        {R"({"alora_invocation_tokens": [1]})", "alora_invocation_tokens"}, {R"({"future_field": 1})", "future_field is set"},
+        {R"({"use_bdlora": {"nblocks": 2}})", "use_bdlora is set"},
+        {R"({"use_qalora": true})", "use_qalora is set"},
+        {R"({"layer_replication": [[0, 1]]})", "layer_replication is set"},
+        {R"({"target_parameters": ["x"]})", "target_parameters"},
+        {R"({"alora_invocation_tokens": [1]})", "alora_invocation_tokens"},
+        {R"({"future_field": 1})", "future_field is set"},
         {R"({"loftq_config": {"bits": 4}})", "loftq_config is set"},
-        {R"({"r": 0})", "r must be from 1"}, {R"({"r": 4.5})", "r must be a whole number"},
-        {R"({"lora_alpha": "8"})", "lora_alpha must be a number"}, {R"({"lora_dropout": 1})", "lora_dropout"},
-        {R"({"rank_pattern": {"q_proj": 0}})", "rank_pattern q_proj must be from 1"}, {R"({"rank_pattern": [1]})", "rank_pattern"},
+        {R"({"r": 0})", "r must be from 1"},
+        {R"({"r": 4.5})", "r must be a whole number"},
+        {R"({"lora_alpha": "8"})", "lora_alpha must be a number"},
+        {R"({"lora_dropout": 1})", "lora_dropout"},
+        {R"({"rank_pattern": {"q_proj": 0}})", "rank_pattern q_proj must be from 1"},
+        {R"({"rank_pattern": [1]})", "rank_pattern"},
         {R"({"alpha_pattern": {"q_proj": "x"}})", "alpha_pattern q_proj must be a number"},
         {R"({"target_modules": "all-linear", "layers_to_transform": [0]})", "layers_to_transform"},
         {R"({"target_modules": ".*", "layers_to_transform": 0})", "layers_to_transform"},
-        {R"({"layers_pattern": "layers"})", "layers_pattern"}, {R"({"target_modules": ""})", "empty text"},
-        {R"({"target_modules": [1]})", "target_modules must be a text"}, {R"({"target_modules": {}})", "target_modules must be a text"},
+        {R"({"layers_pattern": "layers"})", "layers_pattern"},
+        {R"({"target_modules": ""})", "empty text"},
+        {R"({"target_modules": [1]})", "target_modules must be a text"},
+        {R"({"target_modules": {}})", "target_modules must be a text"},
     };
     for (const auto& item : cases) {
         const char *patch = item.first, *says = item.second;
@@ -95,7 +110,8 @@ TEST_CASE("what is refused, and by which name")
         CHECK(text.find(says) != std::string::npos);
     }
     CHECK_THROWS_AS(graft::parse_adapter_config("[]", "FILE"), graft::Error);
-    CHECK_THROWS_WITH_AS(graft::read_adapter_config(graft_test::repo()), doctest::Contains("there is no adapter_config.json"), graft::Error);
+    CHECK_THROWS_WITH_AS(graft::read_adapter_config(graft_test::repo()),
+        doctest::Contains("there is no adapter_config.json"), graft::Error);
 }
 
 TEST_CASE("targets, patterns and layers")
@@ -103,7 +119,9 @@ TEST_CASE("targets, patterns and layers")
     CHECK(targets("{}").size() == 24);
     CHECK(targets(R"({"target_modules": ["self_attn.q_proj"]})").size() == 12);
     CHECK(targets(R"({"target_modules": "all-linear"})").size() == 84);
-    CHECK(targets(R"({"target_modules": "all-linear", "exclude_modules": ["down_proj", "model.layers.0.mlp.up_proj"]})").size() == 71);
+    CHECK(targets(R"({"target_modules": "all-linear", "exclude_modules": ["down_proj", "model.layers.0.mlp.up_proj"]})")
+              .size()
+          == 71);
     CHECK(targets(R"({"exclude_modules": ".*v_proj"})").size() == 12);
     CHECK(targets(R"({"target_modules": "model\\.layers\\.1\\d?\\..*_proj"})").size() == 3 * 7);
     const auto first = targets(R"({"layers_to_transform": 1})");
@@ -111,9 +129,12 @@ TEST_CASE("targets, patterns and layers")
     CHECK(first.contains("model.layers.1.self_attn.q_proj"));
     CHECK(targets(R"({"layers_to_transform": [1, 11], "layers_pattern": "layers"})").size() == 4);
     // A name given wholly is taken whatever its layer.
-    CHECK(targets(R"({"layers_to_transform": [1], "target_modules": ["q_proj", "model.layers.3.self_attn.q_proj"]})").size() == 2);
+    CHECK(targets(R"({"layers_to_transform": [1], "target_modules": ["q_proj", "model.layers.3.self_attn.q_proj"]})")
+              .size()
+          == 2);
 
-    const auto t = targets(R"({"rank_pattern": {"^model.layers.0.self_attn.q_proj": 2, "layers.1.self_attn.q_proj": 3, "_proj": 9,
+    const auto t =
+        targets(R"({"rank_pattern": {"^model.layers.0.self_attn.q_proj": 2, "layers.1.self_attn.q_proj": 3, "_proj": 9,
                                "q_proj": 16}, "alpha_pattern": {"v_proj": 2}})");
     CHECK(t.at("model.layers.0.self_attn.q_proj") == std::pair<std::int64_t, double>{2, 4});
     CHECK(t.at("model.layers.1.self_attn.q_proj").first == 3);
@@ -122,7 +143,8 @@ TEST_CASE("targets, patterns and layers")
     CHECK(targets(R"({"use_rslora": true})").begin()->second.second == 4);
 
     const auto says = [](const std::string& patch) { return refusal([&] { targets(patch); }); };
-    CHECK(says(R"({"target_modules": ["proj"]})").find("no module of this model is meant by target_modules (proj)") != std::string::npos);
+    CHECK(says(R"({"target_modules": ["proj"]})").find("no module of this model is meant by target_modules (proj)")
+          != std::string::npos);
     CHECK(says(R"({"target_modules": []})") != "");
     CHECK(says(R"({"target_modules": ["embed_tokens"]})").find("the embedding") != std::string::npos);
     CHECK(says(R"({"target_modules": ["lm_head"]})").find("the output head") != std::string::npos);
@@ -147,7 +169,8 @@ TEST_CASE("what is written is read back, and overlapping patterns are not writte
     CHECK(graft::adapter_config_text(again, model(), "FILE") == text);
 
     c = with(R"({"rank_pattern": {"q_proj": 2, "layers.1.self_attn.q_proj": 6}})");
-    CHECK(refusal([&] { graft::adapter_config_text(c, model(), "FILE"); }).find("model.layers.1.self_attn.q_proj") != std::string::npos);
+    CHECK(refusal([&] { graft::adapter_config_text(c, model(), "FILE"); }).find("model.layers.1.self_attn.q_proj")
+          != std::string::npos);
     c = with(R"({"rank_pattern": {"layers.1.self_attn.q_proj": 6, "q_proj": 2}})");
     CHECK(graft::adapter_config_text(c, model(), "FILE") != "");
 }
@@ -156,8 +179,8 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
 {
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
-    const std::set<std::string> plain{"lora_all_linear", "lora_qv", "rslora", "qwen2_all_linear", "patterns", "regex_targets",
-                                      "exclude_modules", "layers_to_transform"};
+    const std::set<std::string> plain{"lora_all_linear", "lora_qv", "rslora", "qwen2_all_linear", "patterns",
+        "regex_targets", "exclude_modules", "layers_to_transform"};
     int read = 0, refused = 0;
     for (const auto& entry : fs::directory_iterator(*data / "golden" / "peft")) {
         const std::string name = entry.path().filename().string();
@@ -170,7 +193,8 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
             const auto base    = graft::read_config(entry.path() / graft::json_string(expected, "base", name));
             found = graft::adapter_targets(adapter, base);
             const auto again = graft::adapter_config_text(adapter, base, name);
-            CHECK(graft::adapter_targets(graft::parse_adapter_config(again, name), base).parameters() == found.parameters());
+            CHECK(graft::adapter_targets(graft::parse_adapter_config(again, name), base).parameters()
+                  == found.parameters());
         });
         CHECK(text.empty() == plain.contains(name));
         if (!text.empty()) {
@@ -179,7 +203,9 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
             continue;
         }
         std::map<std::string, std::vector<std::int64_t>> wanted, got;
-        for (const auto& item : expected["trainable"].items()) { wanted[item.key()] = item.value().get<std::vector<std::int64_t>>(); }
+        for (const auto& item : expected["trainable"].items()) {
+            wanted[item.key()] = item.value().get<std::vector<std::int64_t>>();
+        }
         for (const auto& t : found.modules) {
             got["base_model.model." + t.name + ".lora_A.weight"] = {t.rank, t.in};
             got["base_model.model." + t.name + ".lora_B.weight"] = {t.out, t.rank};

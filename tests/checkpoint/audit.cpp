@@ -15,11 +15,12 @@ graft::ModelConfig config(const char* name)
 }
 
 // Another model of a family, by its sizes: V, D, layers, heads, key/value heads, head size, F, tied.
-graft::ModelConfig sized(const char* like, std::int64_t vocab, std::int64_t dim, std::int64_t layers, std::int64_t heads,
-                         std::int64_t kv_heads, std::int64_t head_dim, std::int64_t ffn, bool tied)
+graft::ModelConfig sized(const char* like, std::int64_t vocab, std::int64_t dim, std::int64_t layers,
+    std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, std::int64_t ffn, bool tied)
 {
     graft::ModelConfig c = config(like);
-    c.vocab = vocab, c.dim = dim, c.layers = layers, c.heads = heads, c.kv_heads = kv_heads, c.head_dim = head_dim, c.ffn = ffn;
+    c.vocab = vocab, c.dim = dim, c.layers = layers, c.heads = heads, c.kv_heads = kv_heads, c.head_dim = head_dim,
+    c.ffn = ffn;
     c.tied = tied;
     return c;
 }
@@ -83,12 +84,15 @@ TEST_CASE("bytes, and the table")
     const std::int64_t linears = blocks * 64;
     CHECK(packed.bytes == dense.bytes - 2 * linears + linears / 2 + 4 * blocks);
     CHECK(graft::detail::nf4_bytes(65, false) == 33 + 8);
-    CHECK(graft::detail::nf4_bytes(65, true) == 33 + 2 + 4);
+    CHECK(graft::detail::nf4_bytes(65, true) == 33 + 2 + 4 + 256 * 4);
 
     const std::string text = graft::to_text(dense);
-    CHECK(text.find("lora A     F32              210       2,396,160        9,584,640  trainable") != std::string::npos);
-    CHECK(text.find("trainable                   420       4,884,480                   3.504 % of all") != std::string::npos);
-    CHECK(text.find("adapter on 210 modules (q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj), rank 16, scale 0.5")
+    CHECK(
+        text.find("lora A     F32              210       2,396,160        9,584,640  trainable") != std::string::npos);
+    CHECK(text.find("trainable                   420       4,884,480                   3.504 % of all")
+          != std::string::npos);
+    CHECK(text.find("adapter on 210 modules (q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj), rank "
+                    "16, scale 0.5")
           != std::string::npos);
     CHECK(text.find("tied") != std::string::npos);
     CHECK(dense.trainable_names.size() == 420);
@@ -110,7 +114,8 @@ TEST_CASE("the tensors of a checkpoint are those of the reference's files")
 {
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
-    for (const char* name : {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope", "mistral_window", "qwen2"}) {
+    for (const char* name :
+        {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope", "mistral_window", "qwen2"}) {
         INFO(name);
         const auto folder = *data / "golden" / "archs" / name;
         const auto file = graft::SafetensorsFile::open(folder / "model.safetensors");
@@ -122,6 +127,7 @@ TEST_CASE("the tensors of a checkpoint are those of the reference's files")
             CHECK(file.find(tensor.name)->shape == tensor.shape);
         }
         const auto cases = graft::read_json(folder / "cases.json");
-        CHECK(graft::make_audit(graft::read_config(folder), {}).base_parameters == graft::json_int(cases, "parameters", "cases"));
+        CHECK(graft::make_audit(graft::read_config(folder), {}).base_parameters
+              == graft::json_int(cases, "parameters", "cases"));
     }
 }

@@ -33,7 +33,9 @@ template <class T> graft::AnyModel<T> tiny_model(graft::Base base = graft::Base:
             auto view = leaf.value().view();
             using Value = std::remove_pointer_t<decltype(view.data)>;
             for (std::int64_t i = 0; i < view.rows; ++i) {
-                for (std::int64_t j = 0; j < view.cols(); ++j) { view.row(i)[j] = Value(float(++at % 251 - 125) / 128); }
+                for (std::int64_t j = 0; j < view.cols(); ++j) {
+                    view.row(i)[j] = Value(float(++at % 251 - 125) / 128);
+                }
             }
         }
     });

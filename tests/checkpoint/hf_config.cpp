@@ -7,7 +7,10 @@ namespace {
 namespace fs = std::filesystem;
 using graft::OrderedJson;
 
-graft::ModelConfig config(const char* name) { return graft::read_config(graft_test::repo() / "data" / "configs" / name); }
+graft::ModelConfig config(const char* name)
+{
+    return graft::read_config(graft_test::repo() / "data" / "configs" / name);
+}
 
 OrderedJson small()
 {
@@ -66,8 +69,9 @@ TEST_CASE("published configs")
     CHECK(llama.family == graft::Family::llama);
     CHECK(llama.vocab == 128256);
     CHECK(llama.kv_width() == 1024);
-    CHECK(llama.rope == graft::RopeSettings{.theta = 500000, .kind = graft::RopeKind::llama3, .factor = 8, .low = 1, .high = 4,
-                                            .original = 8192});
+    CHECK(llama.rope
+          == graft::RopeSettings{
+              .theta = 500000, .kind = graft::RopeKind::llama3, .factor = 8, .low = 1, .high = 4, .original = 8192});
     CHECK(!llama.sliding_window);
     CHECK(llama.max_positions == 131072);
     CHECK(llama.stored_dtype == "bfloat16");
@@ -111,23 +115,30 @@ TEST_CASE("what absent fields mean, and both spellings")
     CHECK(with(R"({"eos_token_id": [1, 2]})").eos == std::vector<std::int64_t>{1, 2});
     CHECK(with(R"({"eos_token_id": 3})").eos == std::vector<std::int64_t>{3});
     CHECK(with(R"({"model_type": null, "architectures": ["Qwen2ForCausalLM"]})").family == graft::Family::qwen2);
-    CHECK(with(R"({"hidden_size": 66, "num_attention_heads": 4, "head_dim": 12, "model_type": "mistral"})").head_dim == 12);
+    CHECK(with(R"({"hidden_size": 66, "num_attention_heads": 4, "head_dim": 12, "model_type": "mistral"})").head_dim
+          == 12);
 
-    const char* sliding = R"({"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 5, "max_window_layers": 1})";
+    const char* sliding =
+        R"({"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 5, "max_window_layers": 1})";
     CHECK(with(sliding).sliding_window == 5);
     CHECK(!with(R"({"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 5})").sliding_window);
     CHECK(!with(R"({"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 5, "max_window_layers": 0,
                     "layer_types": ["full_attention", "full_attention"]})").sliding_window);
-    CHECK(!with(R"({"model_type": "qwen2", "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]})")
-               .sliding_window);
+    CHECK(
+        !with(R"({"model_type": "qwen2", "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]})")
+             .sliding_window);
 
     CHECK(with(R"({"rope_theta": 5, "rope_parameters": {"rope_theta": 7, "rope_type": "default"}})").rope.theta == 7);
     CHECK(with(R"({"rope_theta": 5, "rope_parameters": {"rope_type": "default"}})").rope.theta == 5);
     CHECK(with(R"({"rope_parameters": {"rope_theta": 9}})").rope.theta == 9);
     CHECK(with(R"({"rope_scaling": {}})").rope.kind == graft::RopeKind::plain);
     CHECK(with(R"({"rope_scaling": {"type": "linear", "rope_type": "linear", "factor": 4}})").rope.factor == 4);
-    CHECK(with(R"({"max_position_embeddings": 99, "rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
-                   "high_freq_factor": 4}})").rope.original == 99);
+    CHECK(
+        with(
+            R"({"max_position_embeddings": 99, "rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+                   "high_freq_factor": 4}})")
+            .rope.original
+        == 99);
 }
 
 TEST_CASE("what is not supported, or cannot be, is refused by name")
@@ -139,7 +150,8 @@ TEST_CASE("what is not supported, or cannot be, is refused by name")
     CHECK(refusal(R"({"model_type": null})").find("neither model_type nor architectures") != std::string::npos);
     for (const char* type : {"dynamic", "yarn", "longrope", "su", "mrope"}) {
         const std::string patch = "{\"rope_scaling\": {\"type\": \"" + std::string(type) + "\", \"factor\": 2}}";
-        CHECK(refusal(patch.c_str()).find("rope_scaling of type " + std::string(type) + " is not supported") != std::string::npos);
+        CHECK(refusal(patch.c_str()).find("rope_scaling of type " + std::string(type) + " is not supported")
+              != std::string::npos);
     }
     const std::pair<const char*, const char*> cases[] = {
         {R"({"rope_scaling": {"factor": 2}})", "rope_type is missing"},
@@ -147,8 +159,10 @@ TEST_CASE("what is not supported, or cannot be, is refused by name")
         {R"({"rope_scaling": {"type": "linear", "factor": 0}})", "factor must be above 0"},
         {R"({"rope_scaling": 2})", "rope_scaling must be an object"},
         {R"({"rope_scaling": {"type": "llama3", "factor": 2}})", "low_freq_factor is missing"},
-        {R"({"rope_scaling": {"type": "llama3", "factor": 2, "low_freq_factor": 4, "high_freq_factor": 4}})", "high_freq_factor"},
-        {R"({"rope_scaling": {"type": "linear", "factor": 2}, "rope_parameters": {"rope_type": "default"}})", "do not say the same"},
+        {R"({"rope_scaling": {"type": "llama3", "factor": 2, "low_freq_factor": 4, "high_freq_factor": 4}})",
+            "high_freq_factor"},
+        {R"({"rope_scaling": {"type": "linear", "factor": 2}, "rope_parameters": {"rope_type": "default"}})",
+            "do not say the same"},
         {R"({"rope_theta": 0})", "rope_theta must be above 1"},
         {R"({"rope_parameters": {"full_attention": {"rope_type": "default"}}})", "rope_type is missing"},
         {R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor"},
@@ -171,8 +185,10 @@ TEST_CASE("what is not supported, or cannot be, is refused by name")
         {R"({"eos_token_id": "</s>"})", "eos_token_id must be a whole number"},
         {R"({"quantization_config": {"quant_method": "gptq"}})", "quant_method gptq"},
         {R"({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": true}})", "without load_in_4bit"},
-        {R"({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true}})", "bnb_4bit_quant_type fp4"},
-        {R"({"model_type": "qwen2", "use_sliding_window": true, "layer_types": ["linear_attention"]})", "linear_attention"},
+        {R"({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true}})",
+            "bnb_4bit_quant_type fp4"},
+        {R"({"model_type": "qwen2", "use_sliding_window": true, "layer_types": ["linear_attention"]})",
+            "linear_attention"},
     };
     for (const auto& item : cases) {
         const char *patch = item.first, *says = item.second;
@@ -181,7 +197,8 @@ TEST_CASE("what is not supported, or cannot be, is refused by name")
         CHECK(text.find(says) != std::string::npos);
     }
     CHECK_THROWS_AS(graft::parse_config("[]", "config.json"), graft::Error);
-    CHECK_THROWS_WITH_AS(graft::read_config(graft_test::repo() / "data"), doctest::Contains("there is no config.json"), graft::Error);
+    CHECK_THROWS_WITH_AS(
+        graft::read_config(graft_test::repo() / "data"), doctest::Contains("there is no config.json"), graft::Error);
     CHECK_THROWS_AS(graft::read_config("no/such/folder"), graft::Error);
 }
 
@@ -192,8 +209,8 @@ TEST_CASE("the text of a config is copied as it is, or for another element type"
     const fs::path folder = name;
     OrderedJson json = small();
     json["torch_dtype"] = "bfloat16";
-    json["quantization_config"] = {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}, {"bnb_4bit_quant_type", "nf4"},
-                                   {"bnb_4bit_use_double_quant", true}};
+    json["quantization_config"] = {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true},
+        {"bnb_4bit_quant_type", "nf4"}, {"bnb_4bit_use_double_quant", true}};
     json["eos_token_id"] = 2;
     graft::write_file(folder / "config.json", json.dump(4));
     CHECK(graft::config_text(folder) == json.dump(4));
@@ -209,7 +226,8 @@ TEST_CASE("the text of a config is copied as it is, or for another element type"
     graft::write_file(folder / "generation_config.json", R"({"eos_token_id": [128001, 128009]})");
     CHECK(graft::eos_ids(folder) == std::vector<std::int64_t>{128001, 128009});
     graft::write_file(folder / "config.json", "{\"a\": 1,\n]");
-    CHECK_THROWS_WITH_AS(graft::read_config(folder), doctest::Contains("config.json: not JSON at line 2, column 1"), graft::Error);
+    CHECK_THROWS_WITH_AS(
+        graft::read_config(folder), doctest::Contains("config.json: not JSON at line 2, column 1"), graft::Error);
     fs::remove(folder / "config.json");
     graft::write_file(folder / "adapter_config.json", "{}");
     CHECK_THROWS_WITH_AS(graft::read_config(folder), doctest::Contains("holds an adapter"), graft::Error);
@@ -221,7 +239,8 @@ TEST_CASE("both spellings of the reference's configs say the same")
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
     const fs::path archs = *data / "golden" / "archs";
-    for (const char* name : {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope", "mistral_window", "qwen2"}) {
+    for (const char* name :
+        {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope", "mistral_window", "qwen2"}) {
         INFO(name);
         check_same(graft::read_config(archs / name), graft::read_config(archs / name / "config.old_style.json"));
         CHECK(graft::eos_ids(archs / name) == std::vector<std::int64_t>{2});

@@ -31,7 +31,8 @@ template <class T> double worst_logit(const fs::path& folder)
                                   graft::context_for<T, graft::Cpu>({std::int64_t(ids.size())}, model.positions(512)));
         for (const auto& at : record.at("logits")) {
             for (const auto& top : at.at("top5")) {
-                const double z = double(logits.view().row(at.at("position").get<std::int64_t>())[top[0].get<std::int64_t>()]);
+                const double z =
+                    double(logits.view().row(at.at("position").get<std::int64_t>())[top[0].get<std::int64_t>()]);
                 const double off = std::abs(z - top[1].get<double>());
                 worst = off <= worst ? worst : off;
             }
@@ -54,7 +55,8 @@ TEST_CASE("load: every element type, frozen and trained, gives the values of the
         for (const auto base : {graft::Base::frozen, graft::Base::trained}) {
             CAPTURE(int(base));
             CAPTURE(std::string(graft::stored_name(type)));
-            auto model = graft::make_model<float>(tiny_config(), {.base = base, .train_rest = base == graft::Base::trained});
+            auto model =
+                graft::make_model<float>(tiny_config(), {.base = base, .train_rest = base == graft::Base::trained});
             graft::load_weights(model, checkpoint);
             CHECK(values_of(model) == expected);
             auto half = graft::make_model<graft::bf16>(tiny_config(), {.base = base, .train_rest = true});
@@ -136,5 +138,5 @@ TEST_CASE("load: stories260K meets its recorded logits, from one f32 file and fr
     const auto models = *root / "data/models";
     CHECK(worst_logit<float>(models / "stories260K") <= 1e-4);
     CHECK(worst_logit<float>(models / "stories260K-bf16-sharded") <= 1e-4);    // recorded from the bf16 weights
-    CHECK(worst_logit<graft::bf16>(models / "stories260K-bf16-sharded") <= 0.5);    // logits up to 19: some ulps of 2^-4
+    CHECK(worst_logit<graft::bf16>(models / "stories260K-bf16-sharded") <= 0.5);  // logits up to 19: some ulps of 2^-4
 }

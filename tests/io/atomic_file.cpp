@@ -33,11 +33,13 @@ TEST_CASE("a file appears whole at commit, or not at all")
     CHECK_THROWS_AS(graft::read_file(path, 100), graft::Error);
     CHECK_THROWS_AS(graft::read_file(folder, 100), graft::Error);
     CHECK_THROWS_AS(graft::read_file("/dev/zero", 100), graft::Error);
-    CHECK_THROWS_WITH_AS(graft::write_file(folder / "no" / "file", ""), doctest::Contains("no/file: cannot write"), graft::Error);
+    CHECK_THROWS_WITH_AS(
+        graft::write_file(folder / "no" / "file", ""), doctest::Contains("no/file: cannot write"), graft::Error);
     CHECK_THROWS_AS(graft::write_file(folder / "", ""), graft::Error);
 
     fs::create_directory(folder / "taken");
-    CHECK_THROWS_WITH_AS(graft::write_file(folder / "taken", "x"), doctest::Contains("rename into place"), graft::Error);
+    CHECK_THROWS_WITH_AS(
+        graft::write_file(folder / "taken", "x"), doctest::Contains("rename into place"), graft::Error);
 
     // Killed before commit: the old file stays.
     graft::write_file(path, "old");

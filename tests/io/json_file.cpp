@@ -51,8 +51,10 @@ TEST_CASE("broken JSON is refused with its line and column")
 
 TEST_CASE("fields are read with their type, or refused with their name")
 {
-    const auto json = graft::parse_json(R"({"n": 3, "x": 1.5, "s": "t", "b": true, "z": null, "l": [1, 2], "big": 18446744073709551615,
-                                            "names": ["a", "b"]})", "FILE");
+    const auto json = graft::parse_json(
+        R"({"n": 3, "x": 1.5, "s": "t", "b": true, "z": null, "l": [1, 2], "big": 18446744073709551615,
+                                            "names": ["a", "b"]})",
+        "FILE");
     CHECK(graft::json_int(json, "n", "FILE") == 3);
     CHECK(graft::json_number(json, "n", "FILE") == 3);
     CHECK(graft::json_number(json, "x", "FILE") == 1.5);

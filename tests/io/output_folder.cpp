@@ -95,7 +95,8 @@ TEST_CASE("a run is refused, or moved aside and deleted only when the new one is
     const Scratch scratch;
     const fs::path folder = scratch.path / "out", previous = scratch.path / "out.previous";
     make_run(folder, "old");
-    CHECK(refusal({.folder = folder}).find("already holds a run (adapter_config.json); name another folder, or use --overwrite")
+    CHECK(refusal({.folder = folder})
+              .find("already holds a run (adapter_config.json); name another folder, or use --overwrite")
           != std::string::npos);
     CHECK(get(folder / "metrics.jsonl") == "old");
     {
@@ -123,7 +124,8 @@ TEST_CASE("a run is refused, or moved aside and deleted only when the new one is
     fs::remove_all(previous);
 
     fs::create_directory(folder / "Pictures");
-    CHECK(refusal({.folder = folder, .overwrite = true}).find("holds folders that no run made (Pictures)") != std::string::npos);
+    CHECK(refusal({.folder = folder, .overwrite = true}).find("holds folders that no run made (Pictures)")
+          != std::string::npos);
     CHECK(get(folder / "adapter_config.json") == "new");
 }
 
@@ -132,15 +134,19 @@ TEST_CASE("folders that are read, files, and places where nothing can be written
     const Scratch scratch;
     const fs::path model = scratch.path / "model";
     make_run(model, "model");
-    CHECK(refusal({.folder = model, .overwrite = true, .inputs = {model / ""}}).find("is read by this run") != std::string::npos);
-    CHECK(refusal({.folder = model / "." / "x" / "..", .overwrite = true, .inputs = {model}}).find("is read") != std::string::npos);
+    CHECK(refusal({.folder = model, .overwrite = true, .inputs = {model / ""}}).find("is read by this run")
+          != std::string::npos);
+    CHECK(refusal({.folder = model / "." / "x" / "..", .overwrite = true, .inputs = {model}}).find("is read")
+          != std::string::npos);
     fs::create_symlink(model, scratch.path / "link");
-    CHECK(refusal({.folder = scratch.path / "link", .overwrite = true, .inputs = {model}}).find("is read") != std::string::npos);
+    CHECK(refusal({.folder = scratch.path / "link", .overwrite = true, .inputs = {model}}).find("is read")
+          != std::string::npos);
 
     const fs::path outer = scratch.path / "outer";
     make_run(outer, "outer");
     make_run(outer / "checkpoint-1", "inner");
-    CHECK(refusal({.folder = outer, .overwrite = true, .inputs = {outer / "checkpoint-1"}}).find("holds") != std::string::npos);
+    CHECK(refusal({.folder = outer, .overwrite = true, .inputs = {outer / "checkpoint-1"}}).find("holds")
+          != std::string::npos);
     CHECK(get(outer / "checkpoint-1" / "metrics.jsonl") == "inner");
 
     put(scratch.path / "file", "");
@@ -152,7 +158,8 @@ TEST_CASE("folders that are read, files, and places where nothing can be written
 
     graft::OutputFolder first({.folder = scratch.path / "busy"});
     first.begin();
-    CHECK(refusal({.folder = scratch.path / "busy", .overwrite = true}).find("another run is writing") != std::string::npos);
+    CHECK(refusal({.folder = scratch.path / "busy", .overwrite = true}).find("another run is writing")
+          != std::string::npos);
 }
 
 TEST_CASE("a full disk is found before step 1 and changes nothing")

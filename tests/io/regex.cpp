@@ -22,5 +22,6 @@ TEST_CASE("patterns that cannot be used are refused")
     CHECK_THROWS_AS(graft::Regex("\xff", "FILE"), graft::Error);
     CHECK_THROWS_AS(graft::Regex("((((a{1000}){1000}){1000}){1000})", "FILE"), graft::Error);
     const graft::Regex slow("(a+)+[bc]", "FILE");
-    CHECK_THROWS_WITH_AS(slow.full_match(std::string(40, 'a')), doctest::Contains("FILE: the regular expression (a+)+[bc]"), graft::Error);
+    CHECK_THROWS_WITH_AS(slow.full_match(std::string(40, 'a')),
+        doctest::Contains("FILE: the regular expression (a+)+[bc]"), graft::Error);
 }

@@ -57,7 +57,10 @@ std::string refusal(const Scratch& scratch, const std::string& bytes)
     return "";
 }
 
-std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text.data(), text.size())); }
+std::span<const std::byte> bytes_of(const std::string& text)
+{
+    return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 }  // namespace
 
@@ -90,10 +93,11 @@ TEST_CASE("a file is written as the reference package writes it, and read back")
     };
     graft::write_safetensors(path, tensors);
     // Recorded from safetensors 0.8.0.
-    const std::string header = R"({"__metadata__":{"format":"pt"},"a\"\n":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
-                               R"("empty":{"dtype":"F32","shape":[0,4],"data_offsets":[8,8]},)"
-                               R"("z":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},)"
-                               R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[12,18]}})";
+    const std::string header =
+        R"({"__metadata__":{"format":"pt"},"a\"\n":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
+        R"("empty":{"dtype":"F32","shape":[0,4],"data_offsets":[8,8]},)"
+        R"("z":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},)"
+        R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[12,18]}})";
     const std::string padded = header + std::string((8 - header.size() % 8) % 8, ' ');
     std::string length(8, '\0');
     length[0] = static_cast<char>(padded.size() & 0xFF);
@@ -138,7 +142,8 @@ TEST_CASE("the streaming form gives the same file, and refuses what does not fil
                                              }),
                     graft::Error);
     const auto refuses = [&](std::vector<graft::TensorHead> bad) {
-        CHECK_THROWS_AS(graft::write_safetensors(path, bad, [](std::size_t, const graft::WriteBytes&) {}), graft::Error);
+        CHECK_THROWS_AS(
+            graft::write_safetensors(path, bad, [](std::size_t, const graft::WriteBytes&) {}), graft::Error);
     };
     refuses({{"x", StoredType::u8, {0}}, {"x", StoredType::f32, {0}}});
     refuses({{"", StoredType::u8, {0}}});
@@ -157,7 +162,9 @@ TEST_CASE("every rule of the format is checked")
         INFO(text);
         CHECK(text.find(says) != std::string::npos);
     };
-    const auto header = [&](const std::string& json, std::size_t data, const char* says) { bad(file_of(json, data), says); };
+    const auto header = [&](const std::string& json, std::size_t data, const char* says) {
+        bad(file_of(json, data), says);
+    };
 
     bad("", "truncated");
     bad("1234567", "truncated");
@@ -182,16 +189,19 @@ TEST_CASE("every rule of the format is checked")
     header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}})", 4, "two data_offsets");
     header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"more":1}})", 4, "unknown field more");
     header(R"({"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4, "dtype twice");
-    header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4,
-           "the name a occurs twice");
+    header(
+        R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+        4, "the name a occurs twice");
     header(R"({"__metadata__":{"a":1}})", 0, "metadata may hold texts only");
     header(R"({"__metadata__":{"a":"1","a":"2"}})", 0, "occurs twice");
     header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", 4, "ends before it begins");
     header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8, "leaves a hole");
-    header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})", 6,
-           "overlaps a");
-    header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4,
-           "overlaps");
+    header(
+        R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})",
+        6, "overlaps a");
+    header(
+        R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+        4, "overlaps");
     header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4, "8 bytes, but its data_offsets span 4");
     header(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0, "too large");
     header(R"({"a":{"dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,0]}})", 0, "too large");
@@ -201,7 +211,8 @@ TEST_CASE("every rule of the format is checked")
     header("{}", 1, "follow the last tensor");
 
     CHECK(refusal(scratch, file_of("{}  ", 0)) == "");
-    CHECK(refusal(scratch, file_of(R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}} )", 4)) == "");    // misaligned too
+    CHECK(refusal(scratch, file_of(R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}} )", 4))
+          == "");  // misaligned too
     CHECK_THROWS_AS(SafetensorsFile::open(scratch.path), graft::Error);
     CHECK_THROWS_AS(SafetensorsFile::open(scratch.path / "none"), graft::Error);
     CHECK_THROWS_AS(SafetensorsFile::open("/dev/zero"), graft::Error);
@@ -210,8 +221,10 @@ TEST_CASE("every rule of the format is checked")
 TEST_CASE("random damage to a header is refused or read within the file")
 {
     const Scratch scratch;
-    const std::string good = file_of(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
-                                     R"("bb":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]}})", 32);
+    const std::string good =
+        file_of(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
+                R"("bb":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]}})",
+            32);
     REQUIRE(refusal(scratch, good) == "");
     std::mt19937 random(7);
     const std::string spice = "{}[]:,\"0123456789-.eE\\ \t\xff\xc3";
@@ -248,7 +261,8 @@ TEST_CASE("a full disk names the file and leaves what was there")
         try {
             graft::write_safetensors(path, tensors);
         } catch (const graft::Error& error) {
-            ::_exit(std::string(error.what()).find("adapter_model.safetensors: cannot write") == std::string::npos ? 3 : 2);
+            ::_exit(
+                std::string(error.what()).find("adapter_model.safetensors: cannot write") == std::string::npos ? 3 : 2);
         }
         ::_exit(0);
     }

@@ -55,8 +55,9 @@ TEST_CASE_TEMPLATE("golden archs: logits, loss and every gradient, from both spe
                     CAPTURE(recompute);
                     const auto at = golden_case(recorded);
                     CHECK(at.targets == recorded.at("targets").template get<std::int64_t>());
-                    check_golden(golden_errors(model, at, golden->expected, key + ".", double(recorded.at("loss")), "", recompute),
-                                 golden_limits<T>());
+                    check_golden(golden_errors(model, at, golden->expected, key + ".", double(recorded.at("loss")), "",
+                                     recompute),
+                        golden_limits<T>());
                 }
             }
         }
@@ -98,8 +99,8 @@ TEST_CASE("golden archs: what graft does not do is refused by name")
     struct Refused {
         const char *name, *word;
     };
-    for (const auto& [name, word] : {Refused{"gemma", "gemma"}, {"gemma2", "gemma2"}, {"phi3", "phi3"}, {"qwen3", "qwen3"},
-                                     {"llama_yarn_rope", "yarn"}, {"llama_dynamic_rope", "dynamic"}}) {
+    for (const auto& [name, word] : {Refused{"gemma", "gemma"}, {"gemma2", "gemma2"}, {"phi3", "phi3"},
+             {"qwen3", "qwen3"}, {"llama_yarn_rope", "yarn"}, {"llama_dynamic_rope", "dynamic"}}) {
         const auto golden = arch(name);
         if (!golden) { return; }
         for (const char* spelling : spellings) {
@@ -143,6 +144,7 @@ TEST_CASE("golden archs: a window is right where rows fit into it, and refused w
         CHECK(text.find("window of 5") != std::string::npos);
         const std::vector<std::int32_t> prompt(whole.ids.begin(), whole.ids.begin() + 3);
         CHECK(graft::generate(model, prompt, {.max_tokens = 3}).size() == 3);
-        CHECK(refusal([&] { graft::generate(model, prompt, {.max_tokens = 4}); }).find("window of 5") != std::string::npos);
+        CHECK(refusal([&] { graft::generate(model, prompt, {.max_tokens = 4}); }).find("window of 5")
+              != std::string::npos);
     }
 }

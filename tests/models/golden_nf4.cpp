@@ -6,7 +6,8 @@
 #include "graft/optim/adamw.hpp"
 #include "graft/train/step.hpp"
 
-// golden/nf4: checkpoints that bitsandbytes has quantised, read as they are; and QLoRA against LoRA on what NF4 decodes to.
+// golden/nf4: checkpoints that bitsandbytes has quantised, read as they are; and QLoRA against LoRA on what NF4
+// decodes to.
 using namespace graft_test;
 
 namespace {
@@ -73,7 +74,8 @@ void check_quantized(graft::AnyModel<T>& model, const std::filesystem::path& fol
     CHECK(at.targets == recorded.at("targets").get<std::int64_t>());
     CHECK(golden_logits(model, at, expected.at("logits")) <= limits.logits);
     adapt(model, folder / "adapter");
-    check_golden(golden_errors(model, at, expected, "adapter.", recorded.at("adapter_loss"), "base_model.model."), limits);
+    check_golden(
+        golden_errors(model, at, expected, "adapter.", recorded.at("adapter_loss"), "base_model.model."), limits);
 }
 
 }  // namespace
@@ -118,15 +120,16 @@ TEST_CASE("golden nf4: bfloat16 checkpoints decode to the bit, and their values 
         CHECK(wrong_elements(exact, expected) == 0);
         check_quantized(exact, *folder, golden_limits<double>());
 
-        // bitsandbytes' own bf16 run is off by what its run recorded (logits 0.12 to 0.2, loss 0.02, gradients 0.07 of the
-        // largest): one sample of bf16's rounding, so half as much again is allowed here.
+        // bitsandbytes' own bf16 run is off by what its run recorded (logits 0.12 to 0.2, loss 0.02, gradients 0.07 of
+        // the largest): one sample of bf16's rounding, so half as much again is allowed here.
         const auto theirs = graft::read_json(*folder / "expected.json").at("bitsandbytes_run");
         const double logits = std::max(theirs.at("largest_logit_difference").get<double>(),
                                        theirs.at("largest_logit_difference_with_adapter").get<double>());
         check_quantized(four_bit, *folder, {1.5 * logits, 0.03, 0.1});
 
         // In f64 the codes decode without the rounding to bf16: the same from 4 bits and from dense weights.
-        const auto wide = model_of<double>(*folder, graft::Base::nf4), dense = model_of<double>(*folder, graft::Base::frozen);
+        const auto wide = model_of<double>(*folder, graft::Base::nf4),
+                   dense = model_of<double>(*folder, graft::Base::frozen);
         const auto at = golden_case(graft::read_json(*folder / "expected.json"));
         const auto ids = golden_ids(at.ids);
         const auto context = graft::context_for<double, graft::Cpu>(at.lengths, wide.positions(64));

@@ -32,7 +32,8 @@ inline GoldenCase golden_case(const nlohmann::json& recorded)
     const auto& all_ids = recorded.at("input_ids");
     const auto& all_labels = recorded.at("labels");
     for (std::size_t b = 0; b < all_ids.size(); ++b) {
-        const auto ids = all_ids[b].get<std::vector<std::int32_t>>(), labels = all_labels[b].get<std::vector<std::int32_t>>();
+        const auto ids = all_ids[b].get<std::vector<std::int32_t>>(),
+                   labels = all_labels[b].get<std::vector<std::int32_t>>();
         std::size_t length = ids.size();
         if (recorded.contains("attention_mask")) {
             length = 0;

@@ -99,6 +99,35 @@ TEST_CASE_TEMPLATE("nf4_matmul: no rows", Case, GRAFT_TEST_TYPES)
     CHECK(nf4_matmul(Acts<T, 16, Dev>(0, from), weight).rows() == 0);
 }
 
+TEST_CASE_TEMPLATE("nf4_matmul: scales that stay nested give the bits of decoded ones", Case, GRAFT_TEST_TYPES)
+{
+    using Dev = typename Case::Dev;
+    using T = typename Case::T;
+    if (!ready<Dev>()) { return; }
+    const auto from = pool<Dev>();
+    const std::int64_t out = 101, in = 172;    // 272 blocks: two blocks of scales, the second short
+    const auto w = QuantizedWeight::make<T>(out, in, 64, nf4::Type::nf4);
+    const auto nested = nf4::nest(w.absmax);
+    auto decoded = w.absmax;
+    nf4::unnest(nested, decoded);
+    const Nf4Weight<Shape<dyn, dyn>, Dev> small(out, in, w.packed, nested, 64, nf4::Type::nf4, from);
+    const Nf4Weight<Shape<dyn, dyn>, Dev> plain(out, in, w.packed, decoded, 64, nf4::Type::nf4, from);
+    CHECK(small.bytes() == 101 * 172 / 2 + 272 + (2 + 256) * 4);
+    CHECK(plain.bytes() == 101 * 172 / 2 + 272 * 4);
+
+    Tape tape;
+    auto x = upload<T, Shape<dyn, dyn>>(numbers<T>(5, in, 1), from);
+    auto x_again = upload<T, Shape<dyn, dyn>>(numbers<T>(5, in, 1), from);
+    x.on(&tape).want_grad();
+    x_again.on(&tape).want_grad();
+    const auto y = nf4_matmul(x, small), y_again = nf4_matmul(x_again, plain);
+    CHECK(download(y).at == download(y_again).at);
+    seed(y, numbers<T>(5, out, 2));
+    seed(y_again, numbers<T>(5, out, 2));
+    tape.run();
+    CHECK(download(x.grad()).at == download(x_again.grad()).at);
+}
+
 #if defined(__CUDACC__)
 TEST_CASE_TEMPLATE("nf4_matmul: every variant that fits gives the product", Case, GRAFT_TEST_TYPES)
 {

@@ -2,7 +2,7 @@
 
 #include "../models/golden_support.hpp"
 
-#include "graft/nn/linear.hpp"
+#include "graft/cpu.hpp"
 
 // AdamW against torch.optim.AdamW (golden/adamw.json), and what it must leave alone.
 using namespace graft_test;
@@ -70,8 +70,9 @@ TEST_CASE_TEMPLATE("adamw: values and moments of torch.optim.AdamW after each st
             set(model.matrix.grad().sink().view, gradients[step].template get<std::vector<double>>());
             adamw.step();
             CHECK(!model.matrix.grad().written());
-            CHECK(largest_difference(get(model.matrix.value().view()),
-                                     run.at("after")[step].template get<std::vector<double>>()) <= limit * double(step + 1));
+            CHECK(largest_difference(
+                      get(model.matrix.value().view()), run.at("after")[step].template get<std::vector<double>>())
+                  <= limit * double(step + 1));
         }
         const auto moments = [&](const char* key) {
             const auto& list = run.at(key);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "graft/cpu.hpp"
 #include "graft/io/json_file.hpp"
 
 // The global norm and the factor of torch.nn.utils.clip_grad_norm_ (golden/clip.json).

@@ -28,7 +28,9 @@ TEST_CASE("schedule: rates equal those of an established implementation at every
         CHECK(graft::warmup_steps(std::stod(share), total) == warmup);
         const auto& expected = run["lr_used_by_step"];
         for (std::size_t step = 0; step < expected.size(); ++step) {
-            CHECK(std::abs(lr * graft::factor(*schedule, std::int64_t(step), total, warmup) - expected[step].get<double>()) <= 1e-15);
+            CHECK(std::abs(
+                      lr * graft::factor(*schedule, std::int64_t(step), total, warmup) - expected[step].get<double>())
+                  <= 1e-15);
             ++compared;
         }
     }

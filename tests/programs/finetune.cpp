@@ -39,11 +39,11 @@ void replay(const std::string& name)
         }
     }
     write_text(temp / "rows.jsonl", rows);
-    Arguments arguments{"--model", (*root / "data/models/stories260K").string(), "--data", (temp / "rows.jsonl").string(),
-                        "--output", (temp / "out").string(), "--batch", "4", "--accumulate", number("accum"),
-                        "--steps", number("steps"), "--lr", number("lr"), "--schedule",
-                        settings.at("schedule").get<std::string>(), "--warmup", number("warmup"), "--weight-decay",
-                        number("weight_decay"), "--clip", number("clip"), "--no-shuffle", "--quiet"};
+    Arguments arguments{"--model", (*root / "data/models/stories260K").string(), "--data",
+        (temp / "rows.jsonl").string(), "--output", (temp / "out").string(), "--batch", "4", "--accumulate",
+        number("accum"), "--steps", number("steps"), "--lr", number("lr"), "--schedule",
+        settings.at("schedule").get<std::string>(), "--warmup", number("warmup"), "--weight-decay",
+        number("weight_decay"), "--clip", number("clip"), "--no-shuffle", "--quiet"};
     arguments = joined(arguments, full ? Arguments{"--method", "full"}
                                        : Arguments{"--adapter", (golden / name / "start").string()});
     const auto ended = run("finetune", arguments);
@@ -71,7 +71,9 @@ void replay(const std::string& name)
             CHECK(found.at(tensor.name).shape == tensor.shape);
             const auto a = found.at(tensor.name).values(), b = tensor.values();
             double off = 0;
-            for (std::size_t i = 0; i < b.size(); ++i) { off = std::max(off, std::abs(double(a.at(i)) - double(b[i]))); }
+            for (std::size_t i = 0; i < b.size(); ++i) {
+                off = std::max(off, std::abs(double(a.at(i)) - double(b[i])));
+            }
             CHECK(off <= 2e-4);
         }
         return;
@@ -91,7 +93,8 @@ void replay(const std::string& name)
         CHECK(fs::exists(temp / "out" / file));
     }
     if (built("generate")) {
-        const auto said = run("generate", {"--model", (temp / "out").string(), "--prompt", "Once", "--max-tokens", "4"});
+        const auto said =
+            run("generate", {"--model", (temp / "out").string(), "--prompt", "Once", "--max-tokens", "4"});
         CHECK(said.status == 0);
     }
 }
@@ -209,8 +212,10 @@ TEST_CASE("finetune: Ctrl-C ends the run after the step and saves")
         for (const char* file : {"adapter_config.json", "adapter_model.safetensors", "report.html"}) {
             CHECK(fs::exists(place.temp / "out" / file));
         }
-        CHECK(run("generate", {"--model", small_model(), "--adapter", place.out(), "--prompt", "a", "--max-tokens", "2"})
-                  .status == 0);
+        CHECK(
+            run("generate", {"--model", small_model(), "--adapter", place.out(), "--prompt", "a", "--max-tokens", "2"})
+                .status
+            == 0);
     }
 }
 
@@ -271,6 +276,6 @@ TEST_CASE("finetune: a run killed at any instant leaves the old result or the ne
     }
     CHECK(killed > 0);
     CHECK(kept_old > 0);
-    MESSAGE("killed " << killed << " of " << tries << ": the old result was found " << kept_old << " times, the new one "
-                      << has_new << " times");
+    MESSAGE("killed " << killed << " of " << tries << ": the old result was found " << kept_old
+                      << " times, the new one " << has_new << " times");
 }

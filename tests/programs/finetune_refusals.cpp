@@ -65,13 +65,16 @@ TEST_CASE("finetune refuses data that it cannot learn from")
         write_text(place.temp / name, text);
         return Arguments{"--model", small_model(), "--data", (place.temp / name).string(), "--output", place.out()};
     };
-    refused(place, {"--model", small_model(), "--data", (place.temp / "absent.jsonl").string(), "--output", place.out()},
-            {"absent.jsonl"});
+    refused(place,
+        {"--model", small_model(), "--data", (place.temp / "absent.jsonl").string(), "--output", place.out()},
+        {"absent.jsonl"});
     refused(place, with_data("empty.jsonl", ""), {"empty.jsonl"});
     refused(place, with_data("list.json", "[]"), {"list.json"});
     refused(place, with_data("broken.jsonl", std::string(few_rows) + "{\"input_ids\": [1,\n"), {"broken.jsonl:4"});
-    refused(place, with_data("broken.json", "[{\"input_ids\": [1, 2], \"labels\": [1, 2]},\n {\"input_ids\": }]"), {"broken.json", "2"});
-    refused(place, with_data("none.jsonl", "{\"input_ids\": [1, 2, 3], \"labels\": [-100, -100, -100]}\n"), {"none.jsonl"});
+    refused(place, with_data("broken.json", "[{\"input_ids\": [1, 2], \"labels\": [1, 2]},\n {\"input_ids\": }]"),
+        {"broken.json", "2"});
+    refused(
+        place, with_data("none.jsonl", "{\"input_ids\": [1, 2, 3], \"labels\": [-100, -100, -100]}\n"), {"none.jsonl"});
     refused(place, with_data("id.jsonl", "{\"input_ids\": [1, 512], \"labels\": [1, 512]}\n"), {"id.jsonl", "512"});
     refused(place, with_data("uneven.jsonl", "{\"input_ids\": [1, 2, 3], \"labels\": [1, 2]}\n"), {"uneven.jsonl"});
     refused(place, with_data("a.parquet", "PAR1"), {"parquet"});
@@ -288,5 +291,6 @@ TEST_CASE("finetune stops at a loss that is not finite: names step, tensor and s
     auto one = Tensors::read(small_model() + "/model.safetensors");
     std::memcpy(one.at("model.embed_tokens.weight").bytes.data() + 419 * 64 * 4, &nan, 4);
     one.write(model / "model.safetensors");
-    refused(place, place.with({"--steps", "2", "--no-shuffle", "--max-length", "64"}, model.string()), {"step 0", "embed_tokens"});
+    refused(place, place.with({"--steps", "2", "--no-shuffle", "--max-length", "64"}, model.string()),
+        {"step 0", "embed_tokens"});
 }

@@ -34,48 +34,70 @@ const small::Setting documents{.options = {.task = Task::text}};
 TEST_CASE("dataset: every form becomes what it means")
 {
     CHECK(shown(load(good).examples[0]) == "<|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
-    CHECK(shown(load(R"({"conversations": [{"from": " Human", "value": "q"}, {"from": "GPT ", "value": "a"}]})").examples[0]) ==
-          "<|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
+    CHECK(shown(load(R"({"conversations": [{"from": " Human", "value": "q"}, {"from": "GPT ", "value": "a"}]})")
+                    .examples[0])
+          == "<|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
     CHECK(shown(load(R"({"instruction": "i", "input": "x", "output": "o"})").examples[0]) ==
           "<|a|>user:i\nx<|z|><|a|>assistant:[o<|z|>]");
-    CHECK(shown(load(R"({"instruction": "i", "output": "o"})").examples[0]) == "<|a|>user:i<|z|><|a|>assistant:[o<|z|>]");
+    CHECK(
+        shown(load(R"({"instruction": "i", "output": "o"})").examples[0]) == "<|a|>user:i<|z|><|a|>assistant:[o<|z|>]");
     CHECK(shown(load(R"({"instruction": "", "input": "x", "output": "o"})").examples[0]) ==
           "<|a|>user:x<|z|><|a|>assistant:[o<|z|>]");
-    CHECK(shown(load(R"({"instruction": "i", "output": "o", "system": "s", "history": [["q1", "a1"], ["q2", "a2"]]})").examples[0]) ==
-          "<|a|>system:s<|z|><|a|>user:q1<|z|><|a|>assistant:[a1<|z|>]<|a|>user:q2<|z|><|a|>assistant:[a2<|z|>]"
-          "<|a|>user:i<|z|><|a|>assistant:[o<|z|>]");
+    CHECK(shown(load(R"({"instruction": "i", "output": "o", "system": "s", "history": [["q1", "a1"], ["q2", "a2"]]})")
+                    .examples[0])
+          == "<|a|>system:s<|z|><|a|>user:q1<|z|><|a|>assistant:[a1<|z|>]<|a|>user:q2<|z|><|a|>assistant:[a2<|z|>]"
+             "<|a|>user:i<|z|><|a|>assistant:[o<|z|>]");
     CHECK(shown(load(R"({"prompt": "p ", "completion": "c"})").examples[0]) == "<s>p [c</s>]");
     CHECK(shown(load(R"({"prompt": "p ", "completion": "c</s>"})").examples[0]) == "<s>p [c</s>]");
-    CHECK(shown(load(R"({"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]})").examples[0]) ==
-          "<|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
+    CHECK(
+        shown(load(
+            R"({"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]})")
+                  .examples[0])
+        == "<|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
     CHECK(shown(load(R"({"text": "abc"})", documents).examples[0]) == "<s>[abc</s>]");
     CHECK(shown(load(R"({"text": "abc</s>"})", documents).examples[0]) == "<s>[abc</s>]");
-    const auto ids = load(R"({"input_ids": [1, 5, 6, 7, 0, 0], "labels": [-100, -100, 6, 7, -100, 3], "attention_mask": [1, 1, 1, 1, 0, 0]})");
+    const auto ids = load(
+        R"({"input_ids": [1, 5, 6, 7, 0, 0], "labels": [-100, -100, 6, 7, -100, 3], "attention_mask": [1, 1, 1, 1, 0, 0]})");
     CHECK(ids.examples[0].ids == std::vector<std::int32_t>{1, 5, 6, 7});
     CHECK(ids.examples[0].labels == std::vector<std::int32_t>{-100, -100, 6, 7});
 }
 
 TEST_CASE("dataset: only answers of the completion, and turns of weight 1, are learnt")
 {
-    CHECK(shown(load(R"({"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "r"}],
-        "completion": [{"role": "assistant", "content": "b"}]})").examples[0]) ==
-          "<|a|>user:q<|z|><|a|>assistant:a<|z|><|a|>user:r<|z|><|a|>assistant:[b<|z|>]");
-    CHECK(shown(load(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "weight": 0},
-        {"role": "user", "content": "r"}, {"role": "assistant", "content": "b", "loss_weight": 1.0}]})").examples[0]) ==
-          "<|a|>user:q<|z|><|a|>assistant:a<|z|><|a|>user:r<|z|><|a|>assistant:[b<|z|>]");
-    CHECK(has(error_of(turns(R"({"role": "user", "content": "q", "weight": 0.5})")), "weight must be 0 or 1, found 0.5"));
+    CHECK(
+        shown(load(
+            R"({"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "r"}],
+        "completion": [{"role": "assistant", "content": "b"}]})")
+                  .examples[0])
+        == "<|a|>user:q<|z|><|a|>assistant:a<|z|><|a|>user:r<|z|><|a|>assistant:[b<|z|>]");
+    CHECK(shown(load(
+              R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "weight": 0},
+        {"role": "user", "content": "r"}, {"role": "assistant", "content": "b", "loss_weight": 1.0}]})")
+                    .examples[0])
+          == "<|a|>user:q<|z|><|a|>assistant:a<|z|><|a|>user:r<|z|><|a|>assistant:[b<|z|>]");
+    CHECK(
+        has(error_of(turns(R"({"role": "user", "content": "q", "weight": 0.5})")), "weight must be 0 or 1, found 0.5"));
     const auto all = load(good, {.options = {.train_on = TrainOn::all}});
     CHECK(shown(all.examples[0]) == "<|a|>[user:q<|z|><|a|>assistant:a<|z|>]");
 }
 
 TEST_CASE("dataset: system column, tools and template variables")
 {
-    CHECK(shown(load(R"({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "s", "tools": "[]"})").examples[0]) ==
-          "<|a|>system:s<|z|><|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
-    CHECK(shown(load(R"({"messages": [{"role": "system", "content": "own"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "system": "s"})").examples[0]) ==
-          "<|a|>system:own<|z|><|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
-    CHECK(shown(load(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "tools": "[{\"z\": 1, \"b\": 2}]"})").examples[0]) ==
-          "<|a|>tools:[{\"z\":1,\"b\":2}]<|z|><|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
+    CHECK(
+        shown(load(
+            R"({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "s", "tools": "[]"})")
+                  .examples[0])
+        == "<|a|>system:s<|z|><|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
+    CHECK(
+        shown(load(
+            R"({"messages": [{"role": "system", "content": "own"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "system": "s"})")
+                  .examples[0])
+        == "<|a|>system:own<|z|><|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
+    CHECK(
+        shown(load(
+            R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "tools": "[{\"z\": 1, \"b\": 2}]"})")
+                  .examples[0])
+        == "<|a|>tools:[{\"z\":1,\"b\":2}]<|z|><|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
     CHECK(has(error_of(R"({"messages": [{"role": "user", "content": "q"}], "tools": "{"})"), "tools must be a list"));
     CHECK(has(error_of(R"({"messages": [{"role": "user", "content": "q"}], "chat_template_kwargs": {"messages": 1}})"),
               "must not set messages"));
@@ -85,18 +107,28 @@ TEST_CASE("dataset: the errors of a turn name file, line, row and key")
 {
     CHECK(has(error_of("\n" + turns(turn("developer", "x"))),
               "FILE:2: row 1, messages[0] has the unknown role 'developer'; known are system"));
-    CHECK(has(error_of(R"({"conversations": [{"from": "human", "role": "user", "value": "x"}]})"), "has both role and from"));
-    CHECK(has(error_of(R"({"conversations": [{"from": "human", "value": "x", "content": "x"}]})"), "has both content and value"));
+    CHECK(has(
+        error_of(R"({"conversations": [{"from": "human", "role": "user", "value": "x"}]})"), "has both role and from"));
+    CHECK(has(error_of(R"({"conversations": [{"from": "human", "value": "x", "content": "x"}]})"),
+        "has both content and value"));
     CHECK(has(error_of(R"({"messages": [{"content": "x"}]})"), "has neither role nor from"));
     CHECK(has(error_of(R"({"messages": [{"role": "user"}]})"), "has neither content nor value"));
-    CHECK(has(error_of(R"({"messages": [{"role": "user", "content": 7}]})"), "content must be text or a list of text parts, found number"));
-    CHECK(has(error_of(R"({"messages": [{"role": "user", "content": [{"type": "image", "text": "x"}]}]})"), "part that is not text"));
+    CHECK(has(error_of(R"({"messages": [{"role": "user", "content": 7}]})"),
+        "content must be text or a list of text parts, found number"));
+    CHECK(has(error_of(R"({"messages": [{"role": "user", "content": [{"type": "image", "text": "x"}]}]})"),
+        "part that is not text"));
     CHECK(has(error_of(R"({"messages": ["hi"]})"), "must be an object with role and content"));
     CHECK(has(error_of(R"({"messages": "hi"})"), "messages must be a list of turns, found string"));
-    CHECK(has(error_of(turns(turn("system", "s") + "," + turn("system", "t") + "," + turn("user", "q"))), "system turn that is not the first"));
-    CHECK(has(error_of(turns(turn("user", "q") + "," + turn("system", "t") + "," + turn("assistant", "a"))), "messages[1] is a system turn"));
-    CHECK(shown(load(R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "text", "value": "r"}]},
-        {"role": "assistant", "content": "a"}]})").examples[0]) == "<|a|>user:qr<|z|><|a|>assistant:[a<|z|>]");
+    CHECK(has(error_of(turns(turn("system", "s") + "," + turn("system", "t") + "," + turn("user", "q"))),
+        "system turn that is not the first"));
+    CHECK(has(error_of(turns(turn("user", "q") + "," + turn("system", "t") + "," + turn("assistant", "a"))),
+        "messages[1] is a system turn"));
+    CHECK(
+        shown(load(
+            R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "text", "value": "r"}]},
+        {"role": "assistant", "content": "a"}]})")
+                  .examples[0])
+        == "<|a|>user:qr<|z|><|a|>assistant:[a<|z|>]");
 }
 
 TEST_CASE("dataset: rows that cannot be learnt from are dropped, counted and named")
@@ -104,20 +136,25 @@ TEST_CASE("dataset: rows that cannot be learnt from are dropped, counted and nam
     const auto with = [](const std::string& row) { return load(row + "\n" + good); };
     CHECK(dropped(with(R"({"messages": []})")) == "the conversation is empty");
     CHECK(dropped(with(turns(turn("user", "q")))) == "no assistant turn");
-    CHECK(dropped(with(turns(turn("user", "q") + "," + turn("assistant", "a") + "," + turn("user", "r")))) == "the last turn is the user's");
-    CHECK(dropped(with(turns(turn("user", "q") + R"(,{"role": "assistant", "content": null})"))) == "the answer is null");
+    CHECK(dropped(with(turns(turn("user", "q") + "," + turn("assistant", "a") + "," + turn("user", "r"))))
+          == "the last turn is the user's");
+    CHECK(
+        dropped(with(turns(turn("user", "q") + R"(,{"role": "assistant", "content": null})"))) == "the answer is null");
     CHECK(dropped(with(turns(turn("user", "q") + "," + turn("user", "r") + "," + turn("assistant", "a")))) ==
           "the template refuses: roles must alternate");
     CHECK(dropped(with(turns(turn("user", "q") + "," + turn("observation", "r") + "," + turn("assistant", "a")))) ==
           "the template refuses: no tools here");
     CHECK(dropped(with(R"({"messages": null})")) == "messages is null");
-    CHECK(dropped(load("{\"instruction\": \"i\", \"output\": null}\n{\"instruction\": \"i\", \"output\": \"o\"}")) == "the answer is null");
-    CHECK(dropped(load("{\"prompt\": \"i\", \"completion\": null}\n{\"prompt\": \"i\", \"completion\": \"o\"}")) == "the answer is null");
+    CHECK(dropped(load("{\"instruction\": \"i\", \"output\": null}\n{\"instruction\": \"i\", \"output\": \"o\"}"))
+          == "the answer is null");
+    CHECK(dropped(load("{\"prompt\": \"i\", \"completion\": null}\n{\"prompt\": \"i\", \"completion\": \"o\"}"))
+          == "the answer is null");
     CHECK(dropped(load("{\"text\": null}\n{\"text\": \"\"}\n{\"text\": \"o\"}", documents)) == "the text is null");
     CHECK(dropped(load("{\"text\": null}\n{\"text\": \"\"}\n{\"text\": \"o\"}", documents), 1) == "the text is empty");
 
     // An assistant that speaks first is the template's business.
-    CHECK(load(turns(turn("assistant", "a") + "," + turn("user", "q") + "," + turn("assistant", "b"))).examples.size() == 1);
+    CHECK(load(turns(turn("assistant", "a") + "," + turn("user", "q") + "," + turn("assistant", "b"))).examples.size()
+          == 1);
 
     const auto set = load(turns(turn("user", "q")) + good + turns(turn("user", "r")));
     CHECK(set.report.rows_read == 3);
@@ -128,7 +165,8 @@ TEST_CASE("dataset: rows that cannot be learnt from are dropped, counted and nam
     REQUIRE(set.report.dropped[0].first.size() == 2);
     CHECK(has(set.report.dropped[0].first[1], ":3"));
 
-    CHECK(has(error_of(turns(turn("user", "q")) + good, {.options = {.strict = true}}), "FILE:1: row 1: no assistant turn"));
+    CHECK(has(
+        error_of(turns(turn("user", "q")) + good, {.options = {.strict = true}}), "FILE:1: row 1: no assistant turn"));
 }
 
 TEST_CASE("dataset: an empty answer is kept with its end token as target, and counted")
@@ -137,7 +175,8 @@ TEST_CASE("dataset: an empty answer is kept with its end token as target, and co
     CHECK(shown(set.examples.at(0)) == "<|a|>user:q<|z|><|a|>assistant:[<|z|>]");
     CHECK(set.report.empty_answers == 1);
     CHECK(set.report.targets == 1);
-    const auto call = load(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": null, "tool_calls": [{"f": 1}]}]})");
+    const auto call = load(
+        R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": null, "tool_calls": [{"f": 1}]}]})");
     CHECK(call.report.rows_used == 1);
     CHECK(call.report.empty_answers == 0);
 }
@@ -191,7 +230,8 @@ TEST_CASE("dataset: what is too long")
         CHECK(cut.report.rows_cut == 1);
         CHECK(cut.report.tokens_lost == 1);
         CHECK(cut.report.rows_ending_in_control == 0);
-        CHECK(has(error_of(good, {.options = {.max_length = length - 2}}), "no target left after cutting to 19 tokens"));
+        CHECK(
+            has(error_of(good, {.options = {.max_length = length - 2}}), "no target left after cutting to 19 tokens"));
         CHECK(load(good, {.options = {.max_length = length}}).report.rows_cut == 0);
     }
     SUBCASE("documents are cut into pieces in which every token is a target once")
@@ -199,7 +239,8 @@ TEST_CASE("dataset: what is too long")
         for (std::size_t letters = 1; letters < 12; ++letters) {
             for (std::int64_t most = 2; most < 8; ++most) {
                 std::string text = std::string("abcdefghijklm").substr(0, letters);
-                const auto  set  = load("{\"text\": \"" + text + "\"}", {.options = {.task = Task::text, .max_length = most}});
+                const auto set =
+                    load("{\"text\": \"" + text + "\"}", {.options = {.task = Task::text, .max_length = most}});
                 std::vector<std::int32_t> learnt;
                 for (const auto& piece : set.examples) {
                     CHECK(std::int64_t(piece.ids.size()) <= most);
@@ -223,10 +264,13 @@ TEST_CASE("dataset: what is too long")
 
 TEST_CASE("dataset: one kind of rows in a set, chosen by fields and task")
 {
-    CHECK(error_of(good + R"({"text": "x"})").find("FILE:2: rows of text have no answers to learn; use --task text") == 0);
+    CHECK(error_of(good + R"({"text": "x"})").find("FILE:2: rows of text have no answers to learn; use --task text")
+          == 0);
     CHECK(has(error_of(good + R"({"instruction": "i", "output": "o"})"),
-              "FILE:2: this row is instruction/output, but the row at FILE:1 is messages; one data set holds rows of one kind"));
-    CHECK(has(error_of(R"({"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]})"), "both be text or both be turns"));
+        "FILE:2: this row is instruction/output, but the row at FILE:1 is messages; one data set holds rows of one "
+        "kind"));
+    CHECK(has(error_of(R"({"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]})"),
+        "both be text or both be turns"));
     CHECK(has(error_of(R"({"foo": 1, "bar": 2})"), "row 1 has fields foo, bar; expected messages,"));
     CHECK(has(error_of("{}"), "row 1 has no fields"));
     CHECK(has(error_of(R"({"instruction": "i"})"), "row 1 has fields instruction"));
@@ -235,8 +279,12 @@ TEST_CASE("dataset: one kind of rows in a set, chosen by fields and task")
     CHECK(has(error_of(both), "can be read as instruction/output and as text; say --task sft or --task text"));
     CHECK(load(both, {.options = {.task_given = true}}).report.form == "instruction/output");
     CHECK(load(both, {.options = {.task = Task::text, .task_given = true}}).report.form == "text");
-    CHECK(has(error_of(R"({"messages": [], "conversations": []})"), "messages and as conversations; keep the fields of one"));
-    CHECK(load(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "text": null})").report.form == "messages");
+    CHECK(has(
+        error_of(R"({"messages": [], "conversations": []})"), "messages and as conversations; keep the fields of one"));
+    CHECK(
+        load(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "text": null})")
+            .report.form
+        == "messages");
     CHECK(has(error_of(good, documents), "--task text learns documents, these rows are messages; use --task sft"));
 
     CHECK(has(error_of(R"({"prompt": "p", "chosen": "a", "rejected": "b"})"), "preference pairs"));
@@ -254,7 +302,8 @@ TEST_CASE("dataset: a tokeniser without a template")
     CHECK(load(R"({"prompt": "p", "completion": "c"})", without).report.rows_used == 1);
     // Alpaca by name: the row's own fields.
     const small::Setting alpaca{.tmpl = {.called = "alpaca"}};
-    CHECK(shown(load(R"({"instruction": "i", "input": "x<s>", "output": "o"})", alpaca).examples[0]) == "<s>Q:i I:x<s> A:[o</s>]");
+    CHECK(shown(load(R"({"instruction": "i", "input": "x<s>", "output": "o"})", alpaca).examples[0])
+          == "<s>Q:i I:x<s> A:[o</s>]");
     CHECK(load(R"({"instruction": "i", "input": "x<s>", "output": "o"})", alpaca).examples[0].ids[8] == '<' + 10);
     // With a history the turns are shown, not the last question in place of the first.
     CHECK(shown(load(R"({"instruction": "i", "output": "o", "history": [["q", "a"]]})", alpaca).examples[0]) ==
@@ -266,25 +315,33 @@ TEST_CASE("dataset: ready-made ids are checked")
 {
     const small::Setting ids{.options = {.vocab = 10}, .no_tokenizer = true};
     CHECK(load(R"({"input_ids": [9, 0, 3], "labels": [-100, 0, 3]})", ids).report.targets == 2);
-    CHECK(has(error_of(R"({"input_ids": [10], "labels": [1]})", ids), "input_ids[0] is 10, outside 0 to 9 (the model's vocabulary)"));
+    CHECK(has(error_of(R"({"input_ids": [10], "labels": [1]})", ids),
+        "input_ids[0] is 10, outside 0 to 9 (the model's vocabulary)"));
     CHECK(has(error_of(R"({"input_ids": [1, -1], "labels": [1, 1]})", ids), "input_ids[1] is -1"));
-    CHECK(has(error_of(R"({"input_ids": [1, 18446744073709551615], "labels": [1, 1]})", ids), "is 18446744073709551615, outside"));
+    CHECK(has(error_of(R"({"input_ids": [1, 18446744073709551615], "labels": [1, 1]})", ids),
+        "is 18446744073709551615, outside"));
     CHECK(has(error_of(R"({"input_ids": [1, 4294967297], "labels": [1, 1]})", ids), "outside"));
-    CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, -1]})", ids), "labels[1] is -1, outside -100 and 0 to 9"));
+    CHECK(
+        has(error_of(R"({"input_ids": [1, 2], "labels": [1, -1]})", ids), "labels[1] is -1, outside -100 and 0 to 9"));
     CHECK(has(error_of(R"({"input_ids": [1, 2.0], "labels": [1, 1]})", ids), "must be an integer, found number"));
     CHECK(has(error_of(R"({"input_ids": [[1, 2]], "labels": [[1, 1]]})", ids), "write a batch row by row"));
     CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1]})", ids), "labels has 1 values, input_ids 2"));
     CHECK(has(error_of(R"({"input_ids": "1 2", "labels": [1]})", ids), "must be a list of integers"));
-    CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, 2], "attention_mask": [0, 1]})", ids), "padding is understood on the right only"));
-    CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, 2], "attention_mask": [1, 2]})", ids), "attention_mask[1] is 2"));
+    CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, 2], "attention_mask": [0, 1]})", ids),
+        "padding is understood on the right only"));
+    CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, 2], "attention_mask": [1, 2]})", ids),
+        "attention_mask[1] is 2"));
     CHECK(has(error_of(R"({"input_ids": [1, 2]})", ids), "without labels do not tell what is an answer"));
-    CHECK(load(R"({"input_ids": [1, 2]})", {.options = {.train_on = TrainOn::all}, .no_tokenizer = true}).report.targets == 1);
-    CHECK(load(R"({"input_ids": [1, 2]})", {.options = {.task = Task::text}, .no_tokenizer = true}).report.targets == 1);
+    CHECK(load(R"({"input_ids": [1, 2]})", {.options = {.train_on = TrainOn::all}, .no_tokenizer = true}).report.targets
+          == 1);
+    CHECK(
+        load(R"({"input_ids": [1, 2]})", {.options = {.task = Task::text}, .no_tokenizer = true}).report.targets == 1);
 }
 
 TEST_CASE("dataset: the report counts")
 {
-    const auto set = load(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "abc"}], "id": 1}
+    const auto set =
+        load(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "abc"}], "id": 1}
 {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "id": 2, "tag": 1}
 {"messages": [{"role": "user", "content": "q"}], "id": 3})");
     const auto& report = set.report;
@@ -298,7 +355,9 @@ TEST_CASE("dataset: the report counts")
     CHECK(lines[0] == "3 rows of messages, 2 used, 1 dropped; 44 tokens, 6 targets (13.6 %)");
     CHECK(lines[1] == "targets a row: min 2, mean 3.0, max 4");
     CHECK(has(lines[2], "dropped 1 row: no assistant turn ("));
-    CHECK(has(load(R"({"text": "a"})", {.options = {.task = Task::text}, .tokens = {.has_eos = false}}).report.notes.at(0), "no EOS"));
+    CHECK(has(
+        load(R"({"text": "a"})", {.options = {.task = Task::text}, .tokens = {.has_eos = false}}).report.notes.at(0),
+        "no EOS"));
 
     // Reasons in a template's own words cannot fill the memory, nor can unknown keys.
     graft::DataReport many;
@@ -316,7 +375,9 @@ TEST_CASE("dataset: every row of the file is in the set, also the first and the 
     for (int changed = 0; changed < 6; ++changed) {
         std::string before, after;
         for (int i = 0; i < 6; ++i) {
-            const auto row = [&](const char* answer) { return turns(turn("user", "q") + "," + turn("assistant", answer)); };
+            const auto row = [&](const char* answer) {
+                return turns(turn("user", "q") + "," + turn("assistant", answer));
+            };
             before += row("a"), after += row(i == changed ? "b" : "a");
         }
         const auto a = load(before), b = load(after);
@@ -338,18 +399,23 @@ TEST_CASE("dataset: agrees with other tools where the rules are the same")
     using namespace graft::detail::dataset;
 
     int compared = 0;
-    const auto read = [&](const nlohmann::ordered_json& row) { return understand(row, {.file = "f", .line = 1, .row = 1}, {}); };
+    const auto read = [&](const nlohmann::ordered_json& row) {
+        return understand(row, {.file = "f", .line = 1, .row = 1}, {});
+    };
     for (const auto& entry : golden["llamafactory"]) {
         const auto& about  = entry["description"];
         const auto  format = about.value("formatting", "alpaca");
-        const bool  columns_as_ours = !about.contains("columns") || !about["columns"].contains("prompt") || about["columns"]["prompt"] == "instruction";
+        const bool columns_as_ours = !about.contains("columns") || !about["columns"].contains("prompt")
+                                     || about["columns"]["prompt"] == "instruction";
         // Other names for columns, and habits that the notes on formats advise against.
-        if (!columns_as_ours || format == "openai" || about.value("ranking", false) || entry["row"].contains("kto_tag") ||
-            entry["row"].contains("label") || entry["result"].contains("error")) {
+        if (!columns_as_ours || format == "openai" || about.value("ranking", false) || entry["row"].contains("kto_tag")
+            || entry["row"].contains("label") || entry["result"].contains("error")) {
             continue;
         }
         const auto& result = entry["result"];
-        if (result["kept_by_sft"] != true) { continue; }   // kept or dropped by order rules that belong to the template here
+        if (result["kept_by_sft"] != true) {
+            continue;
+        }  // kept or dropped by order rules that belong to the template here
         const auto row = read(entry["row"]);
         CHECK(row.drop.empty());
         auto expected = nlohmann::ordered_json::array();

@@ -17,7 +17,8 @@ std::string places(std::string_view text, const std::string& extension = ".jsonl
     const small::File file(text, extension);
     std::string       out;
     graft::read_rows(file.path(), [&](nlohmann::ordered_json&& row, const graft::RowPlace& place) {
-        out += std::to_string(place.line) + "/" + std::to_string(place.row) + ":" + row.value("a", nlohmann::ordered_json()).dump() + " ";
+        out += std::to_string(place.line) + "/" + std::to_string(place.row) + ":"
+               + row.value("a", nlohmann::ordered_json()).dump() + " ";
     });
     return out;
 }
@@ -41,7 +42,9 @@ TEST_CASE("rows: arrays, lines and a lone object, with line numbers")
 
 TEST_CASE("rows: what is not JSON is named by line")
 {
-    CHECK(has(error_of("{\"text\": \"a\"}\n{\"text\": \"b\"\n{\"text\": \"c\"}\n", {.options = {.task = graft::Task::text}}), "FILE:2: not JSON, column"));
+    CHECK(has(
+        error_of("{\"text\": \"a\"}\n{\"text\": \"b\"\n{\"text\": \"c\"}\n", {.options = {.task = graft::Task::text}}),
+        "FILE:2: not JSON, column"));
     CHECK(has(error_of("[\n{\n\"a\": 1,\n\"b\": x}]"), "FILE:4: not JSON, column 6: syntax error"));
     CHECK(has(error_of("hello\n"), "FILE:1: expected JSON (an array of objects, or an object a line), found 'hello"));
     CHECK(has(error_of("\"a\""), "expected JSON"));
@@ -53,7 +56,8 @@ TEST_CASE("rows: what is not JSON is named by line")
     CHECK(has(error_of("[{\"messages\": []}] x"), "text after the end of the array"));
     CHECK(has(error_of("[1, 2]"), "FILE:1: row 1 of the array is not an object"));
     CHECK(has(error_of("{\"messages\": []}\n[1]\n"), "FILE:2: expected an object with named fields, found array"));
-    CHECK(has(error_of("{\n\"messages\": []}\n{\"messages\": []}"), "not JSON lines: an object must stand on one line"));
+    CHECK(
+        has(error_of("{\n\"messages\": []}\n{\"messages\": []}"), "not JSON lines: an object must stand on one line"));
     CHECK(has(error_of("{\"messages\": []} {\"messages\": []}"), "not JSON"));
     CHECK(has(error_of("{\"text\": \"\xff\"}"), "not JSON"));
     CHECK(has(error_of("{\"text\": \"\\ud800\"}"), "not JSON"));
@@ -69,7 +73,8 @@ TEST_CASE("rows: hostile rows are refused before they cost anything")
     for (int i = 0; i < 5000; ++i) { wide += ",\"k" + std::to_string(i) + "\": 1"; }
     CHECK(has(error_of(wide + "}"), "more than 4096 keys"));
     // A message is one line of clean text, whatever the row holds.
-    for (const auto& message : {error_of("{\"\\n\\u0007\\u009b\": 1}"), error_of("\x1b[2J\nx"), error_of("{\"messages\": [{\"role\": \"a\\nb\", \"content\": 1}]}")}) {
+    for (const auto& message : {error_of("{\"\\n\\u0007\\u009b\": 1}"), error_of("\x1b[2J\nx"),
+             error_of("{\"messages\": [{\"role\": \"a\\nb\", \"content\": 1}]}")}) {
         CHECK(!message.empty());
         CHECK(message.find_first_of("\n\x1b\x07") == message.npos);
         CHECK(!has(message, "\xc2\x9b"));
@@ -79,14 +84,17 @@ TEST_CASE("rows: hostile rows are refused before they cost anything")
 
 TEST_CASE("rows: other kinds of files are refused by name")
 {
-    const auto refused = [](const std::string& extension, const std::string& text = "PAR1") { return error_of(text, {}, extension); };
+    const auto refused = [](const std::string& extension, const std::string& text = "PAR1") {
+        return error_of(text, {}, extension);
+    };
     CHECK(has(refused(".parquet"), "is a parquet file, which is not read; convert it to JSON lines"));
     CHECK(has(refused(".jsonl"), "is a parquet file"));
     CHECK(has(refused(".CSV", "a,b\n"), "is a csv file"));
     CHECK(has(refused(".jsonl", "\x1f\x8b\x08"), "compressed with gzip"));
     CHECK(has(refused(".jsonl", "\x28\xb5\x2f\xfd"), "compressed with zstd"));
     CHECK(has(refused(".jsonl", "\xff\xfe{"), "UTF-16"));
-    CHECK_THROWS_WITH_AS(small::load_files({"no/such/file.jsonl"}), "no/such/file.jsonl: no such data file", graft::Error);
+    CHECK_THROWS_WITH_AS(
+        small::load_files({"no/such/file.jsonl"}), "no/such/file.jsonl: no such data file", graft::Error);
     CHECK_THROWS_AS(small::load_files({std::filesystem::temp_directory_path()}), graft::Error);
 }
 

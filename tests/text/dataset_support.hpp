@@ -63,8 +63,8 @@ private:
     }
 };
 
-// <|a|>role:content<|z|> for each turn; refuses a tool turn, and two turns of one role behind each other. As "alpaca" it
-// writes Q:instruction I:input A:content</s> where it is given these variables.
+// <|a|>role:content<|z|> for each turn; refuses a tool turn, and two turns of one role behind each other. As "alpaca"
+// it writes Q:instruction I:input A:content</s> where it is given these variables.
 struct Template {
     std::string called = "small";
 
@@ -79,7 +79,8 @@ struct Template {
     {
         std::string out, before;
         if (called == "alpaca" && extra.contains("instruction")) {
-            out = "Q:" + extra.at("instruction").get<std::string>() + " I:" + extra.at("input").get<std::string>() + " A:";
+            out = "Q:" + extra.at("instruction").get<std::string>() + " I:" + extra.at("input").get<std::string>()
+                  + " A:";
             const auto from = out.size();
             out += messages.back().at("content").get<std::string>() + "</s>";
             spans.push_back({from, out.size()});
@@ -172,7 +173,9 @@ inline std::string error_of(std::string_view text, const Setting& with = {}, con
     } catch (const graft::Error& error) {
         std::string message = error.what();
         const auto  path    = file.path().string();
-        for (auto at = message.find(path); at != message.npos; at = message.find(path)) { message.replace(at, path.size(), "FILE"); }
+        for (auto at = message.find(path); at != message.npos; at = message.find(path)) {
+            message.replace(at, path.size(), "FILE");
+        }
         return message;
     }
     return {};

@@ -54,7 +54,8 @@ TEST_CASE("dataset: with a real tokeniser and the templates of the library")
     CHECK(text.find("### Instruction:\nSay hi\n\n### Input:\nto Tom\n\n### Response:«Hi Tom</s>»") != text.npos);
     CHECK(alpaca.report.notes.size() == 1);
 
-    CHECK_THROWS_WITH_AS(load(chat, tokenizer, {}), doctest::Contains("--template: alpaca, chatml, gemma, llama3, mistral, zephyr"), graft::Error);
+    CHECK_THROWS_WITH_AS(load(chat, tokenizer, {}),
+        doctest::Contains("--template: alpaca, chatml, gemma, llama3, mistral, zephyr"), graft::Error);
 
     // A document: BOS as the tokeniser adds it, EOS once.
     for (const char* row : {R"({"text": "Once upon a time"})", R"({"text": "Once upon a time</s>"})"}) {
@@ -67,8 +68,9 @@ TEST_CASE("dataset: with a real tokeniser and the templates of the library")
     }
 
     // What a user types does not end the turn.
-    const auto typed = load(R"({"messages": [{"role": "user", "content": "Say </s> hi"}, {"role": "assistant", "content": "Hi"}]})",
-                            tokenizer, {.tmpl = &zephyr});
+    const auto typed =
+        load(R"({"messages": [{"role": "user", "content": "Say </s> hi"}, {"role": "assistant", "content": "Hi"}]})",
+            tokenizer, {.tmpl = &zephyr});
     const auto& ids = typed.examples.at(0).ids;
     CHECK(std::count(ids.begin(), ids.end(), *tokenizer.eos()) == 2);
     CHECK(marked(typed.examples[0], tokenizer) == "<|user|>\nSay </s> hi</s> \n<|assistant|>\n«Hi</s>» \n");
@@ -97,10 +99,13 @@ TEST_CASE("dataset: targets of whole rows equal the recorded ones for five token
         for (const auto& row : golden["rows"]) {
             if (row["tokenizer"] != name || row["trained"].empty()) { continue; }
             const std::string file = row["template"];
-            auto tmpl = graft::ChatTemplate::file(*root / "data/chat_templates" / (file + ".jinja"), tokens.at({name, file}));
+            auto tmpl =
+                graft::ChatTemplate::file(*root / "data/chat_templates" / (file + ".jinja"), tokens.at({name, file}));
             tmpl.options.now = std::chrono::sys_days(std::chrono::July / 26 / 2024);
             const auto conversation = conversations.at(row["conversation"].get<std::string>());
-            if (conversation["messages"].back()["role"] != "assistant") { continue; }   // dropped: nothing follows the user
+            if (conversation["messages"].back()["role"] != "assistant") {
+                continue;
+            }  // dropped: nothing follows the user
             const auto& trained = row["trained"];
             const auto set = load(conversation.dump(), tokenizer, {.tmpl = &tmpl, .control_in_contents = true});
             auto ranges = nlohmann::ordered_json::array();
@@ -113,7 +118,8 @@ TEST_CASE("dataset: targets of whole rows equal the recorded ones for five token
                     ranges.push_back({t, t + 1});
                 }
             }
-            CHECK_MESSAGE(ranges == trained, name << " " << file << " " << row["conversation"] << " " << ranges.dump() << " " << trained.dump());
+            CHECK_MESSAGE(ranges == trained,
+                name << " " << file << " " << row["conversation"] << " " << ranges.dump() << " " << trained.dump());
             ++compared;
         }
     }

@@ -23,8 +23,14 @@ graft::Report full_report()
 {
     graft::Report report{.title = "stories <260K> & co"};
     for (int i = 0; i < 2000; ++i) {
-        graft::StepMetrics step{.step = i, .loss = 3.0 / (1 + 0.01 * i), .lr = 2e-4 * (1 - i / 2000.0), .grad_norm = 1.0,
-                                .tokens = 1000 * (i + 1), .targets = 100, .seconds = 0.5 * (i + 1), .peak_bytes = 50 << 20};
+        graft::StepMetrics step{.step = i,
+            .loss = 3.0 / (1 + 0.01 * i),
+            .lr = 2e-4 * (1 - i / 2000.0),
+            .grad_norm = 1.0,
+            .tokens = 1000 * (i + 1),
+            .targets = 100,
+            .seconds = 0.5 * (i + 1),
+            .peak_bytes = 50 << 20};
         if (i % 250 == 249) { step.eval_loss = step.loss + 0.2; }
         report.steps.push_back(step);
     }
@@ -41,8 +47,14 @@ graft::Report full_report()
 
 TEST_CASE("metrics: one line of JSON with the named keys, numbers exact")
 {
-    graft::StepMetrics m{.step = 3, .loss = 0.1 + 0.2, .lr = 2e-4, .grad_norm = 1.0 / 3, .tokens = 12345678901, .targets = 7,
-                         .seconds = 1.5, .peak_bytes = 1 << 30};
+    graft::StepMetrics m{.step = 3,
+        .loss = 0.1 + 0.2,
+        .lr = 2e-4,
+        .grad_norm = 1.0 / 3,
+        .tokens = 12345678901,
+        .targets = 7,
+        .seconds = 1.5,
+        .peak_bytes = 1 << 30};
     const auto line = graft::metrics_line(m);
     CHECK(line == "{\"step\": 3, \"loss\": 0.30000000000000004, \"lr\": 2e-04, \"grad_norm\": 0.3333333333333333, "
                   "\"tokens\": 12345678901, \"targets\": 7, \"seconds\": 1.5, \"peak_bytes\": 1073741824}");
@@ -62,8 +74,14 @@ TEST_CASE("metrics: one line of JSON with the named keys, numbers exact")
 
 TEST_CASE("progress: a line for people")
 {
-    graft::StepMetrics m{.step = 11, .loss = 2.34567, .lr = 1.96e-4, .grad_norm = 1, .tokens = 1200, .targets = 7, .seconds = 12,
-                         .peak_bytes = std::int64_t(34.1 * 1024 * 1024)};
+    graft::StepMetrics m{.step = 11,
+        .loss = 2.34567,
+        .lr = 1.96e-4,
+        .grad_norm = 1,
+        .tokens = 1200,
+        .targets = 7,
+        .seconds = 12,
+        .peak_bytes = std::int64_t(34.1 * 1024 * 1024)};
     CHECK(graft::progress_line(m, 100) == "step 12/100  loss 2.3457  lr 1.96e-04  100 tok/s  34.1 MiB  1:28 left");
     m.eval_loss = 2.5;
     CHECK(graft::progress_line(m, 24, {.bar = 10}) ==
@@ -96,7 +114,8 @@ TEST_CASE("report: one page by itself, every text escaped")
     CHECK(count(html, "<svg") == 2);
     CHECK(count(html, "<circle") == 8);                  // evaluations
     CHECK(html.size() < 80000);                          // long runs are thinned
-    for (const char* tag : {"section", "svg", "div", "table", "pre", "p", "h2", "h3", "ul", "li", "tr", "td", "main", "body", "html"}) {
+    for (const char* tag :
+        {"section", "svg", "div", "table", "pre", "p", "h2", "h3", "ul", "li", "tr", "td", "main", "body", "html"}) {
         const std::string name = tag;
         CHECK(count(html, "<" + name + ">") + count(html, "<" + name + " ") == count(html, "</" + name + ">"));
     }
@@ -110,7 +129,8 @@ TEST_CASE("report: nothing measured, one step, numbers that are not finite")
     graft::Report one;
     one.steps.push_back({.step = 0, .loss = 2, .lr = 0});
     CHECK(count(graft::report_html(one), "<circle") == 2);
-    one.steps.push_back({.step = 1, .loss = std::numeric_limits<double>::quiet_NaN(), .lr = std::numeric_limits<double>::infinity()});
+    one.steps.push_back(
+        {.step = 1, .loss = std::numeric_limits<double>::quiet_NaN(), .lr = std::numeric_limits<double>::infinity()});
     const auto html = graft::report_html(one);
     CHECK(!has(html, "nan,"));
     CHECK(!has(html, ",nan"));

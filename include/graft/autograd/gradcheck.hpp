@@ -31,7 +31,7 @@
 //   element i      error |g_i - f'| / max(|g_i|, |f'|, rms of g over this input)
 // An input without a gradient counts as one of zeros: a forgotten branch is seen. NaN counts as infinitely wrong.
 //
-// On the CPU only. Throws: what the loss throws.
+// On the CPU only. Does not compile: an input that is Frozen, not in f64, or const. Throws: what the loss throws.
 namespace graft {
 
 struct GradcheckOptions {
@@ -52,6 +52,11 @@ public:
     }
     template <class S> GradcheckInput(std::string called, Param<f64, S, Cpu>& w)
         : name(std::move(called)), value(w.value().view()), grad(w.grad()) {}
+    template <class W> GradcheckInput(std::string, W&)
+    {
+        static_assert(detail::never<W>, "gradcheck: an input must be a Tensor or a Param in f64 on the CPU: a Frozen "
+                                        "weight has no gradient.");
+    }
 
     void put_on(Tape* tape) const
     {

@@ -7,7 +7,8 @@
 // Weights: Param is trained, Frozen cannot be.
 //
 //   Frozen<T, S, Dev>    a value in T. Asking for its gradient does not compile.
-//   Param<T, S, Dev>     a master value and a gradient in acc<T> (f32 for bf16 and f32, f64 for f64), and a working copy
+//   Param<T, S, Dev>     a master value and a gradient in acc<T> (f32 for bf16 and f32, f64 for f64), and a working
+//                        copy
 //                        in T that products read. Where T is acc<T> both are the same memory; else the optimiser step
 //                        refreshes the copy.
 //
@@ -29,9 +30,10 @@ public:
     const Tensor<T, S, Dev>& value() const { return value_; }
     bool                     empty() const { return value_.empty(); }
 
-    template <class Asked = void> auto grad() const
+    template <class Asked = void> Grad<acc<T>, Dev> grad() const
     {
         static_assert(detail::never<Asked>, "a Frozen weight has no gradient: make it a Param to train it.");
+        return {};
     }
 
 private:
@@ -76,6 +78,10 @@ private:
 // A Param or a Frozen: what an op may take as a weight.
 template <class W> concept Weight = requires { { W::trainable } -> std::convertible_to<bool>; } &&
                                     requires(const W& w) { w.working(); };
+
+// A weight that goes with activations of T on Dev.
+template <class W, class T, class Dev>
+concept weight_for = same_element<typename W::Element, T> && same_device<typename W::On, Dev>;
 
 // The gradient of a weight, or an empty handle where it has none.
 template <Weight W> auto weight_grad(const W& w)

@@ -63,6 +63,12 @@ public:
         run();
     }
 
+    template <Float T, class S, Device Dev> void backward(const Tensor<T, S, Dev>&, double = 1.0)
+    {
+        static_assert(detail::never<S>, "backward: the loss must be a scalar, Shape<1>: end in a loss such as "
+                                        "cross_entropy, or in probe.");
+    }
+
     // Runs all steps in reverse; whoever calls it has written the gradient to start from.
     void run()
     {

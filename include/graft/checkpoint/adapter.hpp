@@ -13,13 +13,15 @@
 //
 //   add_adapter(model, targets, config, seed)    lays branches over the targeted linears; A random by name, B zero
 //   load_adapter(model, folder)                  fills all branches from adapter_model.safetensors, strictly both ways
-//   save_adapter(model, folder, config, types)   adapter_model.safetensors, then adapter_config.json, which makes it count
+//   save_adapter(model, folder, config, types)   adapter_model.safetensors, then adapter_config.json, which makes it
+//                                                count
 //
-// Tensor names in the file are "base_model.model." and the name in the model; a prefix written twice, as a model wrapped
-// twice writes it, is read too. Values are f32 on saving, or of the types that load_adapter found where those are given.
+// Tensor names in the file are "base_model.model." and the name in the model; a prefix written twice, as a model
+// wrapped twice writes it, is read too. Values are f32 on saving, or of the types that load_adapter found where those
+// are given.
 //
-// Throws: Error that names the file and lists what is missing, unknown or of another shape (another rank, another model).
-// Source: huggingface/peft 0.21, utils/save_and_load.py.
+// Throws: Error that names the file and lists what is missing, unknown or of another shape (another rank, another
+// model). Source: huggingface/peft 0.21, utils/save_and_load.py.
 namespace graft {
 
 using AdapterTypes = std::map<std::string, StoredType>;    // by the name in the model
@@ -75,7 +77,8 @@ template <class Model> AdapterTypes load_adapter(Model& model, const std::filesy
     std::map<std::string, const StoredTensor*> stored;
     for (const StoredTensor& t : file.tensors()) {
         require(stored.emplace(detail::without_prefix(t.name), &t).second, [&] {
-            return printable(path.string(), 1000) + ": " + printable(t.name) + " is there twice under different prefixes";
+            return printable(path.string(), 1000) + ": " + printable(t.name)
+                   + " is there twice under different prefixes";
         });
     }
     detail::LoadReport report;

@@ -19,7 +19,8 @@
 // adapter_config.json, the settings of a LoRA adapter as PEFT writes and reads them.
 //
 //   read_adapter_config(path)                  path: the file, or the folder that holds it
-//   write_adapter_config(path, config, model)  keys sorted, indented by 2, every field of PEFT 0.21, on disk whole or not at
+//   write_adapter_config(path, config, model)  keys sorted, indented by 2, every field of PEFT 0.21, on disk whole or
+//                                              not at
 //                                              all; "all-linear" is written as the list of module names
 //   adapter_targets(config, model)             which modules, with rank and scale (adapter_config/targets.hpp)
 //
@@ -29,11 +30,11 @@
 // they are null, false, 0 or empty.
 //
 // Refused, with an Error of one line that names file and field: another peft_type; use_dora, lora_bias, bias other than
-// none, modules_to_save, trainable_token_indices, fan_in_fan_out, ensure_weight_tying; initialisations that may have changed
-// the base model; another task_type; any other or unknown field that is set; layers_to_transform or layers_pattern with a text
-// as target_modules; layers_pattern without layers_to_transform; r below 1, dropout outside [0, 1).
-// Writing is refused where patterns overlap so that PEFT's sorting of their keys would give a module another value.
-// Source: huggingface/peft 0.21, src/peft/tuners/lora/config.py, src/peft/config.py.
+// none, modules_to_save, trainable_token_indices, fan_in_fan_out, ensure_weight_tying; initialisations that may have
+// changed the base model; another task_type; any other or unknown field that is set; layers_to_transform or
+// layers_pattern with a text as target_modules; layers_pattern without layers_to_transform; r below 1, dropout outside
+// [0, 1). Writing is refused where patterns overlap so that PEFT's sorting of their keys would give a module another
+// value. Source: huggingface/peft 0.21, src/peft/tuners/lora/config.py, src/peft/config.py.
 namespace graft {
 
 namespace detail {
@@ -55,7 +56,8 @@ public:
 
     AdapterConfig read() const
     {
-        require(json_.is_object(), [&] { return where_ + ": must be an object of settings, found " + json_text(json_); });
+        require(
+            json_.is_object(), [&] { return where_ + ": must be an object of settings, found " + json_text(json_); });
         refuse_kinds();
         refuse_unknown();
 
@@ -66,8 +68,9 @@ public:
         c.rslora  = json_bool_or(json_, "use_rslora", false, where_);
         check_rank("r", c.rank);
         require(std::isfinite(c.alpha), [&] { return where_ + ": lora_alpha must be finite"; });
-        require(c.dropout >= 0 && c.dropout < 1,
-                [&] { return where_ + ": lora_dropout must be at least 0 and below 1, found " + std::to_string(c.dropout); });
+        require(c.dropout >= 0 && c.dropout < 1, [&] {
+            return where_ + ": lora_dropout must be at least 0 and below 1, found " + std::to_string(c.dropout);
+        });
         c.targets    = choice("target_modules");
         c.exclude    = choice("exclude_modules");
         c.base_model = json_string_or(json_, "base_model_name_or_path", "", where_);
@@ -84,7 +87,8 @@ private:
     void check_rank(const std::string& key, std::int64_t rank) const
     {
         require(rank >= 1 && rank <= most_rank, [&] {
-            return where_ + ": " + key + " must be from 1 to " + std::to_string(most_rank) + ", found " + std::to_string(rank);
+            return where_ + ": " + key + " must be from 1 to " + std::to_string(most_rank) + ", found "
+                   + std::to_string(rank);
         });
     }
 
@@ -125,7 +129,8 @@ private:
             bool found = false;
             for (const std::string_view name : known) { found = found || item.key() == name; }
             if (!found && has_effect(item.value())) {
-                refuse(printable(item.key()) + " is set, which plain LoRA does not know: the adapter would be read wrongly");
+                refuse(printable(item.key())
+                       + " is set, which plain LoRA does not know: the adapter would be read wrongly");
             }
         }
     }
@@ -175,7 +180,8 @@ private:
                                                   : json_strings(json_, "layers_pattern", where_);
             std::erase(c.layers_pattern, std::string());
         }
-        const bool text = c.targets.kind == ModuleChoice::Kind::regex || c.targets.kind == ModuleChoice::Kind::all_linear;
+        const bool text =
+            c.targets.kind == ModuleChoice::Kind::regex || c.targets.kind == ModuleChoice::Kind::all_linear;
         if (text && !c.layers_to_transform.empty()) { refuse("layers_to_transform needs a list as target_modules"); }
         if (text && !c.layers_pattern.empty()) { refuse("layers_pattern needs a list as target_modules"); }
         if (!c.layers_pattern.empty() && c.layers_to_transform.empty()) {
@@ -193,8 +199,9 @@ private:
         }
         const std::string init = json_as_string(*field, "init_lora_weights", where_);
         if (init != "gaussian") {
-            refuse("init_lora_weights " + printable(init) + " is not supported: it may have changed the base model; convert "
-                   "the adapter to plain LoRA with PEFT first");
+            refuse("init_lora_weights " + printable(init)
+                   + " is not supported: it may have changed the base model; convert "
+                     "the adapter to plain LoRA with PEFT first");
         }
         c.init = AdapterInit::gaussian;
     }
@@ -269,12 +276,14 @@ inline std::string adapter_config_text(const AdapterConfig& config, const ModelC
 
     json out = json::object();    // nlohmann::json keeps its names sorted
     for (const char* key : {"alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config",
-                            "kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config",
-                            "megatron_config", "modules_to_save", "monteclora_config", "target_parameters",
-                            "trainable_token_indices", "use_bdlora", "velora_config"}) {
+             "kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config",
+             "megatron_config", "modules_to_save", "monteclora_config", "target_parameters", "trainable_token_indices",
+             "use_bdlora", "velora_config"}) {
         out[key] = nullptr;
     }
-    for (const char* key : {"ensure_weight_tying", "fan_in_fan_out", "lora_bias", "use_dora", "use_qalora"}) { out[key] = false; }
+    for (const char* key : {"ensure_weight_tying", "fan_in_fan_out", "lora_bias", "use_dora", "use_qalora"}) {
+        out[key] = false;
+    }
     out["alpha_pattern"]           = alphas;
     out["base_model_name_or_path"] = text_or_null(config.base_model);
     out["bias"]                    = "none";
@@ -306,7 +315,8 @@ inline std::string adapter_config_text(const AdapterConfig& config, const ModelC
     }
 }
 
-inline void write_adapter_config(const std::filesystem::path& path, const AdapterConfig& config, const ModelConfig& model)
+inline void write_adapter_config(
+    const std::filesystem::path& path, const AdapterConfig& config, const ModelConfig& model)
 {
     write_file(path, adapter_config_text(config, model, printable(path.string(), 1000)));
 }

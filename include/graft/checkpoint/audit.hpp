@@ -19,13 +19,13 @@
 //   const Audit a = make_audit(model, {.method = TrainMethod::lora, .targets = adapter_targets(adapter, model)});
 //   std::fputs(to_text(a).c_str(), stdout);
 //
-// One row for each kind of part: tensors, parameters (a tied head is counted once, with the embedding), bytes in memory,
-// trainable or frozen. Whoever trains compares trainable_names with the tensors that got a gradient.
+// One row for each kind of part: tensors, parameters (a tied head is counted once, with the embedding), bytes in
+// memory, trainable or frozen. Whoever trains compares trainable_names with the tensors that got a gradient.
 //
-// Bytes: trained values 4 an element (f32); frozen ones as base_type. NF4: half a byte an element and one f32 for each 64
-// (double_quant: one byte for each 64, one f32 for each 256 of these). Gradients and optimiser state are not counted.
-// Methods: none (nothing is trained), lora, qlora (linears of the blocks in NF4), full. A checkpoint that is stored in NF4
-// counts as such with every method.
+// Bytes: trained values 4 an element (f32); frozen ones as base_type. NF4: half a byte an element and one f32 for each
+// 64 (double_quant: one byte for each 64, one f32 for each 256 of these, and a map of 256 f32). Gradients and optimiser
+// state are not counted. Methods: none (nothing is trained), lora, qlora (linears of the blocks in NF4), full. A checkpoint that is
+// stored in NF4 counts as such with every method.
 //
 // Throws: Error for full training of a checkpoint that is stored in NF4.
 namespace graft {
@@ -52,7 +52,8 @@ struct Audit {
     std::int64_t             trainable_parameters = 0, trainable_tensors = 0;
     std::int64_t             tensors = 0, parameters = 0, bytes = 0;
     AdapterTargets           targets;
-    std::vector<std::string> trainable_names;    // MODULE.lora_A.weight (without PEFT's prefix), or the name in the checkpoint
+    // MODULE.lora_A.weight (without PEFT's prefix), or the name in the checkpoint.
+    std::vector<std::string> trainable_names;
     std::vector<std::string> notes;
 };
 
@@ -61,7 +62,7 @@ namespace detail {
 inline std::int64_t nf4_bytes(std::int64_t elements, bool double_quant)
 {
     const std::int64_t blocks = (elements + 63) / 64;
-    return (elements + 1) / 2 + (double_quant ? blocks + (blocks + 255) / 256 * 4 : blocks * 4);
+    return (elements + 1) / 2 + (double_quant ? blocks + ((blocks + 255) / 256 + 256) * 4 : blocks * 4);
 }
 
 // Whether llm_int8_skip_modules leaves a module dense: an entry is the name or whole dotted parts of it.
@@ -89,9 +90,10 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
         std::int64_t elements = 1;
         for (const std::int64_t extent : tensor.shape) { elements *= extent; }
         const bool linear = tensor.kind == TensorKind::attention || tensor.kind == TensorKind::mlp;
-        const bool pack = nf4 && linear
-                       && !(model.quantization
-                            && detail::is_skipped(tensor.name.substr(0, tensor.name.rfind('.')), model.quantization->skipped));
+        const bool pack =
+            nf4 && linear
+            && !(model.quantization
+                 && detail::is_skipped(tensor.name.substr(0, tensor.name.rfind('.')), model.quantization->skipped));
         AuditRow& row = (pack ? packed : dense)[static_cast<std::size_t>(tensor.kind)];
         row.tensors += 1;
         row.parameters += elements;

@@ -79,7 +79,8 @@ private:
                 if (files_.back().find(name) == nullptr) { absent.push_back(name); }
             }
             require(absent.empty(), [&] {
-                return printable(shard.string(), 1000) + ": not in this shard, though the index says so: " + name_list(absent);
+                return printable(shard.string(), 1000)
+                       + ": not in this shard, though the index says so: " + name_list(absent);
             });
             for (const StoredTensor& t : files_.back().tensors()) {
                 const auto& map = json["weight_map"];

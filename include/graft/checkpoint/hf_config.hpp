@@ -36,9 +36,9 @@
 //   sliding_window            mistral: 4096 (null: none); qwen2: none unless use_sliding_window; llama: none
 //   biases                    llama: attention_bias (q, k, v, o) and mlp_bias; qwen2: q, k, v; mistral: none
 //
-// Refused, with an Error of one line that names the file and the field: other families, other activations, dynamic, yarn,
-// longrope and unknown rotary scalings, partial rotary, pretraining_tp > 1, sizes that do not divide or are out of
-// range, quantisation other than bitsandbytes NF4.
+// Refused, with an Error of one line that names the file and the field: other families, other activations, dynamic,
+// yarn, longrope and unknown rotary scalings, partial rotary, pretraining_tp > 1, sizes that do not divide or are out
+// of range, quantisation other than bitsandbytes NF4.
 // Source: huggingface/transformers, configuration_{llama,mistral,qwen2}.py, modeling_rope_utils.py.
 namespace graft {
 
@@ -54,7 +54,8 @@ inline std::filesystem::path config_path(const std::filesystem::path& path)
     const fs::path file = path / "config.json";
     if (fs::exists(file, ignored)) { return file; }
     if (fs::exists(path / "adapter_config.json", ignored)) {
-        throw Error(where + ": holds an adapter, not a model: there is no config.json; name the folder of its base model");
+        throw Error(
+            where + ": holds an adapter, not a model: there is no config.json; name the folder of its base model");
     }
     throw Error(where + ": there is no config.json; a model folder needs it beside the weights");
 }
@@ -63,7 +64,7 @@ inline OrderedJson read_settings(const std::filesystem::path& file)
 {
     OrderedJson json = read_json<OrderedJson>(file, std::size_t(1) << 20);
     require(json.is_object(),
-            [&] { return printable(file.string(), 1000) + ": must be an object of settings, found " + json_text(json); });
+        [&] { return printable(file.string(), 1000) + ": must be an object of settings, found " + json_text(json); });
     return json;
 }
 
@@ -129,7 +130,8 @@ private:
     {
         const std::int64_t value = absent ? json_int_or(json_, key, *absent, where_) : json_int(json_, key, where_);
         require(value >= 1 && value <= most, [&] {
-            return where_ + ": " + key + " must be from 1 to " + std::to_string(most) + ", found " + std::to_string(value);
+            return where_ + ": " + key + " must be from 1 to " + std::to_string(most) + ", found "
+                   + std::to_string(value);
         });
         return value;
     }
@@ -148,7 +150,8 @@ private:
                 [&] { return where_ + ": " + pair("hidden_size", c.dim, "num_attention_heads", c.heads); });
         c.head_dim = given ? size("head_dim", 65536) : c.dim / c.heads;
         require(c.head_dim % 2 == 0, [&] {
-            return where_ + ": the head size " + std::to_string(c.head_dim) + " must be even, as rotary positions pair elements";
+            return where_ + ": the head size " + std::to_string(c.head_dim)
+                   + " must be even, as rotary positions pair elements";
         });
         require(c.q_width() <= std::int64_t(1) << 20, [&] {
             return where_ + ": num_attention_heads times the head size is too large: " + std::to_string(c.q_width());
@@ -159,7 +162,9 @@ private:
     {
         for (const char* key : {"hidden_act", "hidden_activation"}) {
             const std::string act = json_string_or(json_, key, "silu", where_);
-            if (act != "silu" && act != "swish") { refuse(std::string(key) + " " + printable(act) + " is not supported: silu is"); }
+            if (act != "silu" && act != "swish") {
+                refuse(std::string(key) + " " + printable(act) + " is not supported: silu is");
+            }
         }
         if (json_int_or(json_, "pretraining_tp", 1, where_) > 1) { refuse("pretraining_tp above 1 is not supported"); }
         for (const char* parent : {"", "rope_parameters", "rope_scaling"}) {
@@ -232,7 +237,8 @@ private:
             rope.original = json_int_or(from, "original_max_position_embeddings", max_positions, where);
             require(rope.low > 0 && rope.high > rope.low && std::isfinite(rope.high),
                     [&] { return where + ": high_freq_factor must be above low_freq_factor, and that above 0"; });
-            require(rope.original >= 1, [&] { return where + ": original_max_position_embeddings must be at least 1"; });
+            require(
+                rope.original >= 1, [&] { return where + ": original_max_position_embeddings must be at least 1"; });
         }
         return rope;
     }
@@ -271,13 +277,17 @@ private:
         if (q == nullptr) { return std::nullopt; }
         const std::string where  = where_ + ": quantization_config";
         const std::string method = json_string_or(*q, "quant_method", "bitsandbytes", where);
-        if (method != "bitsandbytes") { refuse("quant_method " + printable(method) + " is not supported: bitsandbytes is"); }
+        if (method != "bitsandbytes") {
+            refuse("quant_method " + printable(method) + " is not supported: bitsandbytes is");
+        }
         const bool four = json_bool_or(*q, "load_in_4bit", json_bool_or(*q, "_load_in_4bit", false, where), where);
         if (!four) { refuse("a bitsandbytes checkpoint without load_in_4bit is not supported: 4-bit NF4 is"); }
         const std::string type = json_string_or(*q, "bnb_4bit_quant_type", "fp4", where);
         if (type != "nf4") { refuse("bnb_4bit_quant_type " + printable(type) + " is not supported: nf4 is"); }
         const std::string storage = json_string_or(*q, "bnb_4bit_quant_storage", "uint8", where);
-        if (storage != "uint8") { refuse("bnb_4bit_quant_storage " + printable(storage) + " is not supported: uint8 is"); }
+        if (storage != "uint8") {
+            refuse("bnb_4bit_quant_storage " + printable(storage) + " is not supported: uint8 is");
+        }
         return QuantizationSettings{.double_quant = json_bool_or(*q, "bnb_4bit_use_double_quant", false, where),
                                     .skipped      = json_strings(*q, "llm_int8_skip_modules", where)};
     }

@@ -17,8 +17,8 @@
 //
 //   load_weights(model, checkpoint, {.double_quant = …})    fills every Param, Frozen and Nf4Weight but adapters
 //
-// Element types F32, F16, BF16 (and F64) are converted, one rounding each; an Nf4Weight is quantised as it is read (blocks
-// of 64), or taken as bitsandbytes stored it; a dense part over a stored 4-bit weight is decoded.
+// Element types F32, F16, BF16 (and F64) are converted, one rounding each; an Nf4Weight is quantised as it is read
+// (blocks of 64), or taken as bitsandbytes stored it; a dense part over a stored 4-bit weight is decoded.
 // Buffers of old files (….rotary_emb.inv_freq) are ignored. A head beside a tied embedding must equal it.
 //
 // Throws: Error that lists together: parts that the checkpoint lacks, tensors that no part took, shapes that differ.
@@ -69,7 +69,7 @@ template <class T> void read_elements(const StoredTensor& t, std::int64_t first,
 
 template <class T> void read_dense(const StoredTensor& t, View<T> to)
 {
-    parallel_rows(to.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+    parallel_rows(to.rows, 64, to.cols(), [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) { read_elements<T>(t, i * to.cols(), to.cols(), to.row(i)); }
     });
 }
@@ -81,7 +81,7 @@ Leaf quantized(const StoredTensor& t, std::int64_t rows, std::int64_t cols, bool
     const std::int64_t n = rows * cols, block = nf4::default_block, chunk = block * 1024;
     std::vector<std::uint8_t> packed(nf4::bytes_of(std::size_t(n)));
     std::vector<float>        absmax(nf4::blocks_of(std::size_t(n), std::size_t(block)));
-    parallel_rows(n, chunk, [&](std::int64_t begin, std::int64_t end) {
+    parallel_rows(n, chunk, 8, [&](std::int64_t begin, std::int64_t end) {
         std::vector<float> values(std::size_t(end - begin));
         read_elements<float>(t, begin, end - begin, values.data());
         const std::size_t blocks = nf4::blocks_of(values.size(), std::size_t(block));
@@ -93,7 +93,7 @@ Leaf quantized(const StoredTensor& t, std::int64_t rows, std::int64_t cols, bool
             throw Error("tensor " + printable(t.name) + " from element " + std::to_string(begin) + ": " + error.what());
         }
     });
-    if (double_quant) { nf4::unnest(nf4::nest(absmax), absmax); }
+    if (double_quant) { return Leaf(rows, cols, packed, nf4::nest(absmax), int(block)); }
     return Leaf(rows, cols, packed, absmax, int(block));
 }
 
@@ -226,7 +226,8 @@ template <class Model> void load_weights(Model& model, const Checkpoint& checkpo
                 return where + ": " + printable(name) + " is " + shape_text(state.shape) + ", expected " +
                        shape_text(extents(module, leaf));
             });
-            leaf = Leaf(module.out, module.in, state.packed, state.absmax, state.block, state.type);
+            leaf = state.nested ? Leaf(module.out, module.in, state.packed, *state.nested, state.block, state.type)
+                                : Leaf(module.out, module.in, state.packed, state.absmax, state.block, state.type);
         }
     });
     for (const auto& tensor : trained_tensors(model)) {

@@ -13,7 +13,8 @@
 //                           are matched against
 //   checkpoint_tensors(c)   every tensor that a dense checkpoint holds, with its shape; no lm_head.weight where tied
 //
-// Weights of linears are (out, in). Throws: nothing. Source: huggingface/transformers, modeling_{llama,mistral,qwen2}.py.
+// Weights of linears are (out, in). Throws: nothing. Source: huggingface/transformers,
+// modeling_{llama,mistral,qwen2}.py.
 namespace graft {
 
 struct LinearInfo {

@@ -10,7 +10,8 @@
 // A whole checkpoint that stands alone: after full fine-tuning.
 //
 //   save_checkpoint(model, base, folder, type)    model.safetensors in the given element type, the tokeniser's and the
-//                                                 generation files copied from base, config.json last: it makes it count
+//                                                 generation files copied from base, config.json last: it makes it
+//                                                 count
 //
 // Throws: Error naming the file that cannot be read or written.
 namespace graft {
@@ -24,7 +25,8 @@ void save_checkpoint(Model& model, const std::filesystem::path& base, const std:
     leaves(model, [&](const std::string& name, auto& leaf) {
         using Leaf = std::remove_cvref_t<decltype(leaf)>;
         if constexpr (requires { leaf.value(); }) {
-            heads.push_back({name, type, detail::shape_of<typename Leaf::Extents>(leaf.value().rows(), leaf.value().cols())});
+            heads.push_back(
+                {name, type, detail::shape_of<typename Leaf::Extents>(leaf.value().rows(), leaf.value().cols())});
             values.push_back([&leaf, type] {
                 using Value = std::remove_const_t<std::remove_pointer_t<decltype(leaf.value().data())>>;
                 return detail::stored_values(View<const Value>(std::as_const(leaf).value().view()), type);

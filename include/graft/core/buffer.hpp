@@ -191,7 +191,8 @@ public:
     Buffer() = default;
     explicit Buffer(std::int64_t count, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common()) : size_(count)
     {
-        require(count >= 0 && std::uint64_t(count) <= (std::uint64_t{1} << 62) / sizeof(T), "buffer: size out of range");
+        require(
+            count >= 0 && std::uint64_t(count) <= (std::uint64_t{1} << 62) / sizeof(T), "buffer: size out of range");
         block_ = Pool<Dev>::take(pool, std::size_t(count) * sizeof(T));
     }
     Buffer(const Buffer& other) noexcept : block_(other.block_), size_(other.size_)

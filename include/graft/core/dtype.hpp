@@ -78,6 +78,8 @@ private:
 template <class T>
 concept Float = std::same_as<T, f32> || std::same_as<T, f64> || std::same_as<T, bf16> || std::same_as<T, f16>;
 
+template <class Got, class Want> concept same_element = std::same_as<Got, Want>;
+
 namespace detail {
 template <class T> struct AccOf { using type = float; };
 template <> struct AccOf<double> { using type = double; };

@@ -20,7 +20,8 @@ struct Philox {
     // Four independent 32-bit words for the counter (a, b).
     GRAFT_HOST_DEVICE constexpr Words operator()(std::uint64_t a, std::uint64_t b) const
     {
-        std::uint32_t c0 = std::uint32_t(a), c1 = std::uint32_t(a >> 32), c2 = std::uint32_t(b), c3 = std::uint32_t(b >> 32);
+        std::uint32_t c0 = std::uint32_t(a), c1 = std::uint32_t(a >> 32), c2 = std::uint32_t(b),
+                      c3 = std::uint32_t(b >> 32);
         std::uint32_t k0 = std::uint32_t(seed), k1 = std::uint32_t(seed >> 32);
         for (int round = 0; round < 10; ++round) {
             const std::uint64_t p0 = std::uint64_t{0xD2511F53U} * c0, p1 = std::uint64_t{0xCD9E8D57U} * c2;

@@ -23,8 +23,9 @@
 //   file.write(bytes);         any number of times; gathered in a buffer of 1 MiB
 //   file.commit();             flush, fsync, rename over PATH, fsync of the folder
 //
-// Until commit returns, PATH is as it was; a kill at any instant leaves the old file or the new one. An object destroyed
-// without commit removes its temporary file. What a kill leaves behind is named PATH.partial-… and is never read.
+// Until commit returns, PATH is as it was; a kill at any instant leaves the old file or the new one. An object
+// destroyed without commit removes its temporary file. What a kill leaves behind is named PATH.partial-… and is never
+// read.
 //
 // write_file(path, text) does all of this for a text. read_file(path, limit) reads a file whole.
 // sync_folder(path) makes renames in a folder lasting.

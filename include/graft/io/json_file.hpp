@@ -25,7 +25,8 @@
 // Of names that occur twice in an object the last one counts, as in Python. Nesting is limited to 128 levels, ordered
 // files to 20,000 names (their look-up is linear), files to `limit` bytes.
 //
-// Throws: Error, "FILE: not JSON at line N, column M: reason" (column in bytes, from 1), or "FILE: NAME must be …, found …".
+// Throws: Error, "FILE: not JSON at line N, column M: reason" (column in bytes, from 1), or "FILE: NAME must be …,
+// found …".
 namespace graft {
 
 using OrderedJson = nlohmann::ordered_json;

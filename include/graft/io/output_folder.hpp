@@ -18,31 +18,33 @@
 // The folder that a run writes its result into.
 //
 //   OutputFolder output({.folder = dir, .overwrite = false, .inputs = {model, adapter}});    checks; changes nothing
-//   output.begin();                       before step 1: moves an old run aside, makes the folder, proves that it can be written
+//   output.begin();                       before step 1: moves an old run aside, makes the folder, tries to write there
 //   … metrics.jsonl is written to output.path() as it happens …
 //   … the other files, each an AtomicFile, and last adapter_config.json, or config.json for a whole checkpoint …
 //   output.commit();                      the result is whole: the old run is deleted
 //
-// The rule: a folder holds a whole run if and only if it holds adapter_config.json or config.json, which are written last.
+// The rule: a folder holds a whole run if and only if it holds adapter_config.json or config.json, which are written
+// last.
 //
-// The old run. A folder that holds a run, whole or interrupted, is refused unless overwrite. With overwrite, begin renames it
-// to DIR.previous (one rename; .superseded inside marks it as ours), and commit deletes it. Destroying the object without
-// commit removes the files of the new run and renames the old one back, so a run that fails changes nothing.
+// The old run. A folder that holds a run, whole or interrupted, is refused unless overwrite. With overwrite, begin
+// renames it to DIR.previous (one rename; .superseded inside marks it as ours), and commit deletes it. Destroying the
+// object without commit removes the files of the new run and renames the old one back, so a run that fails changes
+// nothing.
 //
-// After a kill, or a power cut, DIR and DIR.previous are in one of these states, and the next OutputFolder for DIR, in its
-// constructor, makes the first three of them whole again:
+// After a kill, or a power cut, DIR and DIR.previous are in one of these states, and the next OutputFolder for DIR, in
+// its constructor, makes the first three of them whole again:
 //   DIR missing or without a whole run, DIR.previous   what is in DIR goes, DIR.previous comes back
 //   DIR whole, DIR.previous                            DIR.previous goes
 //   DIR.previous partly deleted                        the rest goes
 //   DIR without a whole run, no DIR.previous           stays, and counts as a run: --overwrite replaces it
 // Thus a whole result is the old one or the new one, and never has files of both.
 //
-// Other files. A folder with files, but none of a run, is used as it is; they are left alone. While a run holds it the folder
-// is locked (flock, released by the system when the process ends): a second run into it is refused.
+// Other files. A folder with files, but none of a run, is used as it is; they are left alone. While a run holds it the
+// folder is locked (flock, released by the system when the process ends): a second run into it is refused.
 //
-// Refused, with an Error: a folder that is, holds or (with overwrite) surrounds one of the inputs; one that is no folder; one
-// that cannot be written; a DIR.previous that this class did not make; overwriting a folder that holds folders other than
-// checkpoint-….
+// Refused, with an Error: a folder that is, holds or (with overwrite) surrounds one of the inputs; one that is no
+// folder; one that cannot be written; a DIR.previous that this class did not make; overwriting a folder that holds
+// folders other than checkpoint-….
 // POSIX only.
 namespace graft {
 
@@ -51,7 +53,7 @@ public:
     struct Options {
         std::filesystem::path              folder;
         bool                               overwrite = false;
-        std::vector<std::filesystem::path> inputs{};    // folders that are read: the model, the adapter that is continued
+        std::vector<std::filesystem::path> inputs{};  // folders that are read: the model, the adapter that is continued
     };
 
     explicit OutputFolder(Options options) : overwrite_(options.overwrite)
@@ -68,7 +70,8 @@ public:
         require(folder_.has_filename(), [&] { return where_ + ": cannot be an output folder"; });
 
         refuse_inputs(options.inputs);
-        require(!exists(folder_) || std::filesystem::is_directory(folder_), [&] { return where_ + ": is a file, not a folder"; });
+        require(!exists(folder_) || std::filesystem::is_directory(folder_),
+            [&] { return where_ + ": is a file, not a folder"; });
         recover();
         const std::string file = run_file(folder_);
         require(file.empty() || overwrite_, [&] {
@@ -76,7 +79,8 @@ public:
                  + "); name another folder, or use --overwrite";
         });
         require(file.empty() || !exists(previous_), [&] {
-            return printable(previous_.string(), 1000) + ": is in the way: the old run would be moved there; move or delete it";
+            return printable(previous_.string(), 1000)
+                   + ": is in the way: the old run would be moved there; move or delete it";
         });
         if (!file.empty()) { refuse_foreign_folders(); }
         check_access();
@@ -104,7 +108,7 @@ public:
     {
         require(begun_, "OutputFolder: committed without begin");
         require(is_whole(folder_),
-                [&] { return where_ + ": the result is not whole: neither adapter_config.json nor config.json is there"; });
+            [&] { return where_ + ": the result is not whole: neither adapter_config.json nor config.json is there"; });
         sync_folder(folder_);
         begun_ = false;
         made_.clear();
@@ -147,12 +151,15 @@ private:
 
     static bool is_run_file(std::string_view name)
     {
-        constexpr std::array<std::string_view, 13> names{
-            "adapter_config.json", "adapter_model.safetensors", "config.json", "generation_config.json", "metrics.jsonl",
-            "report.html", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-            "tokenizer.model", "chat_template.jinja", probe_name};
-        if (const auto cut = name.find(".partial-"); cut != std::string_view::npos) { return is_run_file(name.substr(0, cut)); }
-        if (name.starts_with("model") && (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json"))) {
+        constexpr std::array<std::string_view, 13> names{"adapter_config.json", "adapter_model.safetensors",
+            "config.json", "generation_config.json", "metrics.jsonl", "report.html", "tokenizer.json",
+            "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model",
+            "chat_template.jinja", probe_name};
+        if (const auto cut = name.find(".partial-"); cut != std::string_view::npos) {
+            return is_run_file(name.substr(0, cut));
+        }
+        if (name.starts_with("model")
+            && (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json"))) {
             return true;
         }
         return std::find(names.begin(), names.end(), name) != names.end();
@@ -203,7 +210,8 @@ private:
     {
         detail::Descriptor lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (lock.open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-            throw Error(printable(folder.string(), 1000) + ": another run is writing into it; wait for it, or name another folder");
+            throw Error(printable(folder.string(), 1000)
+                        + ": another run is writing into it; wait for it, or name another folder");
         }
         return lock;
     }
@@ -242,7 +250,9 @@ private:
     static void remove_run(const fs_path& folder)
     {
         std::error_code code;
-        for (const char* last : {"adapter_config.json", "config.json"}) { std::filesystem::remove(folder / last, code); }
+        for (const char* last : {"adapter_config.json", "config.json"}) {
+            std::filesystem::remove(folder / last, code);
+        }
         std::vector<fs_path> entries;
         for (const auto& entry : std::filesystem::directory_iterator(folder, code)) { entries.push_back(entry.path()); }
         for (const fs_path& entry : entries) {
@@ -255,7 +265,9 @@ private:
     {
         std::error_code code;
         std::vector<fs_path> entries;
-        for (const auto& entry : std::filesystem::directory_iterator(previous, code)) { entries.push_back(entry.path()); }
+        for (const auto& entry : std::filesystem::directory_iterator(previous, code)) {
+            entries.push_back(entry.path());
+        }
         for (const fs_path& entry : entries) {
             if (entry.filename() != mark) { std::filesystem::remove_all(entry, code); }
         }
@@ -275,8 +287,8 @@ private:
     void begin_folders()
     {
         if (!run_file(folder_).empty()) {
-            const detail::Descriptor made(
-                ::open((folder_ / mark).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH));
+            const detail::Descriptor made(::open(
+                (folder_ / mark).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH));
             if (!made.open()) { detail::file_error(folder_, "write into the folder", errno); }
             if (::rename(folder_.c_str(), previous_.c_str()) != 0) {
                 const int error = errno;

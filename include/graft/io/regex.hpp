@@ -21,8 +21,8 @@
 //   regex.full_match(text)                       the whole text matches (re.fullmatch)
 //   regex.capture(text, 1)                       group 1 of a match at the start of the text (re.match)
 //
-// PCRE2 agrees with Python's re on the constructs that module names need; a pattern that begins with PCRE2's own "(*" is
-// refused, as Python does. Copies share the compiled pattern. Matching from several threads is safe.
+// PCRE2 agrees with Python's re on the constructs that module names need; a pattern that begins with PCRE2's own "(*"
+// is refused, as Python does. Copies share the compiled pattern. Matching from several threads is safe.
 //
 // Throws: Error for a pattern that does not compile (with the position), and for a match that takes more than a million
 // steps or 16 MiB.
@@ -46,9 +46,13 @@ public:
         pcre2_set_heap_limit(limits_.get(), 16 * 1024);    // KiB
     }
 
-    bool full_match(std::string_view text) const { return match(text, PCRE2_ANCHORED | PCRE2_ENDANCHORED, 0).has_value(); }
+    bool full_match(std::string_view text) const
+    {
+        return match(text, PCRE2_ANCHORED | PCRE2_ENDANCHORED, 0).has_value();
+    }
 
-    // The text of a group where the pattern matches at the start; nothing where it does not match or the group is unset.
+    // The text of a group where the pattern matches at the start; nothing where it does not match or the group is
+    // unset.
     std::optional<std::string> capture(std::string_view text, std::uint32_t group) const
     {
         return match(text, PCRE2_ANCHORED, group);
@@ -62,8 +66,8 @@ private:
         const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> found(
             pcre2_match_data_create_from_pattern(compiled_.get(), nullptr), &pcre2_match_data_free);
         require(found != nullptr, "out of memory");
-        const int code = pcre2_match(compiled_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, options,
-                                     found.get(), limits_.get());
+        const int code = pcre2_match(compiled_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0,
+            options, found.get(), limits_.get());
         if (code == PCRE2_ERROR_NOMATCH) { return std::nullopt; }
         require(code > 0, [&] { return bad(reason(code) + " on " + printable(text)); });
         if (group >= pcre2_get_ovector_count(found.get())) { return std::nullopt; }

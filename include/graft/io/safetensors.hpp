@@ -34,10 +34,10 @@
 // A file must not be shortened while it is open (the system then ends the process); files are replaced by renaming.
 //
 // Refused, with an Error that names the file and the tensor: a file shorter than its header says; a header over
-// 100,000,000 bytes, not UTF-8, not JSON of the form above, or with a name, a field or a metadata key that occurs twice or
-// is unknown; tensors that overlap, leave holes, or do not fill the file exactly; extents whose product overflows; a byte
-// count that does not fit type and shape. Values are not looked at. tests/io/safetensors.cpp has a case for each.
-// Empty tensors and scalars (shape []) are valid. Little-endian, POSIX hosts.
+// 100,000,000 bytes, not UTF-8, not JSON of the form above, or with a name, a field or a metadata key that occurs
+// twice or is unknown; tensors that overlap, leave holes, or do not fill the file exactly; extents whose product
+// overflows; a byte count that does not fit type and shape. Values are not looked at. tests/io/safetensors.cpp has a
+// case for each. Empty tensors and scalars (shape []) are valid. Little-endian, POSIX hosts.
 //
 // Writing: safetensors/write.hpp. Source: huggingface/safetensors, README.md and safetensors/src/tensor.rs.
 namespace graft {

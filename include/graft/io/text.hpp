@@ -10,7 +10,8 @@
 //   printable("a\nb")       a\x0ab           control bytes and broken UTF-8 escaped, long texts cut with "…"
 //   name_list({...})        a, b and c       at most eight names, then "and N more"
 //   with_commas(1234567)    1,234,567
-//   valid_utf8(text)        whether every byte belongs to a well-formed UTF-8 sequence (no surrogates, no overlong forms)
+//   valid_utf8(text)        whether every byte belongs to a well-formed UTF-8 sequence (no surrogates, no overlong
+//                           forms)
 //
 // Throws: nothing.
 namespace graft {
@@ -84,13 +85,14 @@ inline std::string name_list(std::span<const std::string> names, std::size_t mos
 
 inline std::string with_commas(std::int64_t value)
 {
-    std::string digits = std::to_string(value);
+    const std::string digits = std::to_string(value);
     const std::size_t first = digits[0] == '-' ? 1 : 0;
-    for (std::size_t i = digits.size(); i > first + 3;) {
-        i -= 3;
-        digits.insert(i, ",");
+    std::string       out;
+    for (std::size_t i = 0; i < digits.size(); ++i) {
+        if (i > first && (digits.size() - i) % 3 == 0) { out += ','; }
+        out += digits[i];
     }
-    return digits;
+    return out;
 }
 
 }  // namespace graft

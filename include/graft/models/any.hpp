@@ -26,16 +26,16 @@ AnyModel<T, Dev> make_model(const ModelConfig& config, const ModelOptions& optio
                             const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
 {
     AnyModel<T, Dev> model(config, pool);
-    modules(model, [&](const std::string& name, auto& module) {
-        using Module = std::remove_cvref_t<decltype(module)>;
+    modules(model, [&](const std::string& name, auto& layer) {
+        using Module = std::remove_cvref_t<decltype(layer)>;
         if constexpr (is_any_linear<Module>) {
             bool dense = false;
             for (const std::string& skipped : options.dense) {
                 dense = dense || name == skipped || name.ends_with("." + skipped);
             }
-            module.become(options.base == Base::nf4 && dense ? Base::frozen : options.base);
-        } else if constexpr (requires { module.become(Base::trained); }) {
-            if (options.train_rest) { module.become(Base::trained); }
+            layer.become(options.base == Base::nf4 && dense ? Base::frozen : options.base);
+        } else if constexpr (requires { layer.become(Base::trained); }) {
+            if (options.train_rest) { layer.become(Base::trained); }
         }
     });
     return model;

@@ -57,7 +57,7 @@ struct ModelConfig {
 
     std::vector<std::int64_t>   bos{}, eos{};
     std::optional<std::int64_t> pad{};
-    std::string                 stored_dtype{};    // as the file spells it (float32, bfloat16, …); empty where it does not
+    std::string stored_dtype{};  // as the file spells it (float32, bfloat16, …); empty where it does not
 
     std::optional<QuantizationSettings> quantization{};
 

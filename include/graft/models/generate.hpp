@@ -14,8 +14,8 @@
 //
 //   generate(model, prompt, {.max_tokens = 64}, on_token)    the new tokens, without the stop token
 //
-// temperature 0 is greedy: the largest logit, the lower id on a tie. Otherwise softmax(z / temperature), cut to the fewest
-// tokens whose probability reaches top_p; drawn with Philox keyed by (seed, place), in f64.
+// temperature 0 is greedy: the largest logit, the lower id on a tie. Otherwise softmax(z / temperature), cut to the
+// fewest tokens whose probability reaches top_p; drawn with Philox keyed by (seed, place), in f64.
 // on_token(id) is called for each token as it comes; it may return false to end.
 //
 // Throws: Error for an empty prompt, or where prompt and max_tokens exceed `positions`.

@@ -88,6 +88,11 @@ template <Float T_, Device Dev_ = Cpu, int Rank = 16> struct QloraKit {
 template <LlamaShape S, class Kit> struct LlamaAttention {
     using T = typename Kit::T;
     using Dev = typename Kit::Dev;
+    static_assert(multiple_of<S.dim, S.heads> || S.head_dim != dyn,
+                  "llama: dim must be a multiple of heads, or head_dim be given.");
+    static_assert(multiple_of<S.head(), 2>, "llama: the head size must be even: rotary positions turn pairs.");
+    static_assert(multiple_of<S.heads, S.kv_heads>, "llama: heads must be a multiple of kv_heads.");
+
     typename Kit::template Proj<S.dim, S.q_width()>  q;
     typename Kit::template Proj<S.dim, S.kv_width()> k, v;
     typename Kit::template Proj<S.q_width(), S.dim>  o;
@@ -205,6 +210,14 @@ public:
                     agree(int(c.layers), S.layers) && agree(int(c.heads), S.heads) &&
                     agree(int(c.kv_heads), S.kv_heads) && agree(int(c.head_dim), S.head()),
                 "llama: the sizes of the config differ from the model's static shape");
+        require(c.head_dim > 0 && c.head_dim % 2 == 0, [&] {
+            return "llama: the head size must be even, rotary positions turn pairs; it is "
+                   + std::to_string(c.head_dim);
+        });
+        require(c.kv_heads > 0 && c.heads % c.kv_heads == 0, [&] {
+            return "llama: heads must be a multiple of kv_heads; they are " + std::to_string(c.heads) + " and " +
+                   std::to_string(c.kv_heads);
+        });
         if (!c.tied) { head = {c.vocab, c.dim, pool}; }
         for (std::int64_t i = 0; i < c.layers; ++i) { layers.emplace_back(c, pool); }
     }

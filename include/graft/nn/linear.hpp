@@ -31,12 +31,13 @@ template <int In, int Out, Float T, Device Dev, bool Trained> struct DenseLinear
         if (with_bias) { bias.emplace(Tensor<Value, Shape<Out>, Dev>(1, out, pool)); }
     }
 
-    template <class S> Acts<T, Out, Dev> operator()(const Tensor<T, S, Dev>& x) const
+    template <Float U, class S> Acts<T, Out, Dev> operator()(const Tensor<U, S, Dev>& x) const
     {
+        static_assert(same_element<U, T>, "linear: x must have the element type of the layer.");
         auto y = matmul(x, weight);
         return bias ? add_bias(std::move(y), *bias) : y;
     }
-    template <class S> Acts<T, Out, Dev> operator()(const Tensor<T, S, Dev>& x, const Context<T, Dev>&) const
+    template <Float U, class S> Acts<T, Out, Dev> operator()(const Tensor<U, S, Dev>& x, const Context<T, Dev>&) const
     {
         return (*this)(x);
     }

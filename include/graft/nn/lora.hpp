@@ -75,9 +75,10 @@ template <class Base, int Rank> struct Lora {
          const LoraOptions& options = {.rank = Rank})
         : base(in, out, with_bias, pool), branch(in, out, options, pool) {}
 
-    template <class S>
-    Acts<T, Out, Dev> operator()(const Tensor<T, S, Dev>& x, const Context<T, Dev>& context) const
+    template <Float U, class S>
+    Acts<T, Out, Dev> operator()(const Tensor<U, S, Dev>& x, const Context<T, Dev>& context) const
     {
+        static_assert(same_element<U, T>, "linear: x must have the element type of the layer.");
         return branch.add_to(base(x), x, context);
     }
     static void parts(auto& self, auto&& part) { part("", self.base), part("", self.branch); }

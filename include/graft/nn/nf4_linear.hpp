@@ -25,12 +25,13 @@ template <int In, int Out, Float T = f32, Device Dev = Cpu> struct Nf4Linear {
         if (with_bias) { bias.emplace(Tensor<T, Shape<Out>, Dev>(1, rows_out, pool)); }
     }
 
-    template <class S> Acts<T, Out, Dev> operator()(const Tensor<T, S, Dev>& x) const
+    template <Float U, class S> Acts<T, Out, Dev> operator()(const Tensor<U, S, Dev>& x) const
     {
+        static_assert(same_element<U, T>, "linear: x must have the element type of the layer.");
         auto y = nf4_matmul(x, weight);
         return bias ? add_bias(std::move(y), *bias) : y;
     }
-    template <class S> Acts<T, Out, Dev> operator()(const Tensor<T, S, Dev>& x, const Context<T, Dev>&) const
+    template <Float U, class S> Acts<T, Out, Dev> operator()(const Tensor<U, S, Dev>& x, const Context<T, Dev>&) const
     {
         return (*this)(x);
     }

@@ -53,13 +53,4 @@ template <Float T, Device Dev> void refresh(const TrainedTensor<T, Dev>& tensor)
     }
 }
 
-template <> struct kernel<RefreshOp, Cpu> {
-    template <class T> static void run(View<T> to, View<const acc<T>> from, memory<Cpu>::Stream)
-    {
-        for (std::int64_t i = 0; i < to.rows; ++i) {
-            for (std::int64_t j = 0; j < to.cols(); ++j) { to.row(i)[j] = T(from.row(i)[j]); }
-        }
-    }
-};
-
 }  // namespace graft

@@ -11,15 +11,18 @@
 //   saved      nothing
 //   add_bias works in place: x is given away, and its gradient is that of y.
 //
-// Does not compile: last extents differ. Throws: Error where the numbers of rows or dyn extents differ.
+// Does not compile: last extents, element types or devices differ.
+// Throws: Error where the numbers of rows or dyn extents differ.
 namespace graft {
 
 struct AddOp {};
 
-template <Float T, class S, Device Dev>
-Tensor<T, S, Dev> operator+(const Tensor<T, S, Dev>& a, const Tensor<T, S, Dev>& b)
+template <Float T, class SA, Float TB, class SB, Device Dev>
+Tensor<T, SA, Dev> operator+(const Tensor<T, SA, Dev>& a, const Tensor<TB, SB, Dev>& b)
 {
     using Kernel = kernel<AddOp, Dev>;
+    static_assert(same_element<TB, T>, "add: both tensors must have the same element type.");
+    static_assert(same_extent<SB::last, SA::last>, "add: the last extents of both tensors must be equal.");
     require(a.rows() == b.rows() && a.cols() == b.cols(), [&] {
         return "add: shapes differ: (" + std::to_string(a.rows()) + ", " + std::to_string(a.cols()) + ") and (" +
                std::to_string(b.rows()) + ", " + std::to_string(b.cols()) + ")";
@@ -54,6 +57,7 @@ template <Float T, class S, Device Dev, Weight W>
 Tensor<T, S, Dev> add_bias(Tensor<T, S, Dev> y, const W& bias)
 {
     using Kernel = kernel<AddOp, Dev>;
+    static_assert(weight_for<W, T, Dev>, "add_bias: rows and bias must have the same element type and device.");
     static_assert(same_extent<S::last, W::Extents::last>, "add_bias: the bias must have one value for each column.");
     require(y.cols() == bias.working().cols(), "add_bias: the bias must have one value for each column");
     compute(y.pool(), [&] { Kernel::add_row(View<T>(y.view()), bias.working().data(), y.pool()->stream()); });

@@ -9,8 +9,8 @@
 // What a model's call needs beside activations: where each row stands, which rows see each other, what was cached.
 //
 // Rows of all documents of a batch lie back to back; there is no padding. A segment is one document's part of a call:
-// query rows [rows, rows + count); its keys begin at row `keys` (of the batch, or of a cache) and `before` of them stand
-// ahead of the first query. Causally: query i sees keys [keys, keys + before + i].
+// query rows [rows, rows + count); its keys begin at row `keys` (of the batch, or of a cache) and `before` of them
+// stand ahead of the first query. Causally: query i sees keys [keys, keys + before + i].
 namespace graft {
 
 struct Segment {

@@ -12,6 +12,7 @@
 //   ids (N)   E (V, D)   y (N, D)
 //   saved     ids
 //
+// Does not compile: ids and table lie on different devices.
 // Throws: Error naming the first id outside [0, V) (on the CPU; on CUDA ids are checked where batches are made).
 namespace graft {
 
@@ -23,6 +24,7 @@ auto embedding(TapeRef record, const Buffer<std::int32_t, Dev>& ids, const W& ta
 {
     using T = typename W::Element;
     using Kernel = kernel<EmbeddingOp, Dev>;
+    static_assert(same_device<typename W::On, Dev>, "embedding: ids and table must lie on the same device.");
     const auto& e = table.working();
     if constexpr (std::same_as<Dev, Cpu>) {
         for (std::int64_t n = 0; n < ids.size() && !ids.pool()->counting(); ++n) {

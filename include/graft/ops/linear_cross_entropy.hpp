@@ -13,8 +13,8 @@
 // The head and its loss in one: logits of labelled rows only, a chunk of rows at a time, never all of them.
 //
 //   forward    z = h W^T for rows with a label;   loss = scale * sum_n (lse_n - z_{n, label_n})
-//              dz = scale (softmax(z) - onehot);  dh = dz W;  dW = dz^T h where W is a Param: formed in forward, while the
-//              chunk's logits are at hand, so that the head's product is not done twice
+//              dz = scale (softmax(z) - onehot);  dh = dz W;  dW = dz^T h where W is a Param: formed in forward, while
+//              the chunk's logits are at hand, so that the head's product is not done twice
 //   backward   dh and dW times dloss (1 as a rule) are added; rows without a label get exactly 0
 //
 //   h (N, D)   W (V, D)   labels (N) on the host, graft::ignore: no product, no logits, no memory for that row
@@ -23,7 +23,8 @@
 //   numerics   logits, softmax and dz in acc<T>; the sum over rows in f64, in order; chunks depend on V alone
 //
 // No target at all: loss 0, no gradient is written. Without a tape only the loss is formed.
-// Does not compile: last extents of h and W differ. Throws: Error for a label outside [0, V), or a wrong number of them.
+// Does not compile: last extents, element types or devices of h and W differ.
+// Throws: Error for a label outside [0, V), or a wrong number of them.
 namespace graft {
 
 struct LinearCrossEntropyOp {};
@@ -44,6 +45,8 @@ Tensor<acc<T>, Shape<1>, Dev> linear_cross_entropy(const Tensor<T, S, Dev>& h, c
 {
     using Kernel = kernel<LinearCrossEntropyOp, Dev>;
     using A = acc<T>;
+    static_assert(weight_for<W, T, Dev>,
+                  "linear_cross_entropy: h and the head must have the same element type and device.");
     static_assert(same_extent<S::last, W::Extents::last>, "linear_cross_entropy: h and the head must have the same D.");
     const auto& w = head.working();
     require(h.cols() == w.cols(), "linear_cross_entropy: h and the head must have the same D");
@@ -82,9 +85,9 @@ Tensor<acc<T>, Shape<1>, Dev> linear_cross_entropy(const Tensor<T, S, Dev>& h, c
         const auto scratch = Buffer<std::byte, Dev>(std::int64_t(Kernel::template workspace<T>(problem)), pool);
         compute(pool, [&] {
             Kernel::forward(loss.data(), each.data(), dh.empty() ? View<T>{} : View<T>(dh.view()),
-                            dw.empty() ? View<A>{} : View<A>(dw.view()), View<T>(gathered.view()), logits.view(),
-                            View<const T>(h.view()), View<const T>(w.view()), live.data(), wanted.data(), scale, problem,
-                            scratch.data(), pool->stream());
+                dw.empty() ? View<A>{} : View<A>(dw.view()), View<T>(gathered.view()), logits.view(),
+                View<const T>(h.view()), View<const T>(w.view()), live.data(), wanted.data(), scale, problem,
+                scratch.data(), pool->stream());
         });
     }
 

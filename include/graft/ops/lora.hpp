@@ -13,7 +13,8 @@
 //   x (N, In)   A (R, In)   B (Out, R)   y (N, Out)   h (N, R) in acc<T>; s = alpha / R, or alpha / sqrt(R) for rsLoRA
 //   saved       x, h        y is worked on in place: it is given away, and its gradient is that of the base's result
 //
-// Does not compile: In of x and of A, R of A and of B, or Out of y and of B differ. Throws: Error where dyn extents do.
+// Does not compile: In of x and of A, R of A and of B, Out of y and of B, element types or devices differ.
+// Throws: Error where dyn extents do.
 // Source: Hu et al. 2021, arXiv:2106.09685; Kalajdzievski 2023, arXiv:2312.03732 (rsLoRA).
 namespace graft {
 
@@ -28,6 +29,8 @@ Tensor<T, SY, Dev> lora(Tensor<T, SY, Dev> y, const Tensor<T, SX, Dev>& x, const
 {
     using Kernel = kernel<LoraOp, Dev>;
     using A = acc<T>;
+    static_assert(weight_for<WA, T, Dev> && weight_for<WB, T, Dev>,
+                  "lora: x, A and B must have the same element type and device.");
     static_assert(same_extent<SX::last, WA::Extents::last>, "lora: the last extent of x must equal In of A.");
     static_assert(same_extent<WA::Extents::extents[0], WB::Extents::last>, "lora: the ranks of A and B must be equal.");
     static_assert(same_extent<SY::last, WB::Extents::extents[0]>, "lora: the last extent of y must equal Out of B.");

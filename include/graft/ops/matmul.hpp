@@ -12,7 +12,8 @@
 //   x (N, In)   W (Out, In)   y (N, Out)    operands in T, sums in acc<T>, one rounding to T; dW in acc<T>
 //   saved       x where W is a Param, W's handle
 //
-// Does not compile: the last extents of x and of W differ. Throws: Error where dyn extents differ.
+// Does not compile: the last extents, element types or devices of x and of W differ.
+// Throws: Error where dyn extents differ.
 namespace graft {
 
 struct MatmulOp {};
@@ -25,6 +26,7 @@ template <Float T, class S, Device Dev, Weight W>
 auto matmul(const Tensor<T, S, Dev>& x, const W& w) -> Acts<T, W::Extents::extents[0], Dev>
 {
     using Kernel = kernel<MatmulOp, Dev>;
+    static_assert(weight_for<W, T, Dev>, "matmul: x and the weight must have the same element type and device.");
     static_assert(same_extent<S::last, W::Extents::last>, "matmul: the last extent of x must equal In of the weight.");
     const auto& value = w.working();
     require(x.cols() == value.cols(), [&] {

@@ -1,4 +1,5 @@
 #pragma once
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -25,10 +26,20 @@ struct Nf4MatmulOp {};
 // What a kernel sees of a 4-bit weight.
 struct Nf4View {
     const std::uint8_t* codes = nullptr;
-    const float*        absmax = nullptr;
+    const float*        absmax = nullptr;    // a scale a block; where they are nested, a scale for each block of those
     std::int64_t        rows = 0, cols = 0;
     int                 block = nf4::default_block;
     nf4::Type           type = nf4::Type::nf4;
+    const std::uint8_t* nested = nullptr;    // a code a block, an index into map
+    const float*        map = nullptr;
+    float               offset = 0;
+    int                 nested_shift = 0;
+
+    GRAFT_HOST_DEVICE float scale(std::int64_t at) const
+    {
+        return nested == nullptr ? absmax[at]
+                                 : detail::rounded(map[nested[at]] * absmax[at >> nested_shift]) + offset;
+    }
 };
 
 // A handle to a 4-bit weight (Out, In). S as for Tensor; extents may be dyn.
@@ -39,41 +50,74 @@ public:
     static constexpr bool trainable = false;
 
     Nf4Weight() = default;
-    // Takes codes and decoded scales (a nested state is decoded by the reader).
+    // Takes codes and scales, one a block.
     Nf4Weight(std::int64_t rows, std::int64_t cols, std::span<const std::uint8_t> codes, std::span<const float> absmax,
               int block, nf4::Type type = nf4::Type::nf4, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
         : rows_(rows), cols_(cols), block_(block), type_(type)
     {
-        const auto elements = std::size_t(rows * cols);
-        require(agree(int(rows), S::extents[0]) && agree(int(cols), S::last), "nf4 weight: shape differs from its type");
-        require(codes.size() == nf4::bytes_of(elements) &&
-                    absmax.size() == nf4::blocks_of(elements, std::size_t(block)),
-                "nf4 weight: the number of codes or of scales does not fit its shape");
-        codes_ = Buffer<std::uint8_t, Dev>(std::int64_t(codes.size()), pool);
-        absmax_ = Buffer<float, Dev>(std::int64_t(absmax.size()), pool);
-        compute(pool, [&] {
-            memory<Dev>::copy(codes_.data(), codes.data(), codes.size(), pool->stream());
-            memory<Dev>::copy(absmax_.data(), absmax.data(), absmax.size() * sizeof(float), pool->stream());
-        });
+        check(codes.size(), absmax.size());
+        codes_ = kept(codes, pool);
+        absmax_ = kept(absmax, pool);
+    }
+    // Takes codes and nested scales, which stay so: a byte a block instead of four.
+    Nf4Weight(std::int64_t rows, std::int64_t cols, std::span<const std::uint8_t> codes, const nf4::Nested& nested,
+              int block, nf4::Type type = nf4::Type::nf4, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
+        : rows_(rows), cols_(cols), block_(block), type_(type), offset_(nested.offset),
+          nested_shift_(std::countr_zero(unsigned(nested.block)))
+    {
+        check(codes.size(), nested.codes.size());
+        require(nested.block > 0 && std::has_single_bit(unsigned(nested.block)) &&
+                    nested.scales.size() == nf4::blocks_of(nested.codes.size(), std::size_t(nested.block)),
+                "nf4 weight: the number of nested scales does not fit its shape");
+        codes_ = kept(codes, pool);
+        absmax_ = kept(std::span<const float>(nested.scales), pool);
+        nested_ = kept(std::span<const std::uint8_t>(nested.codes), pool);
+        map_ = kept(std::span<const float>(nested.map), pool);
     }
 
-    Nf4View      view() const { return {codes_.data(), absmax_.data(), rows_, cols_, block_, type_}; }
+    Nf4View view() const
+    {
+        return {codes_.data(),  absmax_.data(), rows_, cols_, block_, type_, nested_.empty() ? nullptr : nested_.data(),
+                map_.empty() ? nullptr : map_.data(), offset_, nested_shift_};
+    }
     std::int64_t rows() const { return rows_; }
     std::int64_t cols() const { return cols_; }
-    std::int64_t bytes() const { return codes_.size() + absmax_.size() * std::int64_t(sizeof(float)); }
+    std::int64_t bytes() const
+    {
+        return codes_.size() + nested_.size() + (absmax_.size() + map_.size()) * std::int64_t(sizeof(float));
+    }
     bool         empty() const { return codes_.empty(); }
 
-    template <class Asked = void> auto grad() const
+    template <class Asked = void> Grad<float, Dev> grad() const
     {
         static_assert(detail::never<Asked>, "an NF4 weight has no gradient: train an adapter over it.");
+        return {};
     }
 
 private:
-    Buffer<std::uint8_t, Dev> codes_;
-    Buffer<float, Dev>        absmax_;
+    void check(std::size_t codes, std::size_t scales) const
+    {
+        const auto elements = std::size_t(rows_ * cols_);
+        require(
+            agree(int(rows_), S::extents[0]) && agree(int(cols_), S::last), "nf4 weight: shape differs from its type");
+        require(codes == nf4::bytes_of(elements) && scales == nf4::blocks_of(elements, std::size_t(block_)),
+                "nf4 weight: the number of codes or of scales does not fit its shape");
+    }
+    template <class E>
+    static Buffer<E, Dev> kept(std::span<const E> values, const std::shared_ptr<Pool<Dev>>& pool)
+    {
+        Buffer<E, Dev> to(std::int64_t(values.size()), pool);
+        compute(pool, [&] { memory<Dev>::copy(to.data(), values.data(), values.size_bytes(), pool->stream()); });
+        return to;
+    }
+
+    Buffer<std::uint8_t, Dev> codes_, nested_;
+    Buffer<float, Dev>        absmax_, map_;
     std::int64_t              rows_ = 0, cols_ = 0;
     int                       block_ = nf4::default_block;
     nf4::Type                 type_ = nf4::Type::nf4;
+    float                     offset_ = 0;
+    int                       nested_shift_ = 0;
 };
 
 struct Nf4MatmulProblem {

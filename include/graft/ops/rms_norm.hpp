@@ -15,7 +15,7 @@
 //   w       (D)
 //   saved   x (or s), r    r is one acc<T> a row
 //
-// Does not compile: D of x and of w differ; kernels for the device were not included.
+// Does not compile: D, element type or device of x and of w differ; kernels for the device were not included.
 // Throws: Error where dyn extents differ. A row of zeros gives zeros.
 // Source: Zhang and Sennrich 2019, arXiv:1910.07467, eq. 4; eps inside the root, as in Llama.
 namespace graft {
@@ -26,6 +26,7 @@ template <Float T, class S, Device Dev, Weight W>
 Tensor<T, S, Dev> rms_norm(const Tensor<T, S, Dev>& x, const W& w, double eps = 1e-5)
 {
     using Kernel = kernel<RmsNormOp, Dev>;
+    static_assert(weight_for<W, T, Dev>, "rms_norm: x and w must have the same element type and device.");
     static_assert(same_extent<S::last, W::Extents::last>, "rms_norm: the last extents of x and of w must be equal.");
     require(x.cols() == w.working().cols(), "rms_norm: the last extents of x and of w differ");
 

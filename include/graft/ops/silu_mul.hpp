@@ -9,15 +9,17 @@
 //   g, u, h    (N, F)   arithmetic in acc<T>, one rounding
 //   saved      g, u
 //
-// Throws: Error where the shapes of g and u differ. Source: Shazeer 2020, arXiv:2002.05202.
+// Does not compile: last extents differ. Throws: Error where rows or dyn extents do.
+// Source: Shazeer 2020, arXiv:2002.05202.
 namespace graft {
 
 struct SiluMulOp {};
 
-template <Float T, class S, Device Dev>
-Tensor<T, S, Dev> silu_mul(const Tensor<T, S, Dev>& g, const Tensor<T, S, Dev>& u)
+template <Float T, class SG, class SU, Device Dev>
+Tensor<T, SG, Dev> silu_mul(const Tensor<T, SG, Dev>& g, const Tensor<T, SU, Dev>& u)
 {
     using Kernel = kernel<SiluMulOp, Dev>;
+    static_assert(same_extent<SU::last, SG::last>, "silu_mul: the last extents of gate and up must be equal.");
     require(g.rows() == u.rows() && g.cols() == u.cols(), "silu_mul: the shapes of gate and up differ");
     auto h = empty_like(g);
     compute(g.pool(), [&] {

@@ -6,8 +6,8 @@
 //
 //   y = down(silu(gate(x)) * up(x))
 //
-// gate, up, down are callables of (x, context): modules. This is the plain composition, and the reference of faster ones.
-// Source: Shazeer 2020, arXiv:2002.05202.
+// gate, up, down are callables of (x, context): modules. This is the plain composition, and the reference of faster
+// ones. Source: Shazeer 2020, arXiv:2002.05202.
 namespace graft {
 
 template <class X, class Wide, class Narrow, Float T, Device Dev>

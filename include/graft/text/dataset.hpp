@@ -47,7 +47,8 @@ inline EncodeOptions chat_encoding(const ChatTemplate& tmpl, const Tokenizer& to
 
 inline std::vector<MarkedPart> marked_parts(const Example& example, const Tokenizer& tokenizer)
 {
-    return detail::dataset::mark_parts(example, [&](std::span<const std::int32_t> ids) { return tokenizer.decode(ids); });
+    return detail::dataset::mark_parts(
+        example, [&](std::span<const std::int32_t> ids) { return tokenizer.decode(ids); });
 }
 
 inline std::string marked(const Example& example, const Tokenizer& tokenizer)

@@ -101,7 +101,8 @@ public:
         micro_per_epoch_    = (count_ + options_.batch - 1) / options_.batch;
         options_.accumulate = std::min(options.accumulate, micro_per_epoch_);
         steps_per_epoch_    = (micro_per_epoch_ + options_.accumulate - 1) / options_.accumulate;
-        const double steps  = options.steps >= 0 ? double(options.steps) : std::ceil(options.epochs * double(steps_per_epoch_));
+        const double steps =
+            options.steps >= 0 ? double(options.steps) : std::ceil(options.epochs * double(steps_per_epoch_));
         require(steps <= 0x1p53, "more steps than a run can count");
         steps_ = std::int64_t(steps);
     }

@@ -47,7 +47,9 @@ inline std::string html_text(std::string_view text)
             case '>': out += "&gt;"; break;
             case '"': out += "&quot;"; break;
             case '\'': out += "&#39;"; break;
-            default: out += (lead >= 0x20 && lead != 0x7F) || lead == '\n' || lead == '\t' ? std::string(1, char(lead)) : "\xef\xbf\xbd";
+            default:
+                out += (lead >= 0x20 && lead != 0x7F) || lead == '\n' || lead == '\t' ? std::string(1, char(lead))
+                                                                                      : "\xef\xbf\xbd";
             }
             ++i;
             continue;
@@ -57,8 +59,9 @@ inline std::string html_text(std::string_view text)
         for (std::size_t k = 1; whole && k < length; ++k) { whole = (text[i + k] & 0xC0) == 0x80; }
         if (whole) {
             const auto second = static_cast<unsigned char>(text[i + 1]);
-            whole = !(lead == 0xE0 && second < 0xA0) && !(lead == 0xED && second > 0x9F) && !(lead == 0xF0 && second < 0x90) &&
-                    !(lead == 0xF4 && second > 0x8F) && !(lead == 0xC2 && second < 0xA0);   // the last: control characters
+            whole = !(lead == 0xE0 && second < 0xA0) && !(lead == 0xED && second > 0x9F)
+                    && !(lead == 0xF0 && second < 0x90) && !(lead == 0xF4 && second > 0x8F)
+                    && !(lead == 0xC2 && second < 0xA0);  // the last: control characters
         }
         out += whole ? text.substr(i, length) : std::string_view("\xef\xbf\xbd");
         i += whole ? length : 1;
@@ -88,7 +91,8 @@ inline std::vector<double> ticks(double low, double high)
 }
 
 // Several points in one pixel become their mean.
-inline std::vector<std::pair<double, double>> thinned(const std::vector<std::pair<double, double>>& points, std::size_t most)
+inline std::vector<std::pair<double, double>> thinned(
+    const std::vector<std::pair<double, double>>& points, std::size_t most)
 {
     std::vector<std::pair<double, double>> finite, out;
     for (const auto& p : points) {
@@ -135,15 +139,17 @@ inline std::string svg(const Chart& chart)
     std::string out = "<svg viewBox=\"0 0 " + n(chart.width) + " " + n(chart.height) + "\" role=\"img\" aria-label=\"" +
                       html_text(chart.label) + "\">\n";
     for (const double y : ticks(y0, y1)) {
-        out += "<line class=\"grid\" x1=\"" + n(left) + "\" x2=\"" + n(chart.width - right) + "\" y1=\"" + n(py(y)) + "\" y2=\"" +
-               n(py(y)) + "\"/><text text-anchor=\"end\" x=\"" + n(left - 8) + "\" y=\"" + n(py(y) + 4) + "\">" +
-               short_number(y) + "</text>\n";
+        out += "<line class=\"grid\" x1=\"" + n(left) + "\" x2=\"" + n(chart.width - right) + "\" y1=\"" + n(py(y))
+               + "\" y2=\"" + n(py(y)) + "\"/><text text-anchor=\"end\" x=\"" + n(left - 8) + "\" y=\"" + n(py(y) + 4)
+               + "\">" + short_number(y) + "</text>\n";
     }
     for (const double x : ticks(x0, x1)) {
         if (x != std::floor(x)) { continue; }   // steps are whole
-        out += "<text text-anchor=\"middle\" x=\"" + n(px(x)) + "\" y=\"" + n(chart.height - 12) + "\">" + short_number(x) + "</text>\n";
+        out += "<text text-anchor=\"middle\" x=\"" + n(px(x)) + "\" y=\"" + n(chart.height - 12) + "\">"
+               + short_number(x) + "</text>\n";
     }
-    out += "<text text-anchor=\"end\" x=\"" + n(chart.width - right) + "\" y=\"" + n(chart.height - 1) + "\">step</text>\n";
+    out += "<text text-anchor=\"end\" x=\"" + n(chart.width - right) + "\" y=\"" + n(chart.height - 1)
+           + "\">step</text>\n";
     const auto path = [&](const auto& points, const char* kind, const char* colour) {
         out += "<polyline class=\"" + std::string(kind) + "\" stroke=\"var(" + colour + ")\" points=\"";
         for (const auto& [x, y] : points) { out += n(px(x)) + "," + n(py(y)) + " "; }
@@ -169,7 +175,8 @@ inline std::string svg(const Chart& chart)
         }
         if (curve.dots || points.size() == 1) {
             for (const auto& [x, y] : points) {
-                out += "<circle fill=\"var(" + std::string(curve.colour) + ")\" r=\"3.5\" cx=\"" + n(px(x)) + "\" cy=\"" + n(py(y)) + "\"/>\n";
+                out += "<circle fill=\"var(" + std::string(curve.colour) + ")\" r=\"3.5\" cx=\"" + n(px(x)) + "\" cy=\""
+                       + n(py(y)) + "\"/>\n";
             }
         }
     }

@@ -48,10 +48,10 @@ inline std::string shortest(double value)
 inline std::string metrics_line(const StepMetrics& m)
 {
     using detail::shortest;
-    std::string line = "{\"step\": " + std::to_string(m.step) + ", \"loss\": " + shortest(m.loss) + ", \"lr\": " + shortest(m.lr) +
-                       ", \"grad_norm\": " + shortest(m.grad_norm) + ", \"tokens\": " + std::to_string(m.tokens) +
-                       ", \"targets\": " + std::to_string(m.targets) + ", \"seconds\": " + shortest(m.seconds) +
-                       ", \"peak_bytes\": " + std::to_string(m.peak_bytes);
+    std::string line = "{\"step\": " + std::to_string(m.step) + ", \"loss\": " + shortest(m.loss)
+                       + ", \"lr\": " + shortest(m.lr) + ", \"grad_norm\": " + shortest(m.grad_norm)
+                       + ", \"tokens\": " + std::to_string(m.tokens) + ", \"targets\": " + std::to_string(m.targets)
+                       + ", \"seconds\": " + shortest(m.seconds) + ", \"peak_bytes\": " + std::to_string(m.peak_bytes);
     if (m.eval_loss) { line += ", \"eval_loss\": " + shortest(*m.eval_loss); }
     return line + "}";
 }

@@ -57,8 +57,9 @@ inline std::string progress_line(const StepMetrics& m, std::int64_t total, const
     const double speed = options.tokens_per_second >= 0 ? options.tokens_per_second
                          : m.seconds > 0                ? double(m.tokens) / m.seconds
                                                         : 0.0;
-    const double left = options.seconds_left >= 0 ? options.seconds_left
-                                                  : m.seconds / double(done) * double(std::max<std::int64_t>(0, total - done));
+    const double left = options.seconds_left >= 0
+                            ? options.seconds_left
+                            : m.seconds / double(done) * double(std::max<std::int64_t>(0, total - done));
     std::string line;
     if (options.bar > 0) {
         const double share = total > 0 ? std::clamp(double(done) / double(total), 0.0, 1.0) : 1.0;

@@ -109,7 +109,8 @@ inline void report_curves(std::string& html, const Report& report)
     loss.curves = {std::move(train), std::move(eval)};
     rate.curves = {std::move(lr)}, rate.from_zero = true, rate.height = 190;
     html += "<section><h2>Loss</h2>\n" + svg(loss);
-    html += "<p class=\"key\"><i style=\"background: var(--loss); margin-left: 0\"></i>training (thin: each step, thick: smoothed)";
+    html += "<p class=\"key\"><i style=\"background: var(--loss); margin-left: 0\"></i>training (thin: each step, "
+            "thick: smoothed)";
     if (evaluated) { html += "<i style=\"background: var(--eval)\"></i>evaluation"; }
     html += "</p></section>\n<section><h2>Learning rate</h2>\n" + svg(rate) + "</section>\n";
 }
@@ -141,9 +142,9 @@ inline void report_samples(std::string& html, const Report& report)
     if (report.samples.empty()) { return; }
     html += "<section><h2>Samples</h2>\n";
     for (const auto& sample : report.samples) {
-        html += "<h3>Prompt</h3>\n<pre>" + html_text(sample.prompt) + "</pre>\n<div class=\"two\"><div><h3>Before</h3>\n<pre>" +
-                html_text(sample.before) + "</pre></div>\n<div><h3>After</h3>\n<pre>" + html_text(sample.after) +
-                "</pre></div></div>\n";
+        html += "<h3>Prompt</h3>\n<pre>" + html_text(sample.prompt)
+                + "</pre>\n<div class=\"two\"><div><h3>Before</h3>\n<pre>" + html_text(sample.before)
+                + "</pre></div>\n<div><h3>After</h3>\n<pre>" + html_text(sample.after) + "</pre></div></div>\n";
     }
     html += "</section>\n";
 }
@@ -155,9 +156,10 @@ inline std::string report_html(const Report& report)
     using detail::html_text;
     std::string html = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n<title>" +
-                       html_text(report.title) + "</title>\n<style>" + std::string(detail::report_style) +
-                       "</style>\n</head>\n<body>\n<main>\n<h1>" + html_text(report.title) + "</h1>\n";
+                       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+                       "'unsafe-inline'\">\n<title>"
+                       + html_text(report.title) + "</title>\n<style>" + std::string(detail::report_style)
+                       + "</style>\n</head>\n<body>\n<main>\n<h1>" + html_text(report.title) + "</h1>\n";
     detail::report_numbers(html, report);
     detail::report_curves(html, report);
     detail::report_samples(html, report);

@@ -23,14 +23,18 @@
 //   adapter_targets(config, model)      the linears that get an adapter, in the order of the model
 //
 // For each module name, in this order:
-//   1. exclude_modules: a regular expression over the whole name, or a list: equal to an entry or ending in "." + entry.
-//   2. target_modules: likewise; "all-linear" is every linear of the blocks, never the head; none is q_proj and v_proj.
-//   3. layers_to_transform, for names that matched an entry by their end, not wholly: the number after any name (or after
-//      one of layers_pattern), with a dot before and after, must be listed.
-//   rank and alpha: the first key of rank_pattern, alpha_pattern, in the order of the file, for which (.*\.)?(KEY)$ matches.
+//   1. exclude_modules: a regular expression over the whole name, or a list: equal to an entry or ending in
+//      "." + entry.
+//   2. target_modules: likewise; "all-linear" is every linear of the blocks, never the head; none is q_proj and
+//      v_proj.
+//   3. layers_to_transform, for names that matched an entry by their end, not wholly: the number after any name (or
+//      after one of layers_pattern), with a dot before and after, must be listed.
+//   rank and alpha: the first key of rank_pattern, alpha_pattern, in the order of the file, for which (.*\.)?(KEY)$
+//   matches.
 //   scale: alpha / rank, or alpha / sqrt(rank) with rslora. It is not stored anywhere.
 //
-// unmatched lists the entries of target_modules that no module answers to; whether that is an error is the caller's choice.
+// unmatched lists the entries of target_modules that no module answers to; whether that is an error is the caller's
+// choice.
 //
 // Throws: Error where nothing matches, where a module that is no linear of a block matches (the embedding and the head
 // included), and for regular expressions that do not compile. `where` is named in errors.
@@ -155,7 +159,8 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, std::span<con
 {
     ModuleChoice wanted = config.targets;
     if (wanted.kind == ModuleChoice::Kind::none) { wanted = detail::default_targets(); }
-    const detail::ModuleMatcher targets(wanted, where + ": target_modules"), exclude(config.exclude, where + ": exclude_modules");
+    const detail::ModuleMatcher targets(wanted, where + ": target_modules"),
+        exclude(config.exclude, where + ": exclude_modules");
     const detail::LayerFilter in_layer(config, where + ": layers_pattern");
     const detail::PatternTable<std::int64_t> ranks(config.rank_pattern, where + ": rank_pattern");
     const detail::PatternTable<double> alphas(config.alpha_pattern, where + ": alpha_pattern");
@@ -167,9 +172,10 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, std::span<con
         const auto match = targets(module, &used);
         if (!match.matches || (!match.whole && !in_layer(module.name))) { continue; }
         if (module.kind != ModuleKind::linear) {
-            const char* what = module.kind == ModuleKind::embedding ? ", the embedding: adapters on it are not supported"
-                             : module.kind == ModuleKind::head      ? ", the output head: adapters on it are not supported"
-                                                                    : ", which is no linear layer";
+            const char* what = module.kind == ModuleKind::embedding
+                                   ? ", the embedding: adapters on it are not supported"
+                               : module.kind == ModuleKind::head ? ", the output head: adapters on it are not supported"
+                                                                 : ", which is no linear layer";
             throw Error(where + ": target_modules names " + module.name + what);
         }
         AdapterTarget target{.name = module.name, .in = module.in, .out = module.out};

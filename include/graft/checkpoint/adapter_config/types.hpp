@@ -8,7 +8,8 @@
 // The settings of a LoRA adapter as plain values. The defaults are PEFT's.
 namespace graft {
 
-// Which modules: a list of names or name endings, a regular expression over the whole name, or every linear of the blocks.
+// Which modules: a list of names or name endings, a regular expression over the whole name, or every linear of the
+// blocks.
 struct ModuleChoice {
     enum class Kind : std::uint8_t { none, list, regex, all_linear };
     Kind                     kind = Kind::none;

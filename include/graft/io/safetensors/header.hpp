@@ -197,7 +197,9 @@ private:
 // The tensors in the order of their bytes, checked against the size of the data that follows the header.
 inline Header read_header(std::string_view text, std::uint64_t data_bytes, const std::string& where)
 {
-    const auto damaged = [&](const std::string& what) { return where + ": the safetensors header is damaged: " + what; };
+    const auto damaged = [&](const std::string& what) {
+        return where + ": the safetensors header is damaged: " + what;
+    };
     require(!text.empty() && text.front() == '{', [&] { return damaged("it must begin with {"); });
     require(text.find('\0') == std::string_view::npos, [&] { return damaged("it holds a NUL byte"); });
     require(valid_utf8(text), [&] { return damaged("it is not UTF-8"); });
@@ -212,18 +214,22 @@ inline Header read_header(std::string_view text, std::uint64_t data_bytes, const
     std::uint64_t at = 0;
     const HeaderEntry* before = nullptr;
     for (const HeaderEntry& entry : header.entries) {
-        const auto says = [&](const std::string& what) { return damaged("tensor " + printable(entry.name) + " " + what); };
+        const auto says = [&](const std::string& what) {
+            return damaged("tensor " + printable(entry.name) + " " + what);
+        };
         const std::string range = "bytes " + std::to_string(entry.begin) + " to " + std::to_string(entry.end);
         require(entry.end >= entry.begin, [&] { return says("ends before it begins (" + range + ")"); });
         require(entry.begin >= at, [&] {
-            return says("(" + range + ") overlaps " + printable(before->name) + ", which ends at " + std::to_string(at));
+            return says(
+                "(" + range + ") overlaps " + printable(before->name) + ", which ends at " + std::to_string(at));
         });
         require(entry.begin == at, [&] {
             return says("(" + range + ") leaves a hole: the data before it ends at " + std::to_string(at));
         });
         const auto bytes = stored_bytes(entry.type, entry.shape);
         const auto is    = [&] { return std::string(stored_name(entry.type)) + " " + shape_text(entry.shape); };
-        require(bytes.has_value(), [&] { return says("is " + is() + ", which is no whole number of bytes or too large"); });
+        require(
+            bytes.has_value(), [&] { return says("is " + is() + ", which is no whole number of bytes or too large"); });
         require(*bytes == entry.end - entry.begin, [&] {
             return says("is " + is() + ", " + std::to_string(*bytes) + " bytes, but its data_offsets span "
                         + std::to_string(entry.end - entry.begin));

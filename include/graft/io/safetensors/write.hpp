@@ -98,12 +98,14 @@ inline FileLayout lay_out(std::span<const TensorHead> heads, Metadata metadata, 
     std::uint64_t at = 0;
     for (const std::size_t i : layout.order) {
         const std::uint64_t begin = at;
-        require(!__builtin_add_overflow(at, layout.bytes[i], &at), [&] { return where + ": the tensors are too large"; });
+        require(
+            !__builtin_add_overflow(at, layout.bytes[i], &at), [&] { return where + ": the tensors are too large"; });
         text += ',' + json_quoted(heads[i].name, where) + ":{\"dtype\":\"";
         text += stored_name(heads[i].type);
         text += "\",\"shape\":[";
         for (std::size_t axis = 0; axis < heads[i].shape.size(); ++axis) {
-            text += (axis == 0 ? "" : ",") + std::to_string(heads[i].shape[axis]);
+            if (axis > 0) { text += ','; }
+            text += std::to_string(heads[i].shape[axis]);
         }
         text += "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(at) + "]}";
     }

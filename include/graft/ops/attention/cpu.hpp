@@ -99,12 +99,13 @@ template <> struct kernel<AttentionOp, Cpu> {
         A* const                    base = cpu::aligned<A>(scratch);
         for (const Segment& s : segments) {
             const std::int64_t chunks = (s.count + rows_each - 1) / rows_each;
-            parallel_for(p.heads * chunks, [&](std::int64_t task, int worker) {
+            const std::int64_t work = p.heads * s.count * (s.before + s.count) * d / 8;
+            parallel_for(p.heads * chunks, work, [&](std::int64_t task, int worker) {
                 const std::int64_t h = task / chunks, g = h / group;
                 const std::int64_t i0 = task % chunks * rows_each, i1 = std::min(s.count, i0 + rows_each);
-                if (i1 - i0 == 1) { return one_row(y, lse, q, k, v, s, p, h, i0, scale, base + worker * room.forward()); }
+                A* const keys = base + worker * room.forward();
+                if (i1 - i0 == 1) { return one_row(y, lse, q, k, v, s, p, h, i0, scale, keys); }
                 const std::int64_t seen = s.before + i1;
-                A* keys = base + worker * room.forward();
                 A* values = keys + room.keys * room.width;
                 A* rows = values + room.keys * room.width;
                 A* out = rows + room.block * room.width;
@@ -144,7 +145,9 @@ template <> struct kernel<AttentionOp, Cpu> {
     {
         const cpu::AttentionRoom<A> room(p);
         A* const base = cpu::aligned<A>(scratch);
-        parallel_for(std::int64_t(segments.size()) * p.kv_heads, [&](std::int64_t task, int worker) {
+        std::int64_t work = 0;
+        for (const Segment& s : segments) { work += p.heads * s.count * s.count * p.head_dim / 4; }
+        parallel_for(std::int64_t(segments.size()) * p.kv_heads, work, [&](std::int64_t task, int worker) {
             backward_head(dq, dk, dv, dy, y, lse, q, k, v, segments[std::size_t(task / p.kv_heads)], p,
                           task % p.kv_heads, scale, room, base + worker * room.backward());
         });
@@ -183,7 +186,8 @@ private:
         const std::int64_t d = p.head_dim, group = p.heads / p.kv_heads, big = room.keys * room.width;
         const std::int64_t small = room.block * room.width, all = s.count;
         A *keys = at, *values = keys + big, *key_rows = values + big, *sum_k = key_rows + big, *sum_v = sum_k + big;
-        A *query = sum_v + big, *up = query + small, *packed = up + small, *part = packed + small, *spare = part + small;
+        A *query = sum_v + big, *up = query + small, *packed = up + small;
+        A *part = packed + small, *spare = part + small;
         A *prob = spare + small, *slope = prob + room.block * room.keys;
 
         cpu::pack_keys<A>(k.row(s.keys) + g * d, k.stride, all, d, keys);

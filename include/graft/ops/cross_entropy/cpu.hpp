@@ -11,9 +11,10 @@ template <> struct kernel<CrossEntropyOp, Cpu> {
     using Stream = memory<Cpu>::Stream;
 
     template <class T, class A>
-    static void forward(A* loss, A* lse, double* each, View<const T> z, const std::int32_t* labels, double scale, Stream)
+    static void forward(
+        A* loss, A* lse, double* each, View<const T> z, const std::int32_t* labels, double scale, Stream)
     {
-        parallel_rows(z.rows, 8, [&](std::int64_t begin, std::int64_t end) {
+        parallel_rows(z.rows, 8, 8 * z.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) {
                 each[i] = 0, lse[i] = 0;
                 if (labels[i] == ignore) { continue; }
@@ -35,7 +36,7 @@ template <> struct kernel<CrossEntropyOp, Cpu> {
                          double scale, Stream)
     {
         const A weight = A(double(*dloss) * scale);
-        parallel_rows(z.rows, 8, [&](std::int64_t begin, std::int64_t end) {
+        parallel_rows(z.rows, 8, 8 * z.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) {
                 for (std::int64_t j = 0; j < z.cols(); ++j) {
                     // The label's p - 1 is formed in A before any rounding: near 1 it would lose everything after.

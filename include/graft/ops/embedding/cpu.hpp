@@ -11,7 +11,7 @@ template <> struct kernel<EmbeddingOp, Cpu> {
 
     template <class T> static void forward(View<T> y, const std::int32_t* ids, View<const T> e, Stream)
     {
-        parallel_rows(y.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+        parallel_rows(y.rows, 64, y.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) { std::copy_n(e.row(ids[i]), y.cols(), y.row(i)); }
         });
     }
@@ -19,7 +19,7 @@ template <> struct kernel<EmbeddingOp, Cpu> {
     template <class T>
     static void backward(Sink<acc<T>> de, bool fresh, const std::int32_t* ids, View<const T> dy, Stream)
     {
-        parallel_rows(dy.cols(), 64, [&](std::int64_t begin, std::int64_t end) {
+        parallel_rows(dy.cols(), 64, dy.rows + (fresh ? de.view.rows : 0), [&](std::int64_t begin, std::int64_t end) {
             if (fresh) {
                 for (std::int64_t v = 0; v < de.view.rows; ++v) {
                     std::fill(de.view.row(v) + begin, de.view.row(v) + end, acc<T>(0));

@@ -34,7 +34,7 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
             cpu::product<A>(m, p.vocab, p.dim, rows, false, w, true, scratch, cpu::store_to(Sink<A>{logits, false}));
             const bool back = dh.data != nullptr || dw.data != nullptr;
             cpu::row_loops(machine().target, [&](auto loops) {
-                parallel_rows(m, 1, [&](std::int64_t first, std::int64_t end) {
+                parallel_rows(m, 1, 4 * p.vocab, [&](std::int64_t first, std::int64_t end) {
                     for (std::int64_t r = first; r < end; ++r) {
                         A* const row = logits.row(r);
                         const std::int32_t label = targets[begin + r];
@@ -68,13 +68,13 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
     static void scatter(Sink<T> to, View<const T> dh, const std::int32_t* live, const A* dloss, Stream)
     {
         if (!to.add) {
-            parallel_rows(to.view.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+            parallel_rows(to.view.rows, 64, to.view.cols(), [&](std::int64_t begin, std::int64_t end) {
                 for (std::int64_t i = begin; i < end; ++i) {
                     std::fill(to.view.row(i), to.view.row(i) + to.view.cols(), T(0.0f));
                 }
             });
         }
-        parallel_rows(dh.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+        parallel_rows(dh.rows, 64, dh.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) {
                 for (std::int64_t j = 0; j < dh.cols(); ++j) { to.put(live[i], j, *dloss * A(dh.row(i)[j])); }
             }
@@ -84,7 +84,7 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
     template <class A> static void add_scaled(Sink<A> to, View<const A> dw, const A* dloss, Stream)
     {
         if (!to.add && *dloss == A(1)) { return; }    // dw's memory itself was taken over
-        parallel_rows(dw.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+        parallel_rows(dw.rows, 64, dw.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) {
                 for (std::int64_t j = 0; j < dw.cols(); ++j) { to.put(i, j, *dloss * dw.row(i)[j]); }
             }

@@ -47,7 +47,7 @@ template <class Real> struct Gemm {
         if (m == 0 || n == 0) { return; }
         auto* base = reinterpret_cast<Real*>((reinterpret_cast<std::uintptr_t>(workspace) + 63) / 64 * 64);
         const std::int64_t rows_each = rows_of_task(), row_tasks = (m + rows_each - 1) / rows_each;
-        parallel_for(panels() * row_tasks, [&](std::int64_t task, int worker) {
+        parallel_for(panels() * row_tasks, m * n * k / 16, [&](std::int64_t task, int worker) {
             const std::int64_t j = task / row_tasks * panel_cols, cols = std::min(panel_cols, n - j);
             const std::int64_t i0 = task % row_tasks * rows_each, i1 = std::min(m, i0 + rows_each);
             const std::int64_t width = panel_width<Real>(cols);
@@ -122,7 +122,8 @@ void pack_transposed(const T* source, std::int64_t stride, std::int64_t kn, std:
 
 // Packs columns of B that lie in rows of memory: B(k, j) = source[k * stride + j].
 template <class Real, class T>
-void pack_rows(const T* source, std::int64_t stride, std::int64_t kn, std::int64_t cols, Real* panel, std::int64_t width)
+void pack_rows(
+    const T* source, std::int64_t stride, std::int64_t kn, std::int64_t cols, Real* panel, std::int64_t width)
 {
     for (std::int64_t p = 0; p < kn; ++p) {
         Real* to = panel + p * width;

@@ -31,6 +31,11 @@ template <class Real> constexpr std::int64_t panel_width(std::int64_t n)
 
 namespace detail {
 
+#if defined(__CUDACC__)    // its front end knows no GCC pragma, and hands it on to g++, which does
+#pragma nv_diagnostic push
+#pragma nv_diag_suppress 1675
+#endif
+
 #if defined(__clang__)
 #define GRAFT_UNROLL _Pragma("unroll")
 #else
@@ -76,6 +81,9 @@ GRAFT_MICRO(micro_avx512, __attribute__((target("avx512f,avx512bw,avx512vl,avx51
 #endif
 #undef GRAFT_MICRO
 #undef GRAFT_UNROLL
+#if defined(__CUDACC__)
+#pragma nv_diagnostic pop
+#endif
 
 template <Target On, class Real, int NV, int MR>
 void micro(std::int64_t k, Operand<Real> a, const Real* panel, std::int64_t width, Real* c, std::int64_t ldc, bool add)

@@ -15,8 +15,9 @@ template <class T, class Real> void nf4_decode(const Nf4View& w, std::int64_t fi
     const std::int64_t end = first + n;
     for (std::int64_t i = first; i < end;) {
         const std::int64_t block = i / w.block, stop = std::min(end, (block + 1) * w.block);
+        const float scale = w.scale(block);
         Real value[16];    // what the block's sixteen codes stand for
-        for (int k = 0; k < 16; ++k) { value[k] = Real(T(codes.at[k] * w.absmax[block])); }
+        for (int k = 0; k < 16; ++k) { value[k] = Real(T(codes.at[k] * scale)); }
         Real* to = out + (i - first);
         if (i % 2 == 1) { *to++ = value[w.codes[i++ / 2] & 15]; }
         for (; i + 1 < stop; i += 2, to += 2) {

@@ -42,7 +42,7 @@ struct Nf4Walk {
                 bytes |= std::uint32_t(w.codes[i / 2]) << (4 * (i - first));
             }
         }
-        const float scale = w.absmax[first >> block_shift];
+        const float scale = w.scale(first >> block_shift);
         Octet<T>    value;
         for (int i = 0; i < 8; ++i) {    // the earlier element of a byte is in its high nibble
             const unsigned index = (bytes >> (i / 2 * 8 + (i % 2 == 0 ? 4 : 0))) & 15U;

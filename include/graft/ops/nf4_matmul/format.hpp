@@ -170,9 +170,13 @@ float nf4_absmax(const T* values, std::size_t count, const char* what, std::size
 
 // A product that no compiler may contract with the sum it goes into. (A way through double is not enough: g++ narrows
 // double(a) * double(b) back to a product of floats, and then contracts that.)
-inline float rounded(float product)
+GRAFT_HOST_DEVICE inline float rounded(float product)
 {
+#if defined(__CUDA_ARCH__)
+    asm volatile("" : "+f"(product));
+#else
     asm("" : "+m"(product));
+#endif
     return product;
 }
 

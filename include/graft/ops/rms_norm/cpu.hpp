@@ -17,7 +17,7 @@ template <> struct kernel<RmsNormOp, Cpu> {
     {
         const std::int64_t d = x.cols();
         cpu::row_loops(machine().target, [&](auto loops) {
-            parallel_rows(x.rows, 32, [&](std::int64_t begin, std::int64_t end) {
+            parallel_rows(x.rows, 32, 2 * d, [&](std::int64_t begin, std::int64_t end) {
                 for (std::int64_t i = begin; i < end; ++i) {
                     const T* in = x.row(i);
                     T*       out = y.row(i);
@@ -33,7 +33,7 @@ template <> struct kernel<RmsNormOp, Cpu> {
     {
         const std::int64_t d = x.cols();
         if (dx) {
-            parallel_rows(x.rows, 32, [&](std::int64_t begin, std::int64_t end) {
+            parallel_rows(x.rows, 32, 2 * d, [&](std::int64_t begin, std::int64_t end) {
                 for (std::int64_t i = begin; i < end; ++i) {
                     const T* in = x.row(i);
                     const T* up = dy.row(i);
@@ -57,7 +57,7 @@ template <> struct kernel<RmsNormOp, Cpu> {
         }
         if (dw) {
             // Columns are cut among threads, rows summed in order.
-            parallel_rows(d, 64, [&](std::int64_t begin, std::int64_t end) {
+            parallel_rows(d, 64, x.rows, [&](std::int64_t begin, std::int64_t end) {
                 A sum[64] = {};
                 for (std::int64_t i = 0; i < x.rows; ++i) {
                     for (std::int64_t j = begin; j < end; ++j) {

@@ -10,7 +10,7 @@ template <> struct kernel<RopeOp, Cpu> {
                        memory<Cpu>::Stream)
     {
         const std::int64_t half = cos.cols(), heads = x.cols() / (2 * half);
-        parallel_rows(x.rows, 32, [&](std::int64_t begin, std::int64_t end) {
+        parallel_rows(x.rows, 32, 2 * x.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) {
                 const A* c = cos.row(positions[i]);
                 const A* s = sin.row(positions[i]);

@@ -22,7 +22,8 @@
 //                      tokeniser adds it
 //   prompt/completion  joined as they are, special tokens as the tokeniser adds them, EOS appended once; targets are
 //                      the tokens that overlap the completion, and the EOS
-//   text               special tokens as the tokeniser adds them, EOS appended once; every token but the first is a target
+//   text               special tokens as the tokeniser adds them, EOS appended once; every token but the first is a
+//                      target
 //   ready-made ids     as they are
 //
 // Too long for max_length L: conversations, prompts and ids keep their start. Documents (task text) are cut into pieces
@@ -181,7 +182,7 @@ private:
             std::string to;
             for (std::size_t i = 0; i < from.size();) {
                 const auto hit = std::find_if(control.begin(), control.end(),
-                                              [&](const auto& token) { return from.compare(i, token.size(), token) == 0; });
+                    [&](const auto& token) { return from.compare(i, token.size(), token) == 0; });
                 if (hit == control.end()) {
                     to += from[i++];
                 } else {
@@ -192,7 +193,9 @@ private:
             return to;
         };
         for (auto& message : marked) {
-            if (message["content"].is_string()) { message["content"] = replace(message["content"].template get<std::string>()); }
+            if (message["content"].is_string()) {
+                message["content"] = replace(message["content"].template get<std::string>());
+            }
         }
         count_control(found);
         if (found == 0 || options_.control_in_contents) { return; }
@@ -253,9 +256,9 @@ private:
     {
         const auto overlaps = [](const TextSpan& a, const TextSpan& b) { return a.begin < b.end && b.begin < a.end; };
         const auto of_template = [&](std::size_t i) {
-            return tokens_->is_special(coded.ids[i]) && std::none_of(plain.begin(), plain.end(), [&](const TextSpan& p) {
-                return overlaps(p, coded.spans[i]);
-            });
+            return tokens_->is_special(coded.ids[i])
+                   && std::none_of(
+                       plain.begin(), plain.end(), [&](const TextSpan& p) { return overlaps(p, coded.spans[i]); });
         };
         Coded      out;
         const auto keep = [&](std::int32_t id, std::size_t begin, std::size_t end) {
@@ -275,12 +278,14 @@ private:
                 return overlaps(p, {text_from, text_end});
             });
             if (typed) {
-                if (i > 0 && coded.spans[i - 1].begin < coded.spans[i - 1].end && !splits_cleanly(text, coded.spans[i - 1])) {
+                if (i > 0 && coded.spans[i - 1].begin < coded.spans[i - 1].end
+                    && !splits_cleanly(text, coded.spans[i - 1])) {
                     row.drop = cannot_separate;
                     return out;
                 }
-                const auto part = tokens_->encode_with_spans(std::string_view(text).substr(text_from, text_end - text_from),
-                                                             {.add_special = false, .control_tokens = false});
+                const auto part =
+                    tokens_->encode_with_spans(std::string_view(text).substr(text_from, text_end - text_from),
+                        {.add_special = false, .control_tokens = false});
                 for (std::size_t k = 0; k < part.ids.size(); ++k) {
                     keep(part.ids[k], part.spans[k].begin + text_from, part.spans[k].end + text_from);
                 }
@@ -306,7 +311,8 @@ private:
     {
         const auto length = std::int64_t(row.ids.size());
         if (!row.labels.empty()) { row.labels[0] = ignore; }
-        Example whole{.ids = std::move(row.ids), .labels = std::move(row.labels), .row = row.place.row, .source = row.place.file};
+        Example whole{
+            .ids = std::move(row.ids), .labels = std::move(row.labels), .row = row.place.row, .source = row.place.file};
         const auto learnt = targets(whole);
         if (learnt == 0) { return without_target(row, length < 2 ? "too short to have a target" : "no target"); }
 
@@ -318,7 +324,8 @@ private:
         } else {
             whole.ids.resize(std::size_t(options_.max_length)), whole.labels.resize(std::size_t(options_.max_length));
             if (targets(whole) == 0) {
-                return without_target(row, "no target left after cutting to " + std::to_string(options_.max_length) + " tokens");
+                return without_target(
+                    row, "no target left after cutting to " + std::to_string(options_.max_length) + " tokens");
             }
             ++report_.rows_cut, report_.tokens_lost += length - options_.max_length;
             out.push_back(std::move(whole));
@@ -339,7 +346,8 @@ private:
         for (std::size_t begin = 0; begin + 1 < whole.ids.size(); begin += step) {
             const auto end = std::min(begin + step + 1, whole.ids.size());
             const auto cut = [&](const std::vector<std::int32_t>& all) {
-                return std::vector<std::int32_t>(all.begin() + std::ptrdiff_t(begin), all.begin() + std::ptrdiff_t(end));
+                return std::vector<std::int32_t>(
+                    all.begin() + std::ptrdiff_t(begin), all.begin() + std::ptrdiff_t(end));
             };
             Example piece{.ids = cut(whole.ids), .labels = cut(whole.labels), .row = whole.row, .source = whole.source};
             piece.labels[0] = ignore;

@@ -117,9 +117,9 @@ inline Form form_of(const Json& row, const RowPlace& place, const DataOptions& o
     }
     require(found.size() == 1, [&] {
         const bool task_decides = found.size() == 2 && found[1] == Form::text;
-        return at(place) + ": row " + std::to_string(place.row) + " can be read as " + form_name(found[0]) + " and as " +
-               form_name(found[1]) + "; " +
-               (task_decides ? "say --task sft or --task text" : "keep the fields of one of them");
+        return at(place) + ": row " + std::to_string(place.row) + " can be read as " + form_name(found[0]) + " and as "
+               + form_name(found[1]) + "; "
+               + (task_decides ? "say --task sft or --task text" : "keep the fields of one of them");
     });
     require(options.task == Task::text || found[0] != Form::text, [&] {
         return at(place) + ": rows of text have no answers to learn; use --task text";
@@ -259,7 +259,8 @@ inline std::vector<std::int32_t> read_ids(const Json& row, const char* key, cons
     for (std::size_t i = 0; i < list.size(); ++i) {
         const auto& value = list[i];
         const auto  here  = [&] { return at(place) + ": " + key + "[" + std::to_string(i) + "] "; };
-        require(!value.is_array(), [&] { return here() + "is a list: a row is one sequence; write a batch row by row"; });
+        require(
+            !value.is_array(), [&] { return here() + "is a list: a row is one sequence; write a batch row by row"; });
         require(value.is_number_integer(), [&] {
             return here() + "must be an integer, found " + std::string(value.type_name());
         });

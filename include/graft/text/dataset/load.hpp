@@ -52,7 +52,8 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
             set.report.note("instruction rows take the Alpaca text: this tokeniser has no chat template "
                             "(choose another with --template)");
         }
-        const bool turns = form == Form::messages || form == Form::conversations || form == Form::prompt_completion_turns;
+        const bool turns =
+            form == Form::messages || form == Form::conversations || form == Form::prompt_completion_turns;
         require(!turns || use != nullptr, [&] {
             return at(row.place) + ": conversations need a chat template and this tokeniser has none; name one with "
                                    "--template: " + template_names;
@@ -106,7 +107,8 @@ template <class Decode> std::vector<MarkedPart> mark_parts(const Example& exampl
         const bool  learnt = example.labels[i] != ignore;
         std::size_t end    = i + 1;
         while (end < ids.size() && (example.labels[end] != ignore) == learnt) { ++end; }
-        const auto to = end == ids.size() ? all.size() : std::max(from, common_prefix(all, decode(std::span(ids).first(end))));
+        const auto to =
+            end == ids.size() ? all.size() : std::max(from, common_prefix(all, decode(std::span(ids).first(end))));
         if (to > from) { parts.push_back({.text = all.substr(from, to - from), .learnt = learnt}); }
         from = to, i = end;
     }

@@ -17,13 +17,15 @@
 
 // Rows of a data file, one after the other: a JSON array, one JSON object a line, or a lone object.
 //
-//   read_rows(path, use)   calls use(nlohmann::ordered_json&&, const RowPlace&) for each row in file order, and holds one row at a time
+//   read_rows(path, use)   calls use(nlohmann::ordered_json&&, const RowPlace&) for each row in file order, and holds
+//                          one row at a time
 //
-// Which of the three it is is seen from the content. A byte order mark, CRLF and blank lines are accepted. Keys keep the
-// order of the file, because chat templates print them.
+// Which of the three it is is seen from the content. A byte order mark, CRLF and blank lines are accepted. Keys keep
+// the order of the file, because chat templates print them.
 // Hostile input: a row has at most 256 MiB, 64 levels and 4096 keys in an object.
-// Throws Error with file, line and reason: missing or unreadable file, a kind that is not JSON (parquet, csv, compressed
-// files: by name and by first bytes), text that is not JSON, a row that is not an object, a file without rows.
+// Throws Error with file, line and reason: missing or unreadable file, a kind that is not JSON (parquet, csv,
+// compressed files: by name and by first bytes), text that is not JSON, a row that is not an object, a file without
+// rows.
 namespace graft {
 
 struct RowPlace {
@@ -212,7 +214,8 @@ inline std::string read_value(ByteReader& bytes, const RowPlace& place, std::str
     for (char c : text) { end.take(c, place); }
     for (;;) {
         const int c = bytes.get();
-        require(c >= 0, [&] { return at(place) + ": the file ends inside this row: it is cut short or a bracket is missing"; });
+        require(c >= 0,
+            [&] { return at(place) + ": the file ends inside this row: it is cut short or a bracket is missing"; });
         text += char(c);
         if (end.take(char(c), place)) { return text; }
         require(text.size() < longest_row, [&] {
@@ -230,8 +233,9 @@ template <class Use> void read_array(ByteReader& bytes, RowPlace place, Use& use
         if (bytes.peek() == ']' && place.row == 0) { break; }
         ++place.row;
         require(bytes.peek() == '{', [&] {
-            return at(place) + (bytes.peek() < 0 ? ": the file ends inside the array: it is cut short"
-                                                 : ": row " + std::to_string(place.row) + " of the array is not an object");
+            return at(place)
+                   + (bytes.peek() < 0 ? ": the file ends inside the array: it is cut short"
+                                       : ": row " + std::to_string(place.row) + " of the array is not an object");
         });
         const std::string text = read_value(bytes, place);
         use(parse_row(text, place), place);
@@ -303,7 +307,7 @@ template <class Use> void read_rows(const std::filesystem::path& path, Use&& use
     place.line      = bytes.line();
     const int first = bytes.peek();
     std::int64_t rows    = 0;
-    auto         counted = [&](nlohmann::ordered_json&& row, const RowPlace& where) { ++rows, use(std::move(row), where); };
+    auto counted = [&](nlohmann::ordered_json&& row, const RowPlace& where) { ++rows, use(std::move(row), where); };
     if (first == '[') {
         detail::dataset::read_array(bytes, place, counted);
     } else if (first == '{') {

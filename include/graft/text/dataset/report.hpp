@@ -31,7 +31,7 @@ struct DataReport {
     std::int64_t         rows_without_target = 0;              // dropped for that reason
     std::int64_t         empty_answers = 0;
     std::int64_t         rows_with_control = 0, control_tokens = 0;   // control tokens typed inside contents
-    std::int64_t         rows_ending_in_control = 0;           // rows whose last target is a control token (end of turn)
+    std::int64_t rows_ending_in_control = 0;  // rows whose last target is a control token (end of turn)
     bool                 knows_control = false;                // false for ready-made ids without a tokeniser
     std::vector<std::string> unknown_keys;                     // fields that were not used, each once
     std::int64_t         unknown_keys_left_out = 0;
@@ -53,7 +53,9 @@ struct DataReport {
         if (kind == dropped.end() && dropped.size() >= kinds) {
             // A template may put its own words into the reason, a new one for each row.
             kind = std::find_if(dropped.begin(), dropped.end(), [](const auto& d) { return d.reason == "other"; });
-            if (kind == dropped.end()) { kind = dropped.insert(dropped.end(), {.reason = "other", .rows = 0, .first = {}}); }
+            if (kind == dropped.end()) {
+                kind = dropped.insert(dropped.end(), {.reason = "other", .rows = 0, .first = {}});
+            }
         }
         if (kind == dropped.end()) { kind = dropped.insert(dropped.end(), {.reason = reason, .rows = 0, .first = {}}); }
         ++kind->rows;
@@ -105,15 +107,17 @@ inline std::vector<std::string> summary(const DataReport& report)
 {
     using detail::dataset::counted;
     std::vector<std::string> lines;
-    lines.push_back(counted(report.rows_read, "row") + " of " + report.form + ", " + std::to_string(report.rows_used) +
-                    " used, " + std::to_string(report.rows_dropped()) + " dropped; " + counted(report.tokens, "token") +
-                    ", " + counted(report.targets, "target") + " (" + detail::dataset::percent(report.trained_share()) + ")");
+    lines.push_back(counted(report.rows_read, "row") + " of " + report.form + ", " + std::to_string(report.rows_used)
+                    + " used, " + std::to_string(report.rows_dropped()) + " dropped; " + counted(report.tokens, "token")
+                    + ", " + counted(report.targets, "target") + " (" + detail::dataset::percent(report.trained_share())
+                    + ")");
     char mean[64];
     std::snprintf(mean, sizeof mean, "%.1f", report.targets_mean());
     lines.push_back("targets a row: min " + std::to_string(report.targets_min) + ", mean " + mean + ", max " +
                     std::to_string(report.targets_max));
     for (const auto& kind : report.dropped) {
-        auto line = "dropped " + counted(kind.rows, "row") + ": " + kind.reason + " (" + detail::dataset::joined(kind.first);
+        auto line =
+            "dropped " + counted(kind.rows, "row") + ": " + kind.reason + " (" + detail::dataset::joined(kind.first);
         if (kind.rows > std::int64_t(kind.first.size())) {
             line += ", and " + std::to_string(kind.rows - std::int64_t(kind.first.size())) + " more";
         }
@@ -128,7 +132,8 @@ inline std::vector<std::string> summary(const DataReport& report)
                         ", nothing lost");
     }
     if (report.empty_answers > 0) {
-        lines.push_back(counted(report.empty_answers, "row with an empty answer", "rows with an empty answer") + ", kept");
+        lines.push_back(
+            counted(report.empty_answers, "row with an empty answer", "rows with an empty answer") + ", kept");
     }
     if (report.rows_with_control > 0) {
         lines.push_back(counted(report.control_tokens, "control token") + " inside the contents of " +

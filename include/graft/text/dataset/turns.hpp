@@ -12,9 +12,9 @@
 // and tool, from either pair of keys (role and content, from and value).
 //
 // Roles, case and outer space ignored: system; user, human, input; assistant, gpt, output, function_call; tool,
-// observation. Content is text, a list of text parts (joined), or null: an empty text where nothing is said, a reason to
-// drop the row where an assistant without tool calls says it. Other keys of a turn (tool_calls, name, ...) are kept for
-// the template; weight and loss_weight (0: not learnt, 1) are taken out.
+// observation. Content is text, a list of text parts (joined), or null: an empty text where nothing is said, a reason
+// to drop the row where an assistant without tool calls says it. Other keys of a turn (tool_calls, name, ...) are kept
+// for the template; weight and loss_weight (0: not learnt, 1) are taken out.
 // Throws Error: unknown role, two role or content keys or none, other content, a late or second system turn.
 namespace graft::detail::dataset {
 
@@ -93,7 +93,8 @@ inline bool take_weight(Json& turn, const std::string& here)
         if (!turn.contains(key)) { continue; }
         const auto& value = turn[key];
         require(value.is_null() || (value.is_number() && (value == 0 || value == 1)), [&] {
-            return here + key + " must be 0 or 1, found " + printable(value.is_string() ? value.get<std::string>() : value.dump(), 40);
+            return here + key + " must be 0 or 1, found "
+                   + printable(value.is_string() ? value.get<std::string>() : value.dump(), 40);
         });
         learnt = learnt && (value.is_null() || value == 1);
         turn.erase(key);
@@ -109,18 +110,20 @@ inline std::string append_turns(const Json& list, const char* key, const RowPlac
     });
     std::string drop;
     for (std::size_t i = 0; i < list.size(); ++i) {
-        const std::string here = at(place) + ": row " + std::to_string(place.row) + ", " + key + "[" + std::to_string(i) + "] ";
+        const std::string here =
+            at(place) + ": row " + std::to_string(place.row) + ", " + key + "[" + std::to_string(i) + "] ";
         require(list[i].is_object(), [&] { return here + "must be an object with role and content"; });
         Json        turn     = list[i];
         const char* role_key = one_key(turn, "role", "from", true, here);
         const char* text_key = one_key(turn, "content", "value", false, here);
-        const bool  calls    = turn.contains("tool_calls") && !turn["tool_calls"].is_null() && !turn["tool_calls"].empty();
+        const bool calls = turn.contains("tool_calls") && !turn["tool_calls"].is_null() && !turn["tool_calls"].empty();
         require(turn[role_key].is_string(), [&] { return here + role_key + " must be text"; });
         const auto  name = turn[role_key].get<std::string>();
         const char* role = role_named(name);
         require(role != nullptr, [&] {
-            return here + "has the unknown " + role_key + " '" + printable(name, 40) +
-                   "'; known are system, user (human, input), assistant (gpt, output, function_call), tool (observation)";
+            return here + "has the unknown " + role_key + " '" + printable(name, 40)
+                   + "'; known are system, user (human, input), assistant (gpt, output, function_call), tool "
+                     "(observation)";
         });
         require(text_key != nullptr || calls, [&] { return here + "has neither content nor value"; });
         require(role != std::string_view("system") || turns.messages.empty(), [&] {
