@@ -57,9 +57,9 @@ void inspect_data(const fs::path& what, const cli::FinetuneOptions& o, std::int6
     if (tokenizer) { chat = cli::template_of(o.chat_template, *tokenizer); }
     const auto length = cli::length_of(o, config ? config->max_positions : std::int64_t{1} << 40);
     const auto set = cli::read_data(o, o.data, tokenizer, chat, length, config ? config->vocab : 0);
-    cli::print("data, as " + (chat ? "the template " + graft::printable(chat->name(), 200) + " writes it" : "it stands") +
-               ", at most " + std::to_string(length) + " tokens a row, " +
-               (o.task == "text" ? "documents" : "learning " + o.train_on) + "\n");
+    cli::print("data: " + std::string(o.task == "text" ? "documents" : "template: ") +
+               (o.task == "text" ? "" : chat ? graft::printable(chat->name(), 200) : "none") + "; learning " +
+               (o.task == "text" ? "all" : o.train_on) + "; at most " + std::to_string(length) + " tokens a row\n");
     for (const auto& line : graft::mask_proof(set, tokenizer ? &*tokenizer : nullptr, std::size_t(rows))) {
         cli::print(line.empty() ? "\n" : "  " + line + "\n");
     }
@@ -77,7 +77,7 @@ int main(int argc, char** argv)
     const auto settings = cli::add_method_options(app, o);
     app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
     std::int64_t rows = 3;
-    const auto* data = cli::add_data_option(app, o)->description("what would be learnt of these files (commas between)");
+    const auto* data = cli::add_data_option(app, o)->description("what would be learnt of these files");
     auto reading = cli::add_reading_options(app, o);
     reading.push_back(app.add_option("--rows", rows, "rows of --data to show, worst first")
                           ->check(CLI::NonNegativeNumber)->capture_default_str());
@@ -87,7 +87,15 @@ int main(int argc, char** argv)
             graft::require(option->count() == 0 || data->count() > 0,
                            option->get_name() + " says how data is read: name a file with --data");
         }
-        if (data->count() > 0) { return inspect_data(what, o, rows); }
+        if (data->count() > 0) {
+            for (const auto* option : app.get_options()) {
+                const bool says = option == data || option->get_positional() ||
+                                  std::find(reading.begin(), reading.end(), option) != reading.end();
+                graft::require(says || option->count() == 0,
+                               [&] { return option->get_name() + " says nothing of data: leave out --data"; });
+            }
+            return inspect_data(what, o, rows);
+        }
         if (fs::is_directory(what) && fs::exists(fs::path(what) / "adapter_config.json") &&
             !fs::exists(fs::path(what) / "config.json")) {
             graft::require(with->count() == 0, "--adapter needs a checkpoint; " + graft::printable(what, 300) +

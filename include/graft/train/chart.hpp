@@ -218,7 +218,8 @@ inline std::string svg(const Bars& bars)
         text(bars.height - 8, name);
         x += slot;
     }
-    out += "<line class=\"grid\" x1=\"0\" x2=\"" + n(bars.width) + "\" y1=\"" + n(floor) + "\" y2=\"" + n(floor) + "\"/>\n";
+    out += "<line class=\"grid\" x1=\"0\" x2=\"" + n(bars.width) + "\" y1=\"" + n(floor) + "\" y2=\"" + n(floor) +
+           "\"/>\n";
     return out + "</svg>\n";
 }
 

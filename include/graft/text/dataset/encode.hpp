@@ -212,7 +212,9 @@ private:
                 message["content"] = replace(message["content"].template get<std::string>());
             }
             const auto role = printable(message["role"].template get<std::string>(), 40);
-            for (auto k = std::size_t(row.control); k < typed.size(); ++k) { found_control(row, ", " + role, typed[k]); }
+            for (auto k = std::size_t(row.control); k < typed.size(); ++k) {
+                found_control(row, ", " + role, typed[k]);
+            }
         }
         report_.control_as_text = !options_.control_in_contents;
         if (typed.empty() || options_.control_in_contents) { return; }
@@ -344,6 +346,7 @@ private:
             whole.ids.resize(std::size_t(most)), whole.labels.resize(std::size_t(most));
             const auto left = targets(whole);
             if (left == 0) {
+                ++report_.rows_cut_away;
                 return without_target(row, "no target left after cutting to " + std::to_string(most) + " tokens");
             }
             record.tokens_lost = length - most, record.targets_lost = learnt - left;

@@ -35,7 +35,7 @@ inline std::vector<Bucket> buckets_of(const std::vector<std::int64_t>& values)
     const std::int64_t low = *least, high = *largest;
     if (high - low < most || high / 8 < low) {
         std::int64_t width = 1;
-        for (std::int64_t k = 0; high / width - low / width >= most; ++k) { width = k % 3 == 1 ? width / 2 * 5 : width * 2; }
+        for (int k = 0; high / width - low / width >= most; ++k) { width = k % 3 == 1 ? width / 2 * 5 : width * 2; }
         for (auto k = low / width; k <= high / width; ++k) {
             // No row has fewer than one target: a first bucket that would begin at 0 begins at the smallest value.
             out.push_back({k == 0 ? std::min(low, std::int64_t{1}) : k * width, k * width + width - 1});

@@ -40,6 +40,7 @@ struct DataReport {
     std::vector<Dropped> dropped;
     std::int64_t         rows_cut = 0, tokens_lost = 0;        // sft: too long, the end cut away
     std::int64_t         targets_lost = 0, rows_end_lost = 0;  // of these: targets, rows that lost their end of turn
+    std::int64_t         rows_cut_away = 0;                    // dropped: the cut left no target
     std::int64_t         rows_split = 0, pieces = 0;           // text: too long, cut into pieces, nothing lost
     std::int64_t         tokens = 0, targets = 0;              // over all examples
     std::int64_t         targets_min = 0, targets_max = 0;     // of a used row
@@ -146,7 +147,8 @@ inline std::string end_line(const DataReport& report)
         return "no control token ends a turn; the last target is a control token in " +
                std::to_string(report.rows_ending_in_control) + of;
     }
-    auto line = "the end of turn " + report.end_of_turn + " is a target in " + std::to_string(report.rows_ended) + of;
+    const char* what = report.form == "text" ? "text " : "turn ";
+    auto line = std::string("the end of ") + what + report.end_of_turn + " is a target in " + std::to_string(report.rows_ended) + of;
     if (report.rows_ended == 0) { line += ": the model will not learn to stop"; }
     return line;
 }
@@ -188,7 +190,11 @@ inline std::vector<std::string> summary(const DataReport& report)
         lines.push_back("split " + counted(report.rows_split, "long row") + " into " + counted(report.pieces, "piece") +
                         ", nothing lost");
     }
-    lines.push_back(report.rows_cut > 0 ? cut_line(report) : "no row is cut");
+    if (report.rows_cut > 0) {
+        lines.push_back(cut_line(report));
+    } else if (report.rows_cut_away == 0 && report.rows_split == 0) {
+        lines.push_back("no row is cut");
+    }
     if (report.empty_answers > 0) {
         lines.push_back(
             counted(report.empty_answers, "row with an empty answer", "rows with an empty answer") + ", kept");
