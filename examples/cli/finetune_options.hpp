@@ -95,7 +95,7 @@ inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptio
 
 inline CLI::Option* add_data_option(CLI::App& app, FinetuneOptions& o)
 {
-    return app.add_option("--data", o.data, "files with commas between them")->delimiter(',');
+    return app.add_option("--data", o.data, "files with commas between them")->delimiter(',')->allow_extra_args(false);
 }
 
 // The options that say how data becomes tokens and labels: finetune and inspect share them. --task is the first.

@@ -109,6 +109,7 @@ TEST_CASE("inspect --data: refusals are one line on stderr and exit 2")
         {{model, "--data", some, "--adapter", model}, {"--adapter", "--data"}},
         {{model, "--data", some}, {"conversations need a chat template", "--template"}},
         {{model, "--data", some, "--template", "zephyr", "--max-length", "513"}, {"--max-length 513", "512"}},
+        {{model, "--data", some, some, "--template", "zephyr"}, {"not expected"}},
         {{model, "--data", (temp / "absent").string(), "--template", "zephyr"}, {"absent"}},
         {{temp.path().string(), "--data", some}, {"--data needs", "tokenizer.json"}},
     };
@@ -144,4 +145,27 @@ TEST_CASE("finetune says of the data what inspect says, and so does its report")
     CHECK(has(report, "<rect class=\"bar\""));
     CHECK(has(report, "row 13: 28 targets of 61 tokens</h3>"));
     CHECK(has(report, "<mark>Mia is happy. She made a cake with her mom, and it was very good.&lt;/s&gt;</mark>"));
+}
+
+TEST_CASE("guide: check-what-is-learnt prints what it says")
+{
+    if (!built("inspect")) { return; }
+    const auto guide = read_text(repo() / "../docs/guides/check-what-is-learnt.md");
+    const auto before = fs::current_path();
+    fs::current_path(repo() / "..");    // the commands name files of the repository
+    int commands = 0;
+    const std::string start = "```sh\nbuild/release/bin/inspect ";
+    for (auto at = guide.find(start); at != guide.npos; at = guide.find(start, at + 1)) {
+        const auto begin = at + start.size(), end = guide.find("\n```\n\n```\n", begin);
+        std::istringstream words(guide.substr(begin, end - begin));
+        Arguments arguments;
+        for (std::string word; words >> word;) { arguments.push_back(word); }
+        const auto shown = end + std::string("\n```\n\n```\n").size();
+        const auto ended = run("inspect", arguments);
+        CHECK(ended.status == 0);
+        CHECK(ended.out == guide.substr(shown, guide.find("```", shown) - shown));
+        ++commands;
+    }
+    fs::current_path(before);
+    CHECK(commands == 2);
 }
