@@ -47,7 +47,7 @@ TEST_CASE("inspect --data: what is cut, dropped and typed, in several files, wit
                       "{\"role\": \"assistant\", \"content\": \"Yes\"}]}\n"
                       "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}\n");
     write_text(second, "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"assistant\", "
-                       "\"content\": \"Once upon a time there was a little girl who had a dog and a cat and a bird\"}]}\n");
+                       "\"content\": \"Once upon a time there was a little girl who had a dog and a cat\"}]}\n");
     const auto ended = run("inspect", {small_model(), "--data", first + "," + second, "--template", "zephyr",
                                        "--max-length", "48"});
     CAPTURE(ended.out);

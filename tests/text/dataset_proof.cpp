@@ -169,7 +169,8 @@ TEST_CASE("mask proof: rows that are cut and what they lost")
         "cut 1 row at the maximum length, 1 token and 1 target lost; 1 row lost the end of turn\n"));
     CHECK(has(all(set.report), "the end of turn <|z|> is a target in 1 of 2 rows\n"));
     CHECK(has(proof(set), "row 1: 7 targets of 45 tokens, cut: 1 token and 1 target lost, the end of turn is lost\n"));
-    const auto away = load(row + turns(turn("user", "") + "," + turn("assistant", "")), {.options = {.max_length = 19}});
+    const auto brief = turns(turn("user", "") + "," + turn("assistant", ""));
+    const auto away  = load(row + brief, {.options = {.max_length = 19}});
     CHECK(has(all(away.report), "dropped 1 row: no target left after cutting to 19 tokens"));
     CHECK(!has(all(away.report), "no row is cut"));
     CHECK(away.report.rows_cut_away == 1);

@@ -148,7 +148,8 @@ inline std::string end_line(const DataReport& report)
                std::to_string(report.rows_ending_in_control) + of;
     }
     const char* what = report.form == "text" ? "text " : "turn ";
-    auto line = std::string("the end of ") + what + report.end_of_turn + " is a target in " + std::to_string(report.rows_ended) + of;
+    auto line = std::string("the end of ") + what + report.end_of_turn + " is a target in " +
+                std::to_string(report.rows_ended) + of;
     if (report.rows_ended == 0) { line += ": the model will not learn to stop"; }
     return line;
 }
