@@ -1,4 +1,5 @@
 // finetune: a checkpoint and data in, an adapter (or a whole checkpoint) out. The loop is in train() below.
+#include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
 #include "cli/session.hpp"
@@ -46,14 +47,7 @@ graft::Dataset read_data(Job& job, const std::vector<std::string>& names)
         job.stop = cli::stop_ids(o.model, *job.tokenizer);
         if (const auto end = graft::end_of_turn(*chat, *job.tokenizer)) { job.stop.push_back(*end); }
     }
-    const std::vector<std::filesystem::path> files(names.begin(), names.end());
-    return graft::load_dataset(files, job.tokenizer ? &*job.tokenizer : nullptr,
-                               {.task = o.task == "text" ? graft::Task::text : graft::Task::sft,
-                                .task_given = o.task_given,
-                                .train_on = o.train_on == "all" ? graft::TrainOn::all : graft::TrainOn::responses,
-                                .tmpl = chat ? &*chat : nullptr,
-                                .max_length = job.max_length,
-                                .vocab = std::int32_t(job.config.vocab)});
+    return cli::read_data(o, names, job.tokenizer, chat, job.max_length, job.config.vocab);
 }
 
 // Reads and checks everything but the weights; the output folder is not touched.
@@ -86,12 +80,7 @@ Job prepare(const cli::FinetuneOptions& o)
                      .base_type = o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
                      .double_quant = o.double_quant});
 
-    const std::int64_t positions = job.config.max_positions;
-    require(o.max_length <= positions, [&] {
-        return "--max-length " + std::to_string(o.max_length) + " is longer than the model's max_position_embeddings " +
-               std::to_string(positions);
-    });
-    job.max_length = o.max_length > 0 ? o.max_length : std::min<std::int64_t>(2048, positions);
+    job.max_length = cli::length_of(o, job.config.max_positions);
     job.tokenizer = cli::tokenizer_of(o.model);
     job.data = read_data(job, o.data);
     if (!o.eval.empty()) { job.eval = read_data(job, {o.eval}); }
@@ -287,13 +276,7 @@ int main(int argc, char** argv)
         job.report.title = "finetune " + o.output;
         job.report.settings = cli::settings_of(app);
         job.report.audit = graft::to_text(job.audit);
-        job.report.data = graft::summary(job.data.report);
-        job.report.trained_share = job.data.report.trained_share();
-        if (job.tokenizer && !job.data.examples.empty()) {
-            for (const auto& part : graft::marked_parts(job.data.examples[0], *job.tokenizer)) {
-                job.report.first_row.push_back({part.text, part.learnt});
-            }
-        }
+        cli::report_data(job.report, job.data, job.tokenizer ? &*job.tokenizer : nullptr);
         if (o.dtype == "bf16") { run<graft::bf16>(job, output); }
         else { run<float>(job, output); }
     });

@@ -1,4 +1,6 @@
-// inspect: what a checkpoint or an adapter consists of and what would be trained, without loading weights.
+// inspect: what a checkpoint or an adapter consists of, what would be trained, and what of a data set would be learnt,
+// without loading weights.
+#include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
 
@@ -40,6 +42,29 @@ void inspect_adapter(const fs::path& folder)
     cli::print(text);
 }
 
+// What would be learnt of the data: a folder with a tokeniser is enough, a config adds its bounds.
+void inspect_data(const fs::path& what, const cli::FinetuneOptions& o, std::int64_t rows)
+{
+    const auto folder = fs::is_directory(what) ? what : what.parent_path();
+    const auto tokenizer = cli::tokenizer_of(folder);
+    std::optional<graft::ModelConfig> config;
+    if (fs::exists(folder / "config.json")) { config = graft::read_config(folder); }
+    graft::require(config || tokenizer, [&] {
+        return graft::printable(folder.string(), 300) +
+               ": --data needs a folder with a tokenizer.json (and, of a model, a config.json)";
+    });
+    std::optional<graft::ChatTemplate> chat;
+    if (tokenizer) { chat = cli::template_of(o.chat_template, *tokenizer); }
+    const auto length = cli::length_of(o, config ? config->max_positions : std::int64_t{1} << 40);
+    const auto set = cli::read_data(o, o.data, tokenizer, chat, length, config ? config->vocab : 0);
+    cli::print("data: " + std::string(o.task == "text" ? "documents" : "template: ") +
+               (o.task == "text" ? "" : chat ? graft::printable(chat->name(), 200) : "none") + "; learning " +
+               (o.task == "text" ? "all" : o.train_on) + "; at most " + std::to_string(length) + " tokens a row\n");
+    for (const auto& line : graft::mask_proof(set, tokenizer ? &*tokenizer : nullptr, std::size_t(rows))) {
+        cli::print(line.empty() ? "\n" : "  " + line + "\n");
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv)
@@ -51,7 +76,26 @@ int main(int argc, char** argv)
     auto* with = app.add_option("--adapter", adapter, "an adapter over it");
     const auto settings = cli::add_method_options(app, o);
     app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
+    std::int64_t rows = 3;
+    const auto* data = cli::add_data_option(app, o)->description("what would be learnt of these files");
+    auto reading = cli::add_reading_options(app, o);
+    reading.push_back(app.add_option("--rows", rows, "rows of --data to show, worst first")
+                          ->check(CLI::NonNegativeNumber)->capture_default_str());
     return cli::run(app, argc, argv, [&] {
+        o.task_given = reading.front()->count() > 0;
+        for (const auto* option : reading) {
+            graft::require(option->count() == 0 || data->count() > 0,
+                           option->get_name() + " says how data is read: name a file with --data");
+        }
+        if (data->count() > 0) {
+            for (const auto* option : app.get_options()) {
+                const bool says = option == data || option->get_positional() ||
+                                  std::find(reading.begin(), reading.end(), option) != reading.end();
+                graft::require(says || option->count() == 0,
+                               [&] { return option->get_name() + " says nothing of data: leave out --data"; });
+            }
+            return inspect_data(what, o, rows);
+        }
         if (fs::is_directory(what) && fs::exists(fs::path(what) / "adapter_config.json") &&
             !fs::exists(fs::path(what) / "config.json")) {
             graft::require(with->count() == 0, "--adapter needs a checkpoint; " + graft::printable(what, 300) +

@@ -93,21 +93,34 @@ inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptio
     return adapter;
 }
 
+inline CLI::Option* add_data_option(CLI::App& app, FinetuneOptions& o)
+{
+    return app.add_option("--data", o.data, "files with commas between them")->delimiter(',')->allow_extra_args(false);
+}
+
+// The options that say how data becomes tokens and labels: finetune and inspect share them. --task is the first.
+inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOptions& o)
+{
+    return {
+        app.add_option("--task", o.task)->check(CLI::IsMember({"sft", "text"}))->capture_default_str(),
+        app.add_option("--train-on", o.train_on)->check(CLI::IsMember({"responses", "all"}))->capture_default_str(),
+        app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, ...) or a file")
+            ->capture_default_str(),
+        app.add_option("--max-length", o.max_length, "2048, or the model's positions where these are fewer")
+            ->check(CLI::PositiveNumber),
+    };
+}
+
 inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
 {
     app.add_option("--model", o.model, "checkpoint folder")->required();
-    app.add_option("--data", o.data, "files with commas between them")->required()->delimiter(',');
+    add_data_option(app, o)->required();
     app.add_option("--output", o.output, "folder for the result")->required();
     app.add_flag("--overwrite", o.overwrite, "replace a run that the output folder holds");
     auto adapter = add_method_options(app, o);
     auto* dropout = app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.999999))->capture_default_str();
     app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
-    auto* task = app.add_option("--task", o.task)->check(CLI::IsMember({"sft", "text"}))->capture_default_str();
-    app.add_option("--train-on", o.train_on)->check(CLI::IsMember({"responses", "all"}))->capture_default_str();
-    app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, ...) or a file")
-        ->capture_default_str();
-    app.add_option("--max-length", o.max_length, "2048, or the model's positions where these are fewer")
-        ->check(CLI::PositiveNumber);
+    auto* task = add_reading_options(app, o).front();
     app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
     app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
     app.add_option("--accumulate", o.accumulate)->check(CLI::PositiveNumber)->capture_default_str();

@@ -354,7 +354,8 @@ TEST_CASE("dataset: the report counts")
     const auto lines = summary(report);
     CHECK(lines[0] == "3 rows of messages, 2 used, 1 dropped; 44 tokens, 6 targets (13.6 %)");
     CHECK(lines[1] == "targets a row: min 2, mean 3.0, max 4");
-    CHECK(has(lines[2], "dropped 1 row: no assistant turn ("));
+    CHECK(lines[2] == "rows by targets: 0: 1, 2: 1, 3: 0, 4: 1");
+    CHECK(has(lines[3], "dropped 1 row: no assistant turn ("));
     CHECK(has(
         load(R"({"text": "a"})", {.options = {.task = Task::text}, .tokens = {.has_eos = false}}).report.notes.at(0),
         "no EOS"));

@@ -48,7 +48,9 @@ struct Tokenizer {
     std::string decode(std::span<const std::int32_t> ids, bool = false) const
     {
         std::string out;
-        for (auto id : ids) { out += id < 10 ? std::string(names[id - 1]) : std::string(1, char(id - 10)); }
+        for (auto id : ids) {    // ids that name no token give nothing
+            out += id >= 10 ? std::string(1, char(id - 10)) : is_special(id) ? std::string(names[id - 1]) : "";
+        }
         return out;
     }
     std::optional<std::int32_t> eos() const { return has_eos ? std::optional<std::int32_t>(2) : std::nullopt; }

@@ -121,6 +121,29 @@ TEST_CASE("report: one page by itself, every text escaped")
     }
 }
 
+TEST_CASE("report: the proof of masks: histogram of targets and the rows to look at")
+{
+    graft::Report report;
+    report.targets_a_row = {{"0", 3}, {"1-<b>", 0}, {"16-31", 12}};
+    report.worst_rows    = {{"a&b row 7: 1 target", {{"<|user|>hi", false}, {"<i>yo</i>", true}}}, {"ids row 8", {}}};
+    const auto html      = graft::report_html(report);
+    CHECK(count(html, "<svg") == 1);
+    CHECK(count(html, "<rect class=\"bar\"") == 3);
+    CHECK(has(html, ">16-31</text>"));
+    CHECK(has(html, ">12</text>"));
+    CHECK(has(html, ">1-&lt;b&gt;</text>"));
+    CHECK(has(html, "height=\"0.0\""));       // a bucket that is empty has no bar
+    CHECK(has(html, "To look at: a&amp;b row 7: 1 target</h3>"));
+    CHECK(has(html, "&lt;|user|&gt;hi<mark>&lt;i&gt;yo&lt;/i&gt;</mark>"));
+    CHECK(has(html, "ids row 8</h3>"));
+    CHECK(count(html, "<pre>") == 1);
+    CHECK(has(graft::detail::svg(graft::detail::Bars{}), "nothing was counted"));
+    for (const char* tag : {"section", "svg", "text", "h3", "pre"}) {
+        const std::string name = tag;
+        CHECK(count(html, "<" + name + ">") + count(html, "<" + name + " ") == count(html, "</" + name + ">"));
+    }
+}
+
 TEST_CASE("report: nothing measured, one step, numbers that are not finite")
 {
     const auto nothing = graft::report_html({});

@@ -10,6 +10,7 @@
 #include "graft/core/labels.hpp"
 #include "graft/text/chat_template.hpp"
 #include "graft/text/dataset/load.hpp"
+#include "graft/text/dataset/proof.hpp"
 #include "graft/text/labels.hpp"
 #include "graft/text/tokenizer.hpp"
 
@@ -18,6 +19,8 @@
 //   load_dataset(files, tokenizer, options)    reads all files in the order given
 //   marked(example, tokenizer)                 the example as text, with what is learnt in «»
 //   marked_parts(example, tokenizer)           the same in parts, for a report
+//   mask_proof(set, tokenizer, most)           lines for a terminal: summary, targets a row as a histogram, and the
+//                                              `most` worst rows, marked (dataset/proof.hpp)
 //
 // Every row is told apart by its own fields (dataset/forms.hpp), and all rows of a set must be of one kind. How a row
 // becomes tokens and what of it is learnt stands in dataset/encode.hpp. Labels are not shifted (dataset/report.hpp).
@@ -54,6 +57,13 @@ inline std::vector<MarkedPart> marked_parts(const Example& example, const Tokeni
 inline std::string marked(const Example& example, const Tokenizer& tokenizer)
 {
     return detail::dataset::join_marked(marked_parts(example, tokenizer));
+}
+
+inline std::vector<std::string> mask_proof(const Dataset& set, const Tokenizer* tokenizer, std::size_t most = 3)
+{
+    if (tokenizer == nullptr) { return detail::dataset::proof_lines(set, most, {}); }
+    return detail::dataset::proof_lines(
+        set, most, [&](const Example& example) { return marked_parts(example, *tokenizer); });
 }
 
 }  // namespace graft

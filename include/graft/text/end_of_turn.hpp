@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "graft/text/dataset/end_id.hpp"
 #include "graft/text/labels.hpp"
 
 // The token that ends an assistant's turn, where it is a control token: generation stops there.
@@ -12,22 +13,7 @@ namespace graft {
 
 inline std::optional<std::int32_t> end_of_turn(const ChatTemplate& chat, const Tokenizer& tokenizer)
 {
-    const nlohmann::ordered_json messages = {{{"role", "user"}, {"content", "a"}},
-                                             {{"role", "assistant"}, {"content", "b"}}};
-    const nlohmann::ordered_json extra = {{"instruction", "a"}, {"input", ""}};
-    try {
-        const auto text = chat.render(messages, false, extra);
-        const auto spans = assistant_spans(chat, messages, text, extra);
-        const auto encoding = tokenizer.encode_with_spans(text, {.add_special = false});
-        const auto labels = labels_from_spans(encoding, spans);
-        for (std::size_t t = labels.size(); t-- > 0;) {
-            if (labels[t] == ignore) { continue; }
-            if (tokenizer.is_special(labels[t])) { return labels[t]; }
-            return std::nullopt;
-        }
-    } catch (const Error&) {
-    }
-    return std::nullopt;
+    return detail::dataset::end_of_turn_id(chat, tokenizer);
 }
 
 }  // namespace graft

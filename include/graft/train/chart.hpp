@@ -14,6 +14,7 @@
 // Curves as inline SVG, for report.hpp: axes, round ticks, at most a few hundred points a curve.
 //
 //   svg(Chart)         an <svg> element; colours are names of CSS variables of the page
+//   svg(Bars)          the same for counts: a bar each, its name below and its count above
 //   ticks(low, high)   round numbers in [low, high], about five
 //   html_text(text)    escaped for HTML
 //
@@ -32,6 +33,12 @@ struct Chart {
     std::vector<Curve> curves = {};
     double             width = 900, height = 300;
     bool               from_zero = false;
+};
+
+struct Bars {
+    const char*                                       label  = "";
+    std::vector<std::pair<std::string, std::int64_t>> counts = {};   // name and count, none negative
+    double                                            width = 900, height = 190;
 };
 
 inline std::string html_text(std::string_view text)
@@ -180,6 +187,39 @@ inline std::string svg(const Chart& chart)
             }
         }
     }
+    return out + "</svg>\n";
+}
+
+inline std::string svg(const Bars& bars)
+{
+    constexpr double top = 22, bottom = 26;
+    if (bars.counts.empty()) { return "<p class=\"key\">nothing was counted</p>\n"; }
+    std::int64_t largest = 1;
+    for (const auto& [name, count] : bars.counts) { largest = std::max(largest, count); }
+    const auto n = [](double v) {
+        char text[32];
+        std::snprintf(text, sizeof text, "%.1f", v);
+        return std::string(text);
+    };
+    std::string out = "<svg viewBox=\"0 0 " + n(bars.width) + " " + n(bars.height) + "\" role=\"img\" aria-label=\"" +
+                      html_text(bars.label) + "\">\n";
+    const double slot = bars.width / double(bars.counts.size()), floor = bars.height - bottom;
+    double       x    = 0;
+    for (const auto& [name, count] : bars.counts) {
+        const double share = double(count) / double(largest) * (floor - top), middle = x + slot / 2;
+        const double height = count > 0 ? std::max(1.0, share) : 0.0;    // what is there is seen
+        const auto   text   = [&](double y, const std::string& what) {
+            out += "<text text-anchor=\"middle\" x=\"" + n(middle) + "\" y=\"" + n(y) + "\">" + html_text(what) +
+                   "</text>\n";
+        };
+        out += "<rect class=\"bar\" x=\"" + n(x + slot * 0.1) + "\" y=\"" + n(floor - height) + "\" width=\"" +
+               n(slot * 0.8) + "\" height=\"" + n(height) + "\"/>\n";
+        text(floor - height - 6, std::to_string(count));
+        text(bars.height - 8, name);
+        x += slot;
+    }
+    out += "<line class=\"grid\" x1=\"0\" x2=\"" + n(bars.width) + "\" y1=\"" + n(floor) + "\" y2=\"" + n(floor) +
+           "\"/>\n";
     return out + "</svg>\n";
 }
 

@@ -10,7 +10,8 @@
 
 // report.html: a run on one page that needs nothing else: no script, no font, no network.
 //
-//   report_html(Report)   title, key numbers, curves of loss and rate, settings, data, first row, samples, audit
+//   report_html(Report)   title, key numbers, curves of loss and rate, samples, data (summary, histogram of targets,
+//                         first row, rows to look at), settings, audit
 //
 // Every text is escaped; control characters and bytes that are not UTF-8 become U+FFFD. Light and dark follow the
 // reader's settings. Parts that are empty are left out. Throws: nothing.
@@ -19,6 +20,11 @@ namespace graft {
 struct ReportPart {
     std::string text;
     bool        learnt = false;
+};
+
+struct ReportRow {
+    std::string             title;
+    std::vector<ReportPart> parts;
 };
 
 struct ReportSample {
@@ -32,7 +38,9 @@ struct Report {
     std::string                                      audit = {};  // as it was printed
     std::vector<std::string>                         data = {};   // summary(DataReport)
     double                                           trained_share = -1;   // targets / tokens; negative: not known
+    std::vector<std::pair<std::string, std::int64_t>> targets_a_row = {};   // histogram: numbers of targets, rows
     std::vector<ReportPart>                          first_row = {};   // decoded, in parts that are learnt or not
+    std::vector<ReportRow>                           worst_rows = {};  // rows to look at, the same
     std::vector<ReportSample>                        samples = {};     // text before and after
 };
 
@@ -68,6 +76,7 @@ svg { display: block; width: 100%; height: auto }
 svg text { fill: var(--soft); font-size: 12px; font-family: inherit }
 svg .grid { stroke: var(--line); stroke-width: 1 }
 svg .curve { fill: none; stroke-width: 1.8; stroke-linejoin: round }
+svg .bar { fill: var(--loss) }
 svg .faint { fill: none; stroke-width: 1; opacity: .35 }
 )";
 
@@ -117,7 +126,9 @@ inline void report_curves(std::string& html, const Report& report)
 
 inline void report_data(std::string& html, const Report& report)
 {
-    if (report.data.empty() && report.first_row.empty()) { return; }
+    if (report.data.empty() && report.first_row.empty() && report.targets_a_row.empty() && report.worst_rows.empty()) {
+        return;
+    }
     html += "<section><h2>Data</h2>\n";
     if (report.trained_share >= 0) {
         html += "<p>" + html_text(short_number(100 * report.trained_share)) + " % of the tokens are learnt.</p>\n";
@@ -127,12 +138,25 @@ inline void report_data(std::string& html, const Report& report)
         for (const auto& line : report.data) { html += "<li>" + html_text(line) + "</li>\n"; }
         html += "</ul>\n";
     }
-    if (!report.first_row.empty()) {
-        html += "<h3>First row, as the model sees it; <mark>marked: what is learnt</mark></h3>\n<pre>";
-        for (const auto& part : report.first_row) {
+    if (!report.targets_a_row.empty()) {
+        html += "<h3>Targets a row, and how many rows have so many</h3>\n"
+                + svg(Bars{.label = "Rows by number of targets", .counts = report.targets_a_row});
+    }
+    const auto marked = [&](const std::vector<ReportPart>& parts) {
+        if (parts.empty()) { return; }
+        html += "<pre>";
+        for (const auto& part : parts) {
             html += part.learnt ? "<mark>" + html_text(part.text) + "</mark>" : html_text(part.text);
         }
         html += "</pre>\n";
+    };
+    if (!report.first_row.empty()) {
+        html += "<h3>First row, as the model sees it; <mark>marked: what is learnt</mark></h3>\n";
+        marked(report.first_row);
+    }
+    for (const auto& row : report.worst_rows) {
+        html += "<h3>To look at: " + html_text(row.title) + "</h3>\n";
+        marked(row.parts);
     }
     html += "</section>\n";
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10,6 +11,7 @@
 
 #include "graft/core/error.hpp"
 #include "graft/core/labels.hpp"
+#include "graft/text/dataset/answers.hpp"
 #include "graft/text/dataset/example.hpp"
 #include "graft/text/dataset/forms.hpp"
 #include "graft/text/dataset/report.hpp"
@@ -45,13 +47,19 @@ template <class Template, class Tok> bool adds_special(const Template& tmpl, con
 // Tok and Template are Tokenizer and ChatTemplate; tests put small ones in their place.
 template <class Tok, class Template> class RowEncoder {
 public:
-    RowEncoder(const Tok* tokens, const Template* tmpl, const DataOptions& options, DataReport& report)
-        : tokens_(tokens), tmpl_(tmpl), options_(options), report_(report)
+    // `ends`: the tokens that end a turn.
+    RowEncoder(const Tok* tokens, const Template* tmpl, const DataOptions& options, DataReport& report,
+               std::vector<std::int32_t> ends)
+        : tokens_(tokens), tmpl_(tmpl), options_(options), report_(report), ends_(std::move(ends))
     {
         require(options.max_length >= 2, [&] {
             return "--max-length " + std::to_string(options.max_length) + ": an example needs at least 2 tokens";
         });
         report.knows_control = tokens != nullptr;
+        for (const auto id : ends_) {
+            report.end_of_turn += (report.end_of_turn.empty() ? "" : " or ")
+                                  + printable(tokens->decode(std::span(&id, 1)), 60);
+        }
     }
 
     // Appends the row's examples, or counts why there are none.
@@ -90,9 +98,12 @@ private:
         const bool all = row.form == Form::text || options_.train_on == TrainOn::all;
         row.ids        = coded.ids;
         row.labels     = all ? coded.ids : labels_from_spans(coded, std::vector<TextSpan>{{prompt, row.text.size()}});
-        count_control(std::count_if(coded.spans.begin(), coded.spans.end(), [&](const auto& span) {
-            return span.begin < span.end && tokens_->is_special(coded.ids[std::size_t(&span - coded.spans.data())]);
-        }));
+        for (std::size_t i = 0; i < coded.ids.size(); ++i) {
+            const auto span = coded.spans[i];
+            if (span.begin < span.end && tokens_->is_special(coded.ids[i])) {
+                found_control(row, "", std::string_view(row.text).substr(span.begin, span.end - span.begin));
+            }
+        }
         const std::int32_t eos = id_or_none(tokens_->eos());
         if (eos < 0) {
             report_.note("no end of text is learnt: this tokeniser has no EOS token");
@@ -132,8 +143,10 @@ private:
             text, {.add_special = adds_special(*tmpl_, *tokens_, text), .control_tokens = true});
         plain_contents(row, text, coded);
         if (!row.drop.empty()) { return; }
-        row.labels = options_.train_on == TrainOn::all ? coded.ids : labels_from_spans(coded, spans);
-        row.ids    = std::move(coded.ids);
+        const bool all = options_.train_on == TrainOn::all;
+        row.labels     = all ? coded.ids : labels_from_spans(coded, spans);
+        row.answers    = answers_of(coded, spans);
+        row.ids        = std::move(coded.ids);
     }
 
     // Leaves the spans of the turns that are to be learnt. False, with a reason, where they cannot be told apart.
@@ -157,10 +170,13 @@ private:
         return true;
     }
 
-    void count_control(std::int64_t found)
+    void found_control(DataRow& row, const std::string& where, std::string_view token)
     {
-        report_.control_tokens += found;
-        report_.rows_with_control += found > 0;
+        ++report_.control_tokens;
+        report_.rows_with_control += ++row.control == 1;
+        if (report_.first_control.empty()) {
+            report_.first_control = at(row.place) + where + ": " + printable(token, 60);
+        }
     }
 
     // Counts control tokens typed inside the contents and, unless they are wanted, encodes them as plain text.
@@ -175,7 +191,6 @@ private:
             if (!token.empty()) { control.emplace(token); }
         }
         std::string  mark = sentinel(text);
-        std::int64_t found = 0;
         Json         marked = row.turns.messages;
         std::vector<std::string> typed;
         const auto replace = [&](const std::string& from) {
@@ -187,7 +202,7 @@ private:
                     to += from[i++];
                 } else {
                     to += mark + std::to_string(typed.size()) + ";";
-                    typed.push_back(*hit), i += hit->size(), ++found;
+                    typed.push_back(*hit), i += hit->size();
                 }
             }
             return to;
@@ -196,9 +211,13 @@ private:
             if (message["content"].is_string()) {
                 message["content"] = replace(message["content"].template get<std::string>());
             }
+            const auto role = printable(message["role"].template get<std::string>(), 40);
+            for (auto k = std::size_t(row.control); k < typed.size(); ++k) {
+                found_control(row, ", " + role, typed[k]);
+            }
         }
-        count_control(found);
-        if (found == 0 || options_.control_in_contents) { return; }
+        report_.control_as_text = !options_.control_in_contents;
+        if (typed.empty() || options_.control_in_contents) { return; }
 
         Json extra = row.extra;
         for (const char* key : {"instruction", "input"}) {
@@ -309,28 +328,35 @@ private:
 
     void finish(DataRow& row, std::vector<Example>& out)
     {
-        const auto length = std::int64_t(row.ids.size());
+        const auto length = std::int64_t(row.ids.size()), most = options_.max_length;
         if (!row.labels.empty()) { row.labels[0] = ignore; }
         Example whole{
             .ids = std::move(row.ids), .labels = std::move(row.labels), .row = row.place.row, .source = row.place.file};
         const auto learnt = targets(whole);
         if (learnt == 0) { return without_target(row, length < 2 ? "too short to have a target" : "no target"); }
 
-        const auto before = out.size();
-        if (length <= options_.max_length) {
+        if (row.answers.empty()) { row.answers = answers_of(whole.labels, row.form == Form::ids); }
+        DataReport::Row record{
+            .example = std::int64_t(out.size()), .control = row.control, .ended = ended_in(row, whole.labels)};
+        if (length <= most) {
             out.push_back(std::move(whole));
         } else if (options_.task == Task::text) {
             cut_into_pieces(whole, out);
         } else {
-            whole.ids.resize(std::size_t(options_.max_length)), whole.labels.resize(std::size_t(options_.max_length));
-            if (targets(whole) == 0) {
-                return without_target(
-                    row, "no target left after cutting to " + std::to_string(options_.max_length) + " tokens");
+            whole.ids.resize(std::size_t(most)), whole.labels.resize(std::size_t(most));
+            const auto left = targets(whole);
+            if (left == 0) {
+                ++report_.rows_cut_away;
+                return without_target(row, "no target left after cutting to " + std::to_string(most) + " tokens");
             }
-            ++report_.rows_cut, report_.tokens_lost += length - options_.max_length;
+            record.tokens_lost = length - most, record.targets_lost = learnt - left;
+            const bool was     = std::exchange(record.ended, ended_in(row, whole.labels));
+            record.end_lost    = was && !record.ended;
+            ++report_.rows_cut, report_.rows_end_lost += record.end_lost;
+            report_.tokens_lost += record.tokens_lost, report_.targets_lost += record.targets_lost;
             out.push_back(std::move(whole));
         }
-        count_used(out, before);
+        count_used(out, record);
     }
 
     void without_target(const DataRow& row, const std::string& reason)
@@ -357,21 +383,34 @@ private:
         ++report_.rows_split, report_.pieces += pieces;
     }
 
-    void count_used(const std::vector<Example>& examples, std::size_t first)
+    void count_used(const std::vector<Example>& examples, DataReport::Row& record)
     {
-        std::int64_t learnt = 0;
-        std::int32_t last   = ignore;
-        for (std::size_t i = first; i < examples.size(); ++i) {
+        const auto   first = std::size_t(record.example);
+        std::int32_t last  = ignore;
+        record.examples    = std::int64_t(examples.size() - first);
+        for (auto i = first; i < examples.size(); ++i) {
             report_.tokens += std::int64_t(examples[i].ids.size());
-            learnt += targets(examples[i]);
+            record.targets += targets(examples[i]);
             for (auto label : examples[i].labels) { last = label == ignore ? last : label; }
         }
+        const auto learnt   = record.targets;
         report_.targets_min = report_.rows_used == 0 ? learnt : std::min(report_.targets_min, learnt);
         report_.targets_max = std::max(report_.targets_max, learnt);
         report_.targets += learnt;
-        report_.examples += std::int64_t(examples.size() - first);
+        report_.examples += record.examples;
         report_.rows_ending_in_control += tokens_ != nullptr && tokens_->is_special(last);
+        report_.rows_ended += record.ended;
+        const auto& ids = examples[first].ids;
+        if (tokens_ != nullptr && ids.size() > 1 && ids[0] == ids[1] && tokens_->is_special(ids[0])) {
+            report_.rows_bos_twice += tokens_->decode(std::span(ids).first(1)) == std::string(tokens_->bos_text());
+        }
+        report_.rows.push_back(record);
         ++report_.rows_used;
+    }
+
+    bool ended_in(const DataRow& row, const std::vector<std::int32_t>& labels) const
+    {
+        return tokens_ != nullptr && all_end(row.answers, labels, ends_, *tokens_);
     }
 
     // A token id that may be missing, whichever way that is said.
@@ -391,6 +430,7 @@ private:
     const Template*    tmpl_;
     const DataOptions& options_;
     DataReport&        report_;
+    std::vector<std::int32_t> ends_;
 };
 
 }  // namespace graft::detail::dataset

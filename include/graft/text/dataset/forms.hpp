@@ -54,6 +54,8 @@ struct DataRow {
     std::string prompt, text;             // prompt/completion: prompt is the first part of text
     std::vector<std::int32_t> ids, labels;
     bool     has_labels = false;
+    std::vector<std::pair<std::size_t, std::size_t>> answers;   // first and last token of each span that is learnt
+    std::int64_t control = 0;             // control tokens typed inside the contents
     std::string drop;                     // not empty: why the row cannot be used
 };
 

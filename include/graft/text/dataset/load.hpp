@@ -10,6 +10,7 @@
 #include "graft/core/error.hpp"
 #include "graft/core/labels.hpp"
 #include "graft/text/dataset/encode.hpp"
+#include "graft/text/dataset/end_id.hpp"
 #include "graft/text/dataset/forms.hpp"
 #include "graft/text/dataset/options.hpp"
 #include "graft/text/dataset/read.hpp"
@@ -58,7 +59,16 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
             return at(row.place) + ": conversations need a chat template and this tokeniser has none; name one with "
                                    "--template: " + template_names;
         });
-        encoder.emplace(tokenizer, use, options, set.report);
+        set.report.ready_made = form == Form::ids;
+        std::vector<std::int32_t> ends;
+        if (tokenizer != nullptr) {
+            const bool answers = form != Form::text && form != Form::prompt_completion;
+            const auto turn    = answers && use != nullptr ? end_of_turn_id(*use, *tokenizer) : std::nullopt;
+            if (turn) { ends.push_back(*turn); }
+            const auto eos = tokenizer->eos();
+            if (eos && (!answers || (form == Form::ids && turn != eos))) { ends.push_back(std::int32_t(*eos)); }
+        }
+        encoder.emplace(tokenizer, use, options, set.report, std::move(ends));
     };
 
     for (const auto& file : files) {

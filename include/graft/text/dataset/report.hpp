@@ -6,15 +6,29 @@
 #include <vector>
 
 #include "graft/text/dataset/example.hpp"
+#include "graft/text/dataset/histogram.hpp"
 #include "graft/text/dataset/read.hpp"
 
 // What became of a data set: nothing is dropped, cut or learnt without being counted here.
 //
-//   DataReport        counts
-//   summary(report)   the report as lines for a person
+//   DataReport           counts, and what became of each row that is used
+//   summary(report)      the report as lines for a person
+//   target_buckets(report)   how many rows have how many targets; rows that were dropped have 0
+//
+// The end of turn is the control token that ends what the assistant says (text/end_of_turn.hpp), and of a text its EOS;
+// ready-made ids may use either. A row learns it where the last target of each of its answers is that token (white
+// space that the template writes behind it aside).
 namespace graft {
 
 struct DataReport {
+    // A row that is used.
+    struct Row {
+        std::int64_t example = 0, examples = 1;           // its first example, and how many it became
+        std::int64_t targets = 0;
+        std::int64_t tokens_lost = 0, targets_lost = 0;   // cut away
+        std::int64_t control = 0;                         // control tokens typed inside its contents
+        bool         ended = false, end_lost = false;     // the end of turn is a target; it was until the row was cut
+    };
     struct Dropped {
         std::string              reason;
         std::int64_t             rows = 0;
@@ -25,14 +39,23 @@ struct DataReport {
     std::int64_t         rows_read = 0, rows_used = 0, examples = 0;
     std::vector<Dropped> dropped;
     std::int64_t         rows_cut = 0, tokens_lost = 0;        // sft: too long, the end cut away
+    std::int64_t         targets_lost = 0, rows_end_lost = 0;  // of these: targets, rows that lost their end of turn
+    std::int64_t         rows_cut_away = 0;                    // dropped: the cut left no target
     std::int64_t         rows_split = 0, pieces = 0;           // text: too long, cut into pieces, nothing lost
     std::int64_t         tokens = 0, targets = 0;              // over all examples
     std::int64_t         targets_min = 0, targets_max = 0;     // of a used row
     std::int64_t         rows_without_target = 0;              // dropped for that reason
     std::int64_t         empty_answers = 0;
     std::int64_t         rows_with_control = 0, control_tokens = 0;   // control tokens typed inside contents
-    std::int64_t rows_ending_in_control = 0;  // rows whose last target is a control token (end of turn)
+    std::string          first_control;                        // the first of them: place and token
+    bool                 control_as_text = false;              // they are encoded as plain text
+    std::int64_t rows_ending_in_control = 0;  // rows whose last target is a control token
     bool                 knows_control = false;                // false for ready-made ids without a tokeniser
+    std::string          end_of_turn;                          // the token's text; empty: there is none, or not known
+    std::int64_t         rows_ended = 0;                       // rows that learn it
+    std::int64_t         rows_bos_twice = 0;                   // rows that begin with two BOS
+    bool                 ready_made = false;                   // ids as they came: there are no contents to look into
+    std::vector<Row>     rows;                                 // one for each row that is used
     std::vector<std::string> unknown_keys;                     // fields that were not used, each once
     std::int64_t         unknown_keys_left_out = 0;
     std::vector<std::string> notes;                            // what a person should be told
@@ -100,53 +123,93 @@ inline std::string percent(double share)
     return text;
 }
 
+inline constexpr const char* histogram_start = "rows by targets: ";
+
+inline std::string cut_line(const DataReport& report)
+{
+    auto line = "cut " + counted(report.rows_cut, "row") + " at the maximum length, " +
+                counted(report.tokens_lost, "token") + " and " + counted(report.targets_lost, "target") + " lost";
+    if (report.end_of_turn.empty()) { return line; }
+    return line + "; " + counted(report.rows_end_lost, "row") + " lost the end of turn";
+}
+
+inline std::string control_line(const DataReport& report)
+{
+    return counted(report.control_tokens, "control token") + " inside the contents of " +
+           counted(report.rows_with_control, "row") + ", encoded as " +
+           (report.control_as_text ? "plain text" : "control tokens") + " (first " + report.first_control + ")";
+}
+
+inline std::string end_line(const DataReport& report)
+{
+    const auto of = " of " + counted(report.rows_used, "row");
+    if (report.end_of_turn.empty()) {
+        return "no control token ends a turn; the last target is a control token in " +
+               std::to_string(report.rows_ending_in_control) + of;
+    }
+    const char* what = report.form == "text" ? "text " : "turn ";
+    auto line = std::string("the end of ") + what + report.end_of_turn + " is a target in " +
+                std::to_string(report.rows_ended) + of;
+    if (report.rows_ended == 0) { line += ": the model will not learn to stop"; }
+    return line;
+}
+
 }  // namespace detail::dataset
+
+inline std::vector<Bucket> target_buckets(const DataReport& report)
+{
+    std::vector<std::int64_t> values;
+    for (const auto& row : report.rows) { values.push_back(row.targets); }
+    auto buckets = detail::dataset::buckets_of(values);
+    if (const auto dropped = report.rows_dropped(); dropped > 0) {
+        buckets.insert(buckets.begin(), {.low = 0, .high = 0, .count = dropped});
+    }
+    return buckets;
+}
 
 // The report as lines of text, without line ends.
 inline std::vector<std::string> summary(const DataReport& report)
 {
-    using detail::dataset::counted;
+    using namespace detail::dataset;
     std::vector<std::string> lines;
     lines.push_back(counted(report.rows_read, "row") + " of " + report.form + ", " + std::to_string(report.rows_used)
                     + " used, " + std::to_string(report.rows_dropped()) + " dropped; " + counted(report.tokens, "token")
-                    + ", " + counted(report.targets, "target") + " (" + detail::dataset::percent(report.trained_share())
-                    + ")");
+                    + ", " + counted(report.targets, "target") + " (" + percent(report.trained_share()) + ")");
     char mean[64];
     std::snprintf(mean, sizeof mean, "%.1f", report.targets_mean());
     lines.push_back("targets a row: min " + std::to_string(report.targets_min) + ", mean " + mean + ", max " +
                     std::to_string(report.targets_max));
+    if (!report.rows.empty()) { lines.push_back(histogram_start + histogram_text(target_buckets(report))); }
     for (const auto& kind : report.dropped) {
-        auto line =
-            "dropped " + counted(kind.rows, "row") + ": " + kind.reason + " (" + detail::dataset::joined(kind.first);
+        auto line = "dropped " + counted(kind.rows, "row") + ": " + kind.reason + " (" + joined(kind.first);
         if (kind.rows > std::int64_t(kind.first.size())) {
             line += ", and " + std::to_string(kind.rows - std::int64_t(kind.first.size())) + " more";
         }
         lines.push_back(line + ")");
     }
-    if (report.rows_cut > 0) {
-        lines.push_back("cut " + counted(report.rows_cut, "row") + " at the maximum length, " +
-                        counted(report.tokens_lost, "token") + " lost");
-    }
     if (report.rows_split > 0) {
         lines.push_back("split " + counted(report.rows_split, "long row") + " into " + counted(report.pieces, "piece") +
                         ", nothing lost");
+    }
+    if (report.rows_cut > 0) {
+        lines.push_back(cut_line(report));
+    } else if (report.rows_cut_away == 0 && report.rows_split == 0) {
+        lines.push_back("no row is cut");
     }
     if (report.empty_answers > 0) {
         lines.push_back(
             counted(report.empty_answers, "row with an empty answer", "rows with an empty answer") + ", kept");
     }
     if (report.rows_with_control > 0) {
-        lines.push_back(counted(report.control_tokens, "control token") + " inside the contents of " +
-                        counted(report.rows_with_control, "row"));
+        lines.push_back(control_line(report));
+    } else if (report.knows_control && !report.ready_made) {
+        lines.push_back("no control tokens inside the contents");
     }
-    if (report.knows_control && report.rows_used > 0) {
-        lines.push_back("the last target is a control token (end of turn or of text) in " +
-                        std::to_string(report.rows_ending_in_control) + " of " + counted(report.rows_used, "row"));
+    if (report.knows_control && report.rows_used > 0) { lines.push_back(end_line(report)); }
+    if (report.rows_bos_twice > 0) {
+        lines.push_back(counted(report.rows_bos_twice, "row begins", "rows begin") + " with BOS twice");
     }
-    if (!report.unknown_keys.empty()) {
-        auto line = "fields not used: " + detail::dataset::joined(report.unknown_keys);
-        lines.push_back(line);
-    }
+    if (!report.unknown_keys.empty()) { lines.push_back("fields not used: " + joined(report.unknown_keys)); }
     lines.insert(lines.end(), report.notes.begin(), report.notes.end());
     return lines;
 }
