@@ -55,9 +55,11 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
                                          .dropout = config.dropout});
             branch.scale = target.scale;
             branch.module = index;
-            init_lora_a(branch.a.value(), seed, name);
-            auto b = branch.b.value().view();
-            for (std::int64_t i = 0; i < b.rows; ++i) { std::fill(b.row(i), b.row(i) + b.cols(), 0); }
+            compute(branch.a.value().pool(), [&] {
+                init_lora_a(branch.a.value(), seed, name);
+                auto b = branch.b.value().view();
+                for (std::int64_t i = 0; i < b.rows; ++i) { std::fill(b.row(i), b.row(i) + b.cols(), 0); }
+            });
             wanted.erase(at);
         }
     });

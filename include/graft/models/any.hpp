@@ -25,7 +25,9 @@ template <Float T, Device Dev = Cpu>
 AnyModel<T, Dev> make_model(const ModelConfig& config, const ModelOptions& options,
                             const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
 {
-    AnyModel<T, Dev> model(config, pool);
+    // Layers come into being on a pool without memory, and then as what they are to be: dense weights that are NF4 in
+    // the end never exist.
+    AnyModel<T, Dev> model(config, Pool<Dev>::create({.counting = true}));
     modules(model, [&](const std::string& name, auto& layer) {
         using Module = std::remove_cvref_t<decltype(layer)>;
         if constexpr (is_any_linear<Module>) {
@@ -33,9 +35,9 @@ AnyModel<T, Dev> make_model(const ModelConfig& config, const ModelOptions& optio
             for (const std::string& skipped : options.dense) {
                 dense = dense || name == skipped || name.ends_with("." + skipped);
             }
-            layer.become(options.base == Base::nf4 && dense ? Base::frozen : options.base);
+            layer.become(options.base == Base::nf4 && dense ? Base::frozen : options.base, pool);
         } else if constexpr (requires { layer.become(Base::trained); }) {
-            if (options.train_rest) { layer.become(Base::trained); }
+            if (!layer.empty()) { layer.become(options.train_rest ? Base::trained : Base::frozen, pool); }
         }
     });
     return model;

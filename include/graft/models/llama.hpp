@@ -252,9 +252,10 @@ public:
         return scorer().loss(hidden(tape, ids, context), labels, scale);
     }
     // cos and sin for the given number of positions: goes into the context.
-    std::shared_ptr<const RopeTable<acc<T>, Dev>> positions(std::int64_t count) const
+    std::shared_ptr<const RopeTable<acc<T>, Dev>>
+    positions(std::int64_t count, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common()) const
     {
-        return rope_table<acc<T>, Dev>(rope_frequencies(config), count);
+        return rope_table<acc<T>, Dev>(rope_frequencies(config), count, pool);
     }
     // An empty cache for one document of up to `capacity` tokens.
     KvCache<T, Dev> cache(std::int64_t capacity) const

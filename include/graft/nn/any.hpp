@@ -34,7 +34,12 @@ public:
         become(base);
     }
 
-    // Makes the base of another kind, empty: before loading.
+    // Makes the base of another kind, empty: before loading. From another pool where one is given.
+    void become(Base base, const std::shared_ptr<Pool<Dev>>& pool)
+    {
+        pool_ = pool;
+        become(base);
+    }
     void become(Base base)
     {
         switch (base) {
@@ -81,7 +86,13 @@ public:
     {
         become(Base::frozen);
     }
-    // Makes the weight of another kind, empty: before loading. There are no NF4 tables or norms.
+    // Makes the weight of another kind, empty: before loading. There are no NF4 tables or norms. From another pool
+    // where one is given.
+    void become(Base base, const std::shared_ptr<Pool<Dev>>& pool)
+    {
+        pool_ = pool;
+        become(base);
+    }
     void become(Base base)
     {
         require(base != Base::nf4, "embeddings, heads and norms stay dense");

@@ -59,6 +59,21 @@ public:
         codes_ = kept(codes, pool);
         absmax_ = kept(absmax, pool);
     }
+    // Memory for codes and scales, not filled: for a memory plan.
+    Nf4Weight(std::int64_t rows, std::int64_t cols, int block, bool nested, const std::shared_ptr<Pool<Dev>>& pool)
+        : rows_(rows), cols_(cols), block_(block)
+    {
+        const std::int64_t elements = rows * cols, blocks = (elements + block - 1) / block;
+        codes_ = Buffer<std::uint8_t, Dev>((elements + 1) / 2, pool);
+        if (nested) {
+            constexpr std::int64_t each = nf4::nested_block;
+            absmax_ = Buffer<float, Dev>((blocks + each - 1) / each, pool);
+            nested_ = Buffer<std::uint8_t, Dev>(blocks, pool);
+            map_ = Buffer<float, Dev>(256, pool);
+        } else {
+            absmax_ = Buffer<float, Dev>(blocks, pool);
+        }
+    }
     // Takes codes and nested scales, which stay so: a byte a block instead of four.
     Nf4Weight(std::int64_t rows, std::int64_t cols, std::span<const std::uint8_t> codes, const nf4::Nested& nested,
               int block, nf4::Type type = nf4::Type::nf4, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())

@@ -19,7 +19,8 @@ template <Float T, Device Dev> double grad_norm(std::span<const TrainedTensor<T,
 {
     double sum = 0;
     for (const auto& tensor : trained) {
-        if (tensor.grad.written()) { sum += kernel<GradNormOp, Dev>::squares(tensor.grad.view()); }
+        if (!tensor.grad.written()) { continue; }
+        compute(tensor.grad.pool(), [&] { sum += kernel<GradNormOp, Dev>::squares(tensor.grad.view()); });
     }
     return std::sqrt(sum);
 }

@@ -1,0 +1,129 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "graft/checkpoint/adapter.hpp"
+#include "graft/io/text.hpp"
+#include "graft/models/any.hpp"
+#include "graft/optim/adamw.hpp"
+#include "graft/train/step.hpp"
+
+// What a training run will hold in its pools, before anything is loaded.
+//
+//   plan_memory<T>(config, options)   runs the steps of the run on a counting pool: every buffer of forward, backward
+//                                     and optimiser is taken and given back, none has memory, no kernel runs
+//   to_text(plan)                     a table: bytes of each kind, the peak, and where it is
+//
+// The plan is exact for micro-batches of `batch` documents of `tokens` tokens whose labels are all targets; it is a
+// bound for shorter rows and for rows with labels that are ignored. It holds for as many threads as the plan was made
+// with: scratch grows with them. What is not in the pools is not counted: the program itself, the data set and the
+// files while they are read (pages of the system's cache, which it takes back when it needs them).
+namespace graft {
+
+struct PlanOptions {
+    ModelOptions   model{};
+    bool           double_quant = false;
+    AdapterTargets targets{};         // of LoRA and QLoRA
+    AdapterConfig  adapter{};
+    std::int64_t   batch = 4, tokens = 2048, accumulate = 1, steps = 2;
+    std::int64_t   positions = 0;     // that the table of rotary positions has; 0: as many as tokens
+    bool           recompute = false;
+};
+
+struct MemoryPlan {
+    std::int64_t weights = 0;      // of the base, with gradients' masters where the base is trained
+    std::int64_t adapter = 0;      // masters in f32 and working copies
+    std::int64_t positions = 0;    // the table of rotary positions
+    std::int64_t moments = 0;      // of AdamW
+    std::int64_t step = 0;         // at the peak: activations, gradients, scratch
+    std::int64_t peak = 0;         // the sum
+    std::string  where;            // the part of a step that has the peak
+};
+
+namespace detail {
+
+template <class> inline constexpr bool is_nf4_linear = false;
+template <int In, int Out, Float T, Device Dev> inline constexpr bool is_nf4_linear<Nf4Linear<In, Out, T, Dev>> = true;
+
+// A micro-batch of full rows, every label a target.
+inline Batch full_batch(std::int64_t documents, std::int64_t tokens)
+{
+    const std::vector<Example> examples(1, Example{.ids = std::vector<std::int32_t>(std::size_t(tokens), 0),
+                                                   .labels = std::vector<std::int32_t>(std::size_t(tokens), 0),
+                                                   .source = {}});
+    return collate(examples, std::vector<std::int64_t>(std::size_t(documents), 0));
+}
+
+}  // namespace detail
+
+template <Float T> MemoryPlan plan_memory(const ModelConfig& config, const PlanOptions& options)
+{
+    require(options.batch > 0 && options.tokens > 0, "a memory plan needs rows with tokens");
+    const auto pool = Pool<Cpu>::create({.counting = true});
+    const auto live = [&] { return std::int64_t(pool->live_bytes()); };
+    MemoryPlan plan;
+
+    auto model = make_model<T>(config, options.model, pool);
+    modules(model, [&](const std::string&, auto& layer) {
+        using Layer = std::remove_cvref_t<decltype(layer)>;
+        if constexpr (detail::is_nf4_linear<Layer>) {
+            layer.weight = {layer.out, layer.in, nf4::default_block, options.double_quant, pool};
+        }
+    });
+    plan.weights = live();
+    add_adapter(model, options.targets, options.adapter, 0);
+    plan.adapter = live() - plan.weights;
+    AdamW<T> adamw(model);
+    const auto rope = model.positions(std::max(options.positions, options.tokens), pool);
+    plan.positions = live() - plan.weights - plan.adapter;
+
+    plan.peak = live(), plan.where = "the weights";
+    const std::int64_t fixed = live();
+    const auto part = [&](const char* name) {
+        if (const auto peak = std::int64_t(pool->peak_bytes()); peak > plan.peak) {
+            plan.peak = peak, plan.where = name, plan.step = peak - fixed - plan.moments;
+        }
+        pool->reset_peak();
+    };
+    pool->reset_peak();
+    const Batch batch = detail::full_batch(options.batch, options.tokens);
+    // The first step makes the moments, the second has them all along; the second micro-batch of a step has gradients.
+    for (std::int64_t step = 0; step < std::min<std::int64_t>(options.steps, 2); ++step) {
+        for (std::int64_t micro = 0; micro < std::min<std::int64_t>(options.accumulate, 2); ++micro) {
+            auto on_device = upload<T, Cpu>(batch, rope, 0, pool);
+            on_device.context.training = true;
+            on_device.context.recompute = options.recompute;
+            Tape tape;
+            const auto loss = model.loss(tape, on_device.ids, on_device.context, batch.labels, 1.0);
+            part("forward");
+            tape.backward(loss);
+            part("backward");
+        }
+        adamw.step();
+        if (step == 0) { plan.moments = live() - fixed; }
+        part("the optimiser's step");
+    }
+    return plan;
+}
+
+inline std::string to_text(const MemoryPlan& plan)
+{
+    std::string text;
+    const auto line = [&](const std::string& name, std::int64_t bytes) {
+        std::string number = with_commas(bytes);
+        number.insert(0, number.size() < 18 ? 18 - number.size() : 0, ' ');
+        text += "  " + name + std::string(name.size() < 34 ? 34 - name.size() : 1, ' ') + number + "\n";
+    };
+    line("weights", plan.weights);
+    if (plan.adapter > 0) { line("adapter", plan.adapter); }
+    line("positions", plan.positions);
+    line("moments of AdamW", plan.moments);
+    line("activations, gradients, scratch", plan.step);
+    line("peak, in " + plan.where, plan.peak);
+    return text;
+}
+
+}  // namespace graft
