@@ -28,21 +28,21 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
     const auto number = [&](const char* name, double value) { add(name, graft::detail::shortest(value)); };
     const auto flag = [&](const char* name, bool value) { add(name, value ? "true" : "false"); };
     const auto bytes = [&](const char* name, const std::string& what, const std::string& hash) {
-        out.push_back({name, what + "sha256 " + hash.substr(0, 8) + ")", hash});
+        out.push_back({name, "sha256 " + hash.substr(0, 8) + " (" + what + ")", hash});
     };
     const auto rows = [&](const char* name, const std::string& files, const graft::Dataset& set) {
         const auto n = set.examples.size();
-        bytes(name, files + " (" + std::to_string(n) + (n == 1 ? " example, " : " examples, "),
+        bytes(name, std::to_string(n) + (n == 1 ? " example of " : " examples of ") + files,
               graft::data_fingerprint(set.examples));
     };
 
-    bytes("model", o.model + " (", graft::base_fingerprint(graft::Checkpoint::open(o.model)));
+    bytes("model", o.model, graft::base_fingerprint(graft::Checkpoint::open(o.model)));
     std::string files;
     for (const auto& file : o.data) { files += (files.empty() ? "" : ",") + file; }
     rows("data", files, data);
     add("method", o.method);
     if (!o.adapter.empty()) {
-        bytes("adapter", o.adapter + " (", graft::adapter_fingerprint(o.adapter));
+        bytes("adapter", o.adapter, graft::adapter_fingerprint(o.adapter));
     } else if (o.method != "full") {
         number("rank", double(o.rank));
         number("alpha", o.alpha);
