@@ -297,7 +297,8 @@ int main(int argc, char** argv)
         if (o.threads > 0) { graft::set_threads(o.threads); }
         std::vector<std::filesystem::path> inputs{o.model};
         if (!o.adapter.empty()) { inputs.emplace_back(o.adapter); }
-        graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
+        graft::OutputFolder output(
+            {.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
         Job job = prepare(o);
         cli::Checkpoints checkpoints(o, output);
         if (checkpoints.on()) {

@@ -7,7 +7,8 @@
 #include "graft/io/text.hpp"
 #include "graft/train/metrics.hpp"
 
-// --adapter DIR beside options that describe an adapter: equal values are accepted, others are an error that names both.
+// --adapter DIR beside options that describe an adapter: equal values are accepted, others are an error that names
+// both.
 namespace cli {
 
 inline std::string choice_text(const graft::ModuleChoice& choice, const std::string& none)
@@ -26,7 +27,9 @@ inline void refuse_other_settings(const FinetuneOptions& o, const graft::Adapter
 {
     std::vector<std::string> differ;
     const auto compare = [&](const std::string& option, const std::string& asked, const std::string& found) {
-        if (o.given.contains(option) && asked != found) { differ.push_back("--" + option + " " + asked + " (it has " + found + ")"); }
+        if (o.given.contains(option) && asked != found) {
+            differ.push_back("--" + option + " " + asked + " (it has " + found + ")");
+        }
     };
     const auto number = [](double value) { return graft::detail::shortest(value); };
     compare("rank", std::to_string(o.rank), std::to_string(has.rank));
@@ -40,7 +43,8 @@ inline void refuse_other_settings(const FinetuneOptions& o, const graft::Adapter
     if (o.given.contains("exclude")) { asked.exclude = module_choice(o.exclude); }
     const auto names = [&](const graft::AdapterConfig& config) {
         std::vector<std::string> out;
-        for (const auto& target : graft::adapter_targets(config, model, o.adapter).modules) { out.push_back(target.name); }
+        const auto targets = graft::adapter_targets(config, model, o.adapter);
+        for (const auto& target : targets.modules) { out.push_back(target.name); }
         return out;
     };
     if ((o.given.contains("target") || o.given.contains("exclude")) && names(asked) != names(has)) {

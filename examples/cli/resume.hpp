@@ -93,7 +93,7 @@ public:
         refuse_changes();
         const std::string name = found_.folder.filename().string();
         const std::int64_t done = found_.state.step();
-        graft::require(done < total || !graft::OutputFolder::is_whole(output_.path()), [&] {
+        graft::require(done < total || !graft::OutputFolder::is_finished(output_.path()), [&] {
             return o_.output + ": nothing to resume: the run is finished, all " + std::to_string(total)
                  + " steps are done; train on with more --steps and --allow-changed steps, or with --adapter "
                  + o_.output + " and another --output";

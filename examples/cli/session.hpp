@@ -46,8 +46,8 @@ private:
     }
 };
 
-// metrics.jsonl: a line a step, on disk as it happens. A resumed run goes on after the lines of the steps that are done,
-// whatever a kill has left behind them; the file is replaced as a whole.
+// metrics.jsonl: a line a step, on disk as it happens. A resumed run goes on after the lines of the steps that are
+// done, whatever a kill has left behind them; the file is replaced as a whole.
 class MetricsFile {
 public:
     explicit MetricsFile(std::string path, std::span<const graft::StepMetrics> done = {}) : path_(std::move(path))

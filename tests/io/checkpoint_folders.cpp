@@ -36,11 +36,13 @@ TEST_CASE("checkpoint folders: which names are meant")
     CHECK(graft::checkpoint_step("checkpoint-0") == 0);
     CHECK(graft::checkpoint_step("checkpoint-120") == 120);
     for (const char* name : {"checkpoint", "checkpoint-", "checkpoint--1", "checkpoint-01", "checkpoint-1x",
-                             "checkpoint-1.partial-7", "checkpoint-+1", "Checkpoint-1", "checkpoint-9223372036854775808"}) {
+                             "checkpoint-1.partial-7", "checkpoint-+1", "Checkpoint-1",
+                             "checkpoint-9223372036854775808"}) {
         CAPTURE(name);
         CHECK(!graft::checkpoint_step(name));
     }
-    for (const char* name : {"checkpoint-1", "checkpoint-1.partial-7", "checkpoint-1.removed-7", "checkpoint-1.damaged"}) {
+    for (const char* name :
+         {"checkpoint-1", "checkpoint-1.partial-7", "checkpoint-1.removed-7", "checkpoint-1.damaged"}) {
         CHECK(graft::checkpoint_part(name));
     }
     for (const char* name : {"checkpoint-1.mine", "checkpoint-x.partial-7", "my-checkpoint-1"}) {

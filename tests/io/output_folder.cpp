@@ -370,7 +370,11 @@ TEST_CASE("a run is resumed in place, wherever it was cut")
             failing.begin();
         }
         CHECK(get(folder / "adapter_config.json") == "stopped");
+        CHECK(graft::OutputFolder::is_whole(folder));
+        CHECK(!graft::OutputFolder::is_finished(folder));
         resume(folder, "done");
+        CHECK(graft::OutputFolder::is_finished(folder));
+        CHECK(!fs::exists(folder / ".resumed"));
         CHECK(get(folder / "adapter_config.json") == "done");
     }
     SUBCASE("a checkpoint belongs to the run: it moves aside with it, and goes with it")

@@ -260,7 +260,8 @@ TEST_CASE("finetune --adapter beside other settings names both values; equal one
     refused(place, with({"--target", "all-linear"}), {"--target all-linear (it has q_proj and v_proj)"});
     refused(place, with({"--exclude", "v_proj"}), {"--exclude v_proj (it has none)"});
     refused(place, with({"--rank", "8", "--target", "q_proj"}), {"--rank 8", "--target q_proj"});
-    for (const Arguments& equal : {settings, Arguments{"--target", "v_proj,q_proj"}, Arguments{"--exclude", "o_proj"}}) {
+    for (const Arguments& equal :
+         {settings, Arguments{"--target", "v_proj,q_proj"}, Arguments{"--exclude", "o_proj"}}) {
         CHECK(run("finetune", with(joined(equal, {"--overwrite"}))).status == 0);
     }
 }

@@ -238,6 +238,23 @@ TEST_CASE("finetune --resume: Ctrl-C saves the result and a checkpoint; the run 
     }
 }
 
+TEST_CASE("finetune --resume: stopped, resumed and killed between the last checkpoint and the result, it is not finished")
+{
+    if (!ready()) { return; }
+    const Runs runs("3");
+    runs.whole();
+    runs.keep_all();
+    runs.cut_at(9, "cut");
+    fs::copy(runs.folder("all") / "checkpoint-9", runs.folder("cut") / "checkpoint-9");
+    for (const char* file : {"adapter_config.json", "adapter_model.safetensors"}) {    // the result of an earlier stop
+        fs::copy(runs.folder("all") / "checkpoint-4" / file, runs.folder("cut") / file);
+    }
+    write_text(runs.folder("cut") / ".resumed", "");
+    CHECK(runs.resume("cut").status == 0);
+    runs.same("cut");
+    check_refused(runs.resume("cut"), {"the run is finished"});
+}
+
 TEST_CASE("finetune --resume refuses other settings, names them with both values, and takes those that are allowed")
 {
     if (!ready()) { return; }

@@ -32,7 +32,7 @@
 // Names, N without leading zeros:
 //   checkpoint-N                whole: no other name is ever read
 //   checkpoint-N.partial-PID    being written, or what a kill left of that
-//   checkpoint-N.removed-PID    on its way out: renamed first, so that a folder half deleted is not taken for a whole one
+//   checkpoint-N.removed-PID    on its way out: renamed first, so that no folder half deleted is taken for a whole
 //   checkpoint-N.damaged        was found damaged by a resumed run; the next one of this step replaces it
 // An object destroyed without commit removes its folder. A checkpoint-N that is there already is moved out of the way
 // first; a kill between the two renames leaves the checkpoints before it.

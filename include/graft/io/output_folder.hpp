@@ -36,7 +36,8 @@
 // Resume. With resume the run that DIR holds is continued in place: it must hold a checkpoint-N, and may be interrupted
 // or whole (stopped early: its result stays until the new one replaces it, file by file; what differs between the two
 // is one file). Nothing is moved; DIR.previous stays aside until commit; overwrite has no effect. begin removes what a
-// kill left half-written. A resumed run is held from the start, and can be killed and resumed again.
+// kill left half-written, and marks a result that is there as an earlier one (.resumed, until commit: is_finished). A
+// resumed run is held from the start, and can be killed and resumed again.
 //
 // After a kill, or a power cut, DIR and DIR.previous are in one of these states, and the next OutputFolder for DIR, in
 // its constructor, makes the first three of them whole again:
@@ -45,7 +46,8 @@
 //   DIR.previous partly deleted                        the rest goes
 //   DIR without a whole run, no DIR.previous           stays, and counts as a run: --overwrite replaces it
 // The first of them stays as it is where DIR holds a checkpoint-N: it can be resumed, and is refused without resume or
-// overwrite; with overwrite its checkpoints go, too. Thus a whole result is the old one or the new one, and never has files of both.
+// overwrite; with overwrite its checkpoints go, too. Thus a whole result is the old one or the new one, and never has
+// files of both.
 //
 // Other files. A folder with files, but none of a run, is used as it is; they are left alone. While a run holds it the
 // folder is locked (flock, released by the system when the process ends): a second run into it is refused.
@@ -87,7 +89,8 @@ public:
             check_access();
             return;
         }
-        const std::string file = run_file(folder_);
+        const std::string file =
+            !is_whole(folder_) && has_checkpoint(folder_) ? newest_checkpoint(folder_) : run_file(folder_);
         require(file.empty() || overwrite_, [&] {
             return where_ + (is_whole(folder_) ? ": already holds a run (" : ": holds an interrupted run (") + file
                  + (!is_whole(folder_) && has_checkpoint(folder_) ? "); continue it with --resume, name" : "); name")
@@ -132,6 +135,7 @@ public:
         require(is_whole(folder_),
             [&] { return where_ + ": the result is not whole: neither adapter_config.json nor config.json is there"; });
         sync_folder(folder_);
+        if (::unlink((folder_ / earlier).c_str()) == 0) { sync_folder(folder_); }
         begun_ = false;
         made_.clear();
         if (moved_) {
@@ -148,7 +152,18 @@ public:
         return exists(folder / "adapter_config.json") || exists(folder / "config.json");
     }
 
+    // Whether it is also the result of the last run into it, not one that a resumed run is about to replace.
+    static bool is_finished(const std::filesystem::path& folder)
+    {
+        return is_whole(folder) && !exists(folder / earlier);
+    }
+
     static bool has_checkpoint(const std::filesystem::path& folder) { return !checkpoints_of(folder).empty(); }
+
+    static std::string newest_checkpoint(const std::filesystem::path& folder)
+    {
+        return checkpoints_of(folder).front().path.filename().string();
+    }
 
     // The first file of a run found in a folder; empty where there is none.
     static std::string run_file(const std::filesystem::path& folder)
@@ -166,6 +181,7 @@ private:
     using fs_path = std::filesystem::path;
     static constexpr const char* mark       = ".superseded";
     static constexpr const char* probe_name = ".write-test";
+    static constexpr const char* earlier    = ".resumed";
 
     static bool exists(const fs_path& path)
     {
@@ -176,10 +192,10 @@ private:
     static bool is_run_file(std::string_view name)
     {
         if (checkpoint_part(name)) { return true; }
-        constexpr std::array<std::string_view, 13> names{"adapter_config.json", "adapter_model.safetensors",
+        constexpr std::array<std::string_view, 14> names{"adapter_config.json", "adapter_model.safetensors",
             "config.json", "generation_config.json", "metrics.jsonl", "report.html", "tokenizer.json",
             "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model",
-            "chat_template.jinja", probe_name};
+            "chat_template.jinja", probe_name, earlier};
         if (const auto cut = name.find(".partial-"); cut != std::string_view::npos) {
             return is_run_file(name.substr(0, cut));
         }
@@ -268,9 +284,8 @@ private:
             return;
         } else {
             require(overwrite_ || !has_checkpoint(folder_), [&] {
-                return where_ + ": holds an interrupted run ("
-                     + checkpoints_of(folder_).front().path.filename().string() + "), and the run that it was to "
-                     + "replace is in " + printable(previous_.string(), 1000)
+                return where_ + ": holds an interrupted run (" + newest_checkpoint(folder_)
+                     + "), and the run that it was to replace is in " + printable(previous_.string(), 1000)
                      + "; continue it with --resume, or start over with --overwrite";
             });
             remove_run(folder_);
@@ -368,6 +383,7 @@ private:
     {
         begun_ = true;
         held_  = true;
+        if (is_whole(folder_)) { write_file(folder_ / earlier, ""); }
         clean_checkpoints(folder_);
         for (const fs_path& entry : detail::entries_of(folder_)) {
             const std::string name = entry.filename().string();
