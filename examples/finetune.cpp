@@ -272,6 +272,7 @@ template <class T> void run(Job& job, graft::OutputFolder& output, cli::Checkpoi
                        + "\n");
         }
     }
+    output.retire();
     graft::write_file(output.file("report.html"), graft::report_html(job.report));
     if (job.full()) {
         graft::save_checkpoint(model, o.model, output.path(),

@@ -372,6 +372,13 @@ TEST_CASE("a run is resumed in place, wherever it was cut")
         CHECK(get(folder / "adapter_config.json") == "stopped");
         CHECK(graft::OutputFolder::is_whole(folder));
         CHECK(!graft::OutputFolder::is_finished(folder));
+        {
+            graft::OutputFolder failing({.folder = folder, .resume = true});
+            failing.begin();
+            failing.retire();
+        }
+        CHECK(!graft::OutputFolder::is_whole(folder));
+        CHECK(fs::exists(folder / "checkpoint-5/state"));
         resume(folder, "done");
         CHECK(graft::OutputFolder::is_finished(folder));
         CHECK(!fs::exists(folder / ".resumed"));

@@ -238,7 +238,7 @@ TEST_CASE("finetune --resume: Ctrl-C saves the result and a checkpoint; the run 
     }
 }
 
-TEST_CASE("finetune --resume: stopped, resumed and killed between the last checkpoint and the result, it is not finished")
+TEST_CASE("finetune --resume: stopped, resumed and killed before the new result is there, it goes on")
 {
     if (!ready()) { return; }
     const Runs runs("3");

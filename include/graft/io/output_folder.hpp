@@ -22,6 +22,7 @@
 //   output.begin();                       before step 1: moves an old run aside, makes the folder, tries to write there
 //   … metrics.jsonl and checkpoint-N/ (checkpoint_folders.hpp) are written to output.path() as it happens …
 //   output.hold();                        after the first checkpoint: from now on a failure leaves what a kill would
+//   output.retire();                      before the result: one that a resumed run has found there no longer counts
 //   … the other files, each an AtomicFile, and last adapter_config.json, or config.json for a whole checkpoint …
 //   output.commit();                      the result is whole: the old run is deleted
 //
@@ -34,10 +35,10 @@
 // nothing, as long as it was not held. A held run that fails leaves its checkpoints, and the old run where it is.
 //
 // Resume. With resume the run that DIR holds is continued in place: it must hold a checkpoint-N, and may be interrupted
-// or whole (stopped early: its result stays until the new one replaces it, file by file; what differs between the two
-// is one file). Nothing is moved; DIR.previous stays aside until commit; overwrite has no effect. begin removes what a
-// kill left half-written, and marks a result that is there as an earlier one (.resumed, until commit: is_finished). A
-// resumed run is held from the start, and can be killed and resumed again.
+// or whole (stopped early: that result stays until retire removes its last file). Nothing is moved; DIR.previous stays
+// aside until commit; overwrite has no effect. begin removes what a kill left half-written, and marks a result that is
+// there as an earlier one (.resumed, until commit: is_finished). A resumed run is held from the start, and can be
+// killed and resumed again.
 //
 // After a kill, or a power cut, DIR and DIR.previous are in one of these states, and the next OutputFolder for DIR, in
 // its constructor, makes the first three of them whole again:
@@ -124,6 +125,13 @@ public:
             abandon();
             throw;
         }
+    }
+
+    void retire()
+    {
+        if (!exists(folder_ / earlier)) { return; }
+        for (const char* last : {"adapter_config.json", "config.json"}) { ::unlink((folder_ / last).c_str()); }
+        sync_folder(folder_);
     }
 
     // A failure from here on leaves the run as a kill would, so that it can be resumed.
