@@ -1,7 +1,9 @@
 // finetune: a checkpoint and data in, an adapter (or a whole checkpoint) out. The loop is in train() below.
+#include "cli/adapter_options.hpp"
 #include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
+#include "cli/resume.hpp"
 #include "cli/session.hpp"
 #include "cli/text.hpp"
 
@@ -60,10 +62,8 @@ Job prepare(const cli::FinetuneOptions& o)
     if (o.adapter.empty()) {
         job.adapter = cli::adapter_of(o);
     } else {
-        require(!o.adapter_settings_given,
-            "--adapter brings its own rank, alpha, targets and dropout: leave out --rank, "
-            "--alpha, --rslora, --target, --exclude and --dropout");
         job.adapter = graft::read_adapter_config(o.adapter);
+        cli::refuse_other_settings(o, job.adapter, job.config);
         job.adapter.base_model = o.model;
     }
     if (!job.full()) {
@@ -95,6 +95,13 @@ Job prepare(const cli::FinetuneOptions& o)
         }
     }
     return job;
+}
+
+// Which examples each step sees.
+graft::Batches batches_of(const Job& job)
+{
+    const auto& o = job.options;
+    return {job.data.examples, {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle}};
 }
 
 void print_job(const Job& job)
@@ -148,23 +155,30 @@ std::string guilty_sample(const Job& job, const Model& model, const graft::Batch
 }
 
 template <class Model>
-void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::StopSignal& stop)
+void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::StopSignal& stop,
+           cli::Checkpoints& checkpoints)
 {
     using Clock = std::chrono::steady_clock;
     using T = typename Model::T;
     const auto& o = job.options;
-    const auto& examples = job.data.examples;
-    graft::Batches batches(examples, {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle});
+    graft::Batches batches = batches_of(job);
     graft::AdamW<T> adamw(model, {.lr = o.lr, .weight_decay = o.weight_decay, .clip = o.clip});
     const auto schedule = *graft::schedule_named(o.schedule);
     const std::int64_t total = batches.steps(), warmup = graft::warmup_steps(o.warmup, total);
     const auto rope = model.positions(job.max_length);
     const auto& pool = graft::Pool<graft::Cpu>::common();
     cli::Progress progress(total, o.quiet);
+    const auto* adapter = job.full() ? nullptr : &job.adapter;
+    const std::string not_applied = checkpoints.on() ? "; the step was not applied, the checkpoints before it are kept"
+                                                     : "; the step was not applied, nothing was saved";
 
-    std::int64_t tokens = 0;
+    checkpoints.load(model, adamw);
+    auto& done = job.report.steps;    // not empty where a run is resumed
+    const auto first = std::int64_t(done.size());
+    std::int64_t tokens = done.empty() ? 0 : done.back().tokens;
+    const double before = done.empty() ? 0 : done.back().seconds;
     const auto start = Clock::now();
-    for (std::int64_t step = 0; step < total && !stop; ++step) {
+    for (std::int64_t step = first; step < total && !stop; ++step) {
         const auto micro = batches.micro_batches(step);
         const auto targets = graft::targets(micro);
         graft::StepMetrics m{
@@ -180,13 +194,12 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
                 return "step " + std::to_string(step) + ": the loss is not finite; "
                        + (tensor.empty() ? "every weight is finite, an activation is not"
                                          : "first bad tensor: " + tensor)
-                       + "; sample: " + guilty_sample(job, model, batch, rope)
-                       + "; the step was not applied, nothing was saved";
+                       + "; sample: " + guilty_sample(job, model, batch, rope) + not_applied;
             });
             m.loss += part;
             sample += std::uint32_t(batch.documents());
         }
-        if (step == 0 && targets > 0) {
+        if (step == first && targets > 0) {
             // The audit never lies: what it calls trainable has a gradient now.
             for (const auto& tensor : adamw.trained()) {
                 require(tensor.grad.written(), "the audit calls " + tensor.name + " trainable, but it got no gradient");
@@ -195,23 +208,24 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
         m.grad_norm = adamw.step_at(m.lr).grad_norm;
         require(std::isfinite(m.grad_norm), [&] {
             return "step " + std::to_string(step) + ": a gradient is not finite: " + graft::not_finite(model) +
-                   "; sample: " + guilty_sample(job, model, micro.front(), rope) +
-                   "; the step was not applied, nothing was saved";
+                   "; sample: " + guilty_sample(job, model, micro.front(), rope) + not_applied;
         });
         const bool last = step + 1 == total || stop;
         if (job.eval && (last || (o.eval_every > 0 && (step + 1) % o.eval_every == 0))) {
             m.eval_loss = graft::evaluate(model, std::span<const graft::Example>(job.eval->examples), o.batch, rope);
         }
         m.tokens = tokens;
-        m.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+        m.seconds = before + std::chrono::duration<double>(Clock::now() - start).count();
         m.peak_bytes = std::int64_t(pool->peak_bytes());
         metrics_file.write(m);
         progress.show(m);
-        job.report.steps.push_back(m);
+        done.push_back(m);
+        if (checkpoints.due(step + 1)) { checkpoints.save(done, model, adamw, adapter); }
     }
+    if (checkpoints.on()) { checkpoints.save(done, model, adamw, adapter); }
 }
 
-template <class T> void run(Job& job, graft::OutputFolder& output)
+template <class T> void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints)
 {
     const auto& o = job.options;
     const bool nf4 = o.method == "qlora" || job.config.quantization.has_value();
@@ -234,8 +248,9 @@ template <class T> void run(Job& job, graft::OutputFolder& output)
         job.report.samples.push_back({job.tokenizer->decode(prompt), continued(job, model, prompt), ""});
     }
     {
-        cli::MetricsFile metrics(o.metrics.empty() ? output.file("metrics.jsonl").string() : o.metrics);
-        train(job, model, metrics, stop);
+        cli::MetricsFile metrics(o.metrics.empty() ? output.file("metrics.jsonl").string() : o.metrics,
+                                 job.report.steps);
+        train(job, model, metrics, stop, checkpoints);
     }
     for (std::size_t i = 0; i < prompts.size(); ++i) {
         auto& sample = job.report.samples[i];
@@ -246,6 +261,7 @@ template <class T> void run(Job& job, graft::OutputFolder& output)
                        + "\n");
         }
     }
+    output.retire();
     graft::write_file(output.file("report.html"), graft::report_html(job.report));
     if (job.full()) {
         graft::save_checkpoint(model, o.model, output.path(),
@@ -256,7 +272,8 @@ template <class T> void run(Job& job, graft::OutputFolder& output)
             model, output.path(), job.adapter, job.report.steps.empty() ? types : graft::AdapterTypes());
     }
     output.commit();
-    cli::print((stop ? "\nstopped after the step; saved " : "\nsaved ") + o.output + "\n");
+    cli::print((stop ? "\nstopped after the step; saved " : "\nsaved ") + o.output
+               + (stop && checkpoints.on() ? "; --resume goes on" : "") + "\n");
 }
 
 }  // namespace
@@ -270,14 +287,20 @@ int main(int argc, char** argv)
         if (o.threads > 0) { graft::set_threads(o.threads); }
         std::vector<std::filesystem::path> inputs{o.model};
         if (!o.adapter.empty()) { inputs.emplace_back(o.adapter); }
-        graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .inputs = inputs});
+        graft::OutputFolder output(
+            {.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
         Job job = prepare(o);
+        cli::Checkpoints checkpoints(o, output);
+        if (checkpoints.on()) {
+            auto settings = cli::run_settings(o, job.max_length, job.data, job.eval ? &*job.eval : nullptr);
+            job.report.steps = checkpoints.begin(std::move(settings), batches_of(job).steps());
+        }
         print_job(job);
         job.report.title = "finetune " + o.output;
         job.report.settings = cli::settings_of(app);
         job.report.audit = graft::to_text(job.audit);
         cli::report_data(job.report, job.data, job.tokenizer ? &*job.tokenizer : nullptr);
-        if (o.dtype == "bf16") { run<graft::bf16>(job, output); }
-        else { run<float>(job, output); }
+        if (o.dtype == "bf16") { run<graft::bf16>(job, output, checkpoints); }
+        else { run<float>(job, output, checkpoints); }
     });
 }

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,8 +36,12 @@ struct FinetuneOptions {
     bool                     recompute = false, quiet = false;
     std::string              eval, metrics;
     std::int64_t             eval_every = 0;
+    bool                     resume = false;
+    std::int64_t             save_every = 0, keep = 2;
+    std::vector<std::string> allow_changed;
 
-    bool task_given = false, adapter_settings_given = false;
+    bool                  task_given = false;
+    std::set<std::string> given;    // names of the options that were given, without dashes
 };
 
 inline std::vector<std::string> split_names(const std::string& text)
@@ -77,20 +82,29 @@ inline graft::AdapterConfig adapter_of(const FinetuneOptions& o)
     return config;
 }
 
-// The options that describe a method and its adapter: finetune and inspect share them. Returns those of the adapter.
-inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptions& o)
+// The options that describe a method and its adapter: finetune and inspect share them.
+inline void add_method_options(CLI::App& app, FinetuneOptions& o)
 {
     app.add_option("--method", o.method)->check(CLI::IsMember({"lora", "qlora", "full"}))->capture_default_str();
-    std::vector<CLI::Option*> adapter = {
-        app.add_option("--rank", o.rank)->check(CLI::Range(1, 65536))->capture_default_str(),
-        app.add_option("--alpha", o.alpha)->check(CLI::PositiveNumber)->capture_default_str(),
-        app.add_flag("--rslora", o.rslora, "scale alpha / sqrt(rank)"),
-        app.add_option("--target", o.target, "all-linear, attention, or names of modules with commas")
-            ->capture_default_str(),
-        app.add_option("--exclude", o.exclude, "names of modules with commas"),
-    };
+    app.add_option("--rank", o.rank)->check(CLI::Range(1, 65536))->capture_default_str();
+    app.add_option("--alpha", o.alpha)->check(CLI::PositiveNumber)->capture_default_str();
+    app.add_flag("--rslora", o.rslora, "scale alpha / sqrt(rank)");
+    app.add_option("--target", o.target, "all-linear, attention, or names of modules with commas")
+        ->capture_default_str();
+    app.add_option("--exclude", o.exclude, "names of modules with commas");
     app.add_flag("--double-quant", o.double_quant, "qlora: the scales of NF4 blocks in 8 bits");
-    return adapter;
+}
+
+// What is saved on the way, and going on from there.
+inline void add_resume_options(CLI::App& app, FinetuneOptions& o)
+{
+    app.add_option("--save-every", o.save_every, "steps between checkpoints in the output folder; the end is saved too")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--keep", o.keep, "newest checkpoints that stay")->check(CLI::PositiveNumber)->capture_default_str();
+    auto* resume = app.add_flag("--resume", o.resume, "go on with the run in the output folder: the same command line "
+                                                      "and this word");
+    app.add_option("--allow-changed", o.allow_changed, "with --resume: an option that may differ from the run's")
+        ->needs(resume);
 }
 
 inline CLI::Option* add_data_option(CLI::App& app, FinetuneOptions& o)
@@ -117,8 +131,8 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     add_data_option(app, o)->required();
     app.add_option("--output", o.output, "folder for the result")->required();
     app.add_flag("--overwrite", o.overwrite, "replace a run that the output folder holds");
-    auto adapter = add_method_options(app, o);
-    auto* dropout = app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.999999))->capture_default_str();
+    add_method_options(app, o);
+    app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.999999))->capture_default_str();
     app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
     auto* task = add_reading_options(app, o).front();
     app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
@@ -143,12 +157,14 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
         ->check(CLI::PositiveNumber);
     app.add_option("--metrics", o.metrics, "file for a line of JSON each step (in the output folder unless named)");
     app.add_flag("--quiet", o.quiet, "no progress");
+    add_resume_options(app, o);
     app.set_config("--config", "", "the same options as TOML or INI");
     app.allow_config_extras(CLI::config_extras_mode::error);
-    app.parse_complete_callback([&o, adapter, dropout, task] {
+    app.parse_complete_callback([&app, &o, task] {
         o.task_given = task->count() > 0;
-        for (const auto* option : adapter) { o.adapter_settings_given |= option->count() > 0; }
-        o.adapter_settings_given |= dropout->count() > 0;
+        for (const auto* option : app.get_options()) {
+            if (option->count() > 0) { o.given.insert(option->get_single_name()); }
+        }
     });
 }
 

@@ -2,14 +2,18 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <functional>
+#include <filesystem>
+#include <span>
 #include <string>
+#include <system_error>
 #include <unistd.h>
 #include <vector>
 
 #include "cli/program.hpp"
+#include "graft/io/atomic_file.hpp"
 #include "graft/io/text.hpp"
 #include "graft/train/metrics.hpp"
+#include "graft/train/metrics_file.hpp"
 #include "graft/train/progress.hpp"
 
 // What a training program shows and keeps while it runs: the progress line, metrics.jsonl, the wish to stop.
@@ -42,11 +46,19 @@ private:
     }
 };
 
-// metrics.jsonl: a line a step, on disk as it happens.
+// metrics.jsonl: a line a step, on disk as it happens. A resumed run goes on after the lines of the steps that are
+// done, whatever a kill has left behind them; the file is replaced as a whole.
 class MetricsFile {
 public:
-    explicit MetricsFile(std::string path) : path_(std::move(path)), file_(std::fopen(path_.c_str(), "w"))
+    explicit MetricsFile(std::string path, std::span<const graft::StepMetrics> done = {}) : path_(std::move(path))
     {
+        namespace fs = std::filesystem;
+        std::error_code code;
+        const fs::path real = fs::weakly_canonical(path_, code);
+        if (!done.empty() && !code && (!fs::exists(real, code) || fs::is_regular_file(real, code))) {
+            graft::write_file(real, graft::metrics_text(done));
+        }
+        file_ = std::fopen(path_.c_str(), done.empty() ? "w" : "a");
         graft::require(file_ != nullptr, [&] { return graft::printable(path_, 1000) + ": cannot be written"; });
     }
     MetricsFile(const MetricsFile&) = delete;
@@ -64,7 +76,7 @@ public:
 
 private:
     std::string path_;
-    std::FILE*  file_;
+    std::FILE*  file_ = nullptr;
 };
 
 // A bar that is drawn again on a terminal, lines in a file: at most about 50 of them.

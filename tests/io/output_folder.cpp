@@ -273,3 +273,155 @@ TEST_CASE("killed at many instants: the old result or the new one, never both or
     }
     MESSAGE(finished << " of 60 runs finished");
 }
+
+namespace {
+
+void make_checkpoint(const fs::path& folder, std::int64_t step)
+{
+    fs::create_directories(folder);
+    graft::NewCheckpoint checkpoint(folder, step);
+    graft::write_file(checkpoint.path() / "state", "state");
+    checkpoint.commit();
+}
+
+void resume(const fs::path& folder, const std::string& text, bool overwrite = false)
+{
+    graft::OutputFolder output({.folder = folder, .overwrite = overwrite, .resume = true});
+    output.begin();
+    CHECK(fs::exists(folder / "checkpoint-5/state"));
+    graft::write_file(output.file("adapter_model.safetensors"), text);
+    graft::write_file(output.file("adapter_config.json"), text);
+    output.commit();
+}
+
+}  // namespace
+
+TEST_CASE("a run is resumed in place, wherever it was cut")
+{
+    const Scratch scratch;
+    const fs::path folder = scratch.path / "out", previous = scratch.path / "out.previous";
+
+    SUBCASE("nothing there, or nothing to go on from")
+    {
+        CHECK(refusal({.folder = folder, .resume = true}).find("there is no such folder") != std::string::npos);
+        fs::create_directory(folder);
+        put(folder / "metrics.jsonl", "new");
+        CHECK(refusal({.folder = folder, .resume = true}).find("there is no checkpoint in it") != std::string::npos);
+        CHECK(get(folder / "metrics.jsonl") == "new");
+        make_run(folder, "old");
+        CHECK(refusal({.folder = folder, .resume = true}).find("finished and has no checkpoint") != std::string::npos);
+        CHECK(get(folder / "adapter_config.json") == "old");
+    }
+    SUBCASE("interrupted")
+    {
+        make_checkpoint(folder, 5);
+        put(folder / "metrics.jsonl", "lines");
+        put(folder / "adapter_model.safetensors.partial-12", "half");
+        put(folder / "checkpoint-7.partial-12", "half");
+        put(folder / "notes.txt.partial-1", "not ours");
+        CHECK(refusal({.folder = folder}).find("continue it with --resume") != std::string::npos);
+        resume(folder, "done");
+        CHECK(get(folder / "adapter_config.json") == "done");
+        CHECK(get(folder / "metrics.jsonl") == "lines");
+        CHECK(!fs::exists(folder / "adapter_model.safetensors.partial-12"));
+        CHECK(!fs::exists(folder / "checkpoint-7.partial-12"));
+        CHECK(fs::exists(folder / "notes.txt.partial-1"));
+    }
+    SUBCASE("interrupted while an old run was aside: that goes with commit, not before")
+    {
+        make_run(previous, "old");
+        put(previous / ".superseded", "");
+        make_checkpoint(folder, 5);
+        const std::string said = refusal({.folder = folder});
+        CHECK(said.find("--resume") != std::string::npos);
+        CHECK(said.find("out.previous") != std::string::npos);
+        CHECK(fs::exists(folder / "checkpoint-5"));
+        {
+            graft::OutputFolder failing({.folder = folder, .resume = true});
+            failing.begin();
+        }
+        CHECK(fs::exists(folder / "checkpoint-5"));
+        CHECK(get(previous / "adapter_config.json") == "old");
+        resume(folder, "done", /*overwrite*/ true);
+        CHECK(get(folder / "adapter_config.json") == "done");
+        CHECK(!fs::exists(previous));
+    }
+    SUBCASE("the same, started over: the checkpoints go, the old run comes back until the new one is whole")
+    {
+        make_run(previous, "old");
+        put(previous / ".superseded", "");
+        make_checkpoint(folder, 5);
+        {
+            graft::OutputFolder failing({.folder = folder, .overwrite = true});
+            failing.begin();
+        }
+        CHECK(get(folder / "adapter_config.json") == "old");
+        CHECK(!fs::exists(folder / "checkpoint-5"));
+        run(folder, "newer");
+        CHECK(get(folder / "adapter_config.json") == "newer");
+        CHECK(!fs::exists(previous));
+    }
+    SUBCASE("stopped early: the result stays until the new one replaces it")
+    {
+        make_run(folder, "stopped");
+        make_checkpoint(folder, 5);
+        {
+            graft::OutputFolder failing({.folder = folder, .resume = true});
+            failing.begin();
+        }
+        CHECK(get(folder / "adapter_config.json") == "stopped");
+        CHECK(graft::OutputFolder::is_whole(folder));
+        CHECK(!graft::OutputFolder::is_finished(folder));
+        {
+            graft::OutputFolder failing({.folder = folder, .resume = true});
+            failing.begin();
+            failing.retire();
+        }
+        CHECK(!graft::OutputFolder::is_whole(folder));
+        CHECK(fs::exists(folder / "checkpoint-5/state"));
+        resume(folder, "done");
+        CHECK(graft::OutputFolder::is_finished(folder));
+        CHECK(!fs::exists(folder / ".resumed"));
+        CHECK(get(folder / "adapter_config.json") == "done");
+    }
+    SUBCASE("a checkpoint belongs to the run: it moves aside with it, and goes with it")
+    {
+        make_run(folder, "old");
+        make_checkpoint(folder, 5);
+        {
+            graft::OutputFolder output({.folder = folder, .overwrite = true});
+            output.begin();
+            CHECK(fs::exists(previous / "checkpoint-5/state"));
+            CHECK(!fs::exists(folder / "checkpoint-5"));
+        }
+        CHECK(fs::exists(folder / "checkpoint-5/state"));
+        run(folder, "new");
+        CHECK(!fs::exists(folder / "checkpoint-5"));
+    }
+    SUBCASE("held: a failure leaves what a kill would")
+    {
+        make_run(folder, "old");
+        {
+            graft::OutputFolder output({.folder = folder, .overwrite = true});
+            output.begin();
+            make_checkpoint(folder, 5);
+            output.hold();
+        }
+        CHECK(fs::exists(folder / "checkpoint-5/state"));
+        CHECK(get(previous / "adapter_config.json") == "old");
+        resume(folder, "done");
+        CHECK(!fs::exists(previous));
+    }
+    SUBCASE("locked while it runs")
+    {
+        make_checkpoint(folder, 5);
+        const graft::OutputFolder one({.folder = folder, .resume = true});
+        CHECK(refusal({.folder = folder, .resume = true}).find("another run is writing") != std::string::npos);
+    }
+    SUBCASE("what it reads cannot lie inside")
+    {
+        make_checkpoint(folder, 5);
+        CHECK(refusal({.folder = folder, .resume = true, .inputs = {folder / "checkpoint-5"}}).find("continued")
+              != std::string::npos);
+    }
+}

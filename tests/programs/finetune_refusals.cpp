@@ -50,7 +50,6 @@ TEST_CASE("finetune refuses options that are unknown, wrong or exclude each othe
     refused(place, place.with({"--target", "c_attn"}), {"c_attn"});
     refused(place, place.with({"--max-length", "513"}), {"--max-length", "513", "512"});
     refused(place, place.with({"--adapter", (place.temp / "a").string(), "--method", "full"}), {"--adapter", "full"});
-    refused(place, place.with({"--adapter", (place.temp / "a").string(), "--rank", "4"}), {"--adapter", "--rank"});
     refused(place, place.with({"--adapter", (place.temp / "absent").string()}), {"absent"});
     refused(place, place.with({"--config", (place.temp / "absent.toml").string()}), {"absent.toml"});
     write_text(place.temp / "bad.toml", "rankk = 4\n");
@@ -241,6 +240,29 @@ TEST_CASE("finetune refuses an adapter of another model, of another rank, or of 
     if (const auto root = data()) {
         refused(place, place.with({"--adapter", (*root / "golden/peft/lora_all_linear").string()}),
                 {"adapter_model.safetensors", "expected"});
+    }
+}
+
+TEST_CASE("finetune --adapter beside other settings names both values; equal ones are accepted")
+{
+    if (!ready()) { return; }
+    const Place place;
+    const Arguments settings{"--rank", "4", "--alpha", "12", "--target", "q_proj,v_proj", "--dropout", "0.25"};
+    REQUIRE(run("finetune", place.with(joined({"--steps", "1"}, settings))).status == 0);
+    fs::rename(place.out(), place.temp / "adapter");
+    const auto with = [&](const Arguments& more) {
+        return place.with(joined({"--adapter", (place.temp / "adapter").string(), "--steps", "1"}, more));
+    };
+    refused(place, with({"--rank", "8"}), {"--rank 8 (it has 4)", "adapter"});
+    refused(place, with({"--alpha", "12.5"}), {"--alpha 12.5 (it has 12)"});
+    refused(place, with({"--dropout", "0"}), {"--dropout 0 (it has 0.25)"});
+    refused(place, with({"--rslora"}), {"--rslora true (it has false)"});
+    refused(place, with({"--target", "all-linear"}), {"--target all-linear (it has q_proj and v_proj)"});
+    refused(place, with({"--exclude", "v_proj"}), {"--exclude v_proj (it has none)"});
+    refused(place, with({"--rank", "8", "--target", "q_proj"}), {"--rank 8", "--target q_proj"});
+    for (const Arguments& equal :
+         {settings, Arguments{"--target", "v_proj,q_proj"}, Arguments{"--exclude", "o_proj"}}) {
+        CHECK(run("finetune", with(joined(equal, {"--overwrite"}))).status == 0);
     }
 }
 

@@ -118,7 +118,10 @@ public:
         if (id_ > 0) { ::kill(id_, SIGKILL), wait(); }
     }
 
-    void signal(int number) const { ::kill(id_, number); }
+    void signal(int number) const
+    {
+        if (id_ > 0) { ::kill(id_, number); }    // 0 would be the test itself
+    }
     bool running()
     {
         if (id_ > 0 && ::waitpid(id_, &status_, WNOHANG) == id_) { id_ = 0; }

@@ -1,6 +1,7 @@
 #pragma once
 #include "graft/core/error.hpp"
 #include "graft/io/atomic_file.hpp"
+#include "graft/io/checkpoint_folders.hpp"
 #include "graft/io/text.hpp"
 
 #include <algorithm>
@@ -19,7 +20,9 @@
 //
 //   OutputFolder output({.folder = dir, .overwrite = false, .inputs = {model, adapter}});    checks; changes nothing
 //   output.begin();                       before step 1: moves an old run aside, makes the folder, tries to write there
-//   … metrics.jsonl is written to output.path() as it happens …
+//   … metrics.jsonl and checkpoint-N/ (checkpoint_folders.hpp) are written to output.path() as it happens …
+//   output.hold();                        after the first checkpoint: from now on a failure leaves what a kill would
+//   output.retire();                      before the result: one that a resumed run has found there no longer counts
 //   … the other files, each an AtomicFile, and last adapter_config.json, or config.json for a whole checkpoint …
 //   output.commit();                      the result is whole: the old run is deleted
 //
@@ -29,7 +32,13 @@
 // The old run. A folder that holds a run, whole or interrupted, is refused unless overwrite. With overwrite, begin
 // renames it to DIR.previous (one rename; .superseded inside marks it as ours), and commit deletes it. Destroying the
 // object without commit removes the files of the new run and renames the old one back, so a run that fails changes
-// nothing.
+// nothing, as long as it was not held. A held run that fails leaves its checkpoints, and the old run where it is.
+//
+// Resume. With resume the run that DIR holds is continued in place: it must hold a checkpoint-N, and may be interrupted
+// or whole (stopped early: that result stays until retire removes its last file). Nothing is moved; DIR.previous stays
+// aside until commit; overwrite has no effect. begin removes what a kill left half-written, and marks a result that is
+// there as an earlier one (.resumed, until commit: is_finished). A resumed run is held from the start, and can be
+// killed and resumed again.
 //
 // After a kill, or a power cut, DIR and DIR.previous are in one of these states, and the next OutputFolder for DIR, in
 // its constructor, makes the first three of them whole again:
@@ -37,14 +46,16 @@
 //   DIR whole, DIR.previous                            DIR.previous goes
 //   DIR.previous partly deleted                        the rest goes
 //   DIR without a whole run, no DIR.previous           stays, and counts as a run: --overwrite replaces it
-// Thus a whole result is the old one or the new one, and never has files of both.
+// The first of them stays as it is where DIR holds a checkpoint-N: it can be resumed, and is refused without resume or
+// overwrite; with overwrite its checkpoints go, too. Thus a whole result is the old one or the new one, and never has
+// files of both.
 //
 // Other files. A folder with files, but none of a run, is used as it is; they are left alone. While a run holds it the
 // folder is locked (flock, released by the system when the process ends): a second run into it is refused.
 //
 // Refused, with an Error: a folder that is, holds or (with overwrite) surrounds one of the inputs; one that is no
 // folder; one that cannot be written; a DIR.previous that this class did not make; overwriting a folder that holds
-// folders other than checkpoint-….
+// folders other than checkpoint-…; resuming where there is no checkpoint-N.
 // POSIX only.
 namespace graft {
 
@@ -53,10 +64,11 @@ public:
     struct Options {
         std::filesystem::path              folder;
         bool                               overwrite = false;
+        bool                               resume    = false;
         std::vector<std::filesystem::path> inputs{};  // folders that are read: the model, the adapter that is continued
     };
 
-    explicit OutputFolder(Options options) : overwrite_(options.overwrite)
+    explicit OutputFolder(Options options) : overwrite_(options.overwrite), resume_(options.resume)
     {
         require(!options.folder.empty(), "the output folder has no name");
         std::error_code code;
@@ -73,10 +85,17 @@ public:
         require(!exists(folder_) || std::filesystem::is_directory(folder_),
             [&] { return where_ + ": is a file, not a folder"; });
         recover();
-        const std::string file = run_file(folder_);
+        if (resume_) {
+            refuse_resume();
+            check_access();
+            return;
+        }
+        const std::string file =
+            !is_whole(folder_) && has_checkpoint(folder_) ? newest_checkpoint(folder_) : run_file(folder_);
         require(file.empty() || overwrite_, [&] {
             return where_ + (is_whole(folder_) ? ": already holds a run (" : ": holds an interrupted run (") + file
-                 + "); name another folder, or use --overwrite";
+                 + (!is_whole(folder_) && has_checkpoint(folder_) ? "); continue it with --resume, name" : "); name")
+                 + " another folder, or use --overwrite";
         });
         require(file.empty() || !exists(previous_), [&] {
             return printable(previous_.string(), 1000)
@@ -96,7 +115,11 @@ public:
     {
         require(!begun_, "OutputFolder: begun twice");
         try {
-            begin_folders();
+            if (resume_) {
+                continue_in_place();
+            } else {
+                begin_folders();
+            }
             probe();
         } catch (...) {
             abandon();
@@ -104,12 +127,23 @@ public:
         }
     }
 
+    void retire()
+    {
+        if (!exists(folder_ / earlier)) { return; }
+        for (const char* last : {"adapter_config.json", "config.json"}) { ::unlink((folder_ / last).c_str()); }
+        sync_folder(folder_);
+    }
+
+    // A failure from here on leaves the run as a kill would, so that it can be resumed.
+    void hold() { held_ = true; }
+
     void commit()
     {
         require(begun_, "OutputFolder: committed without begin");
         require(is_whole(folder_),
             [&] { return where_ + ": the result is not whole: neither adapter_config.json nor config.json is there"; });
         sync_folder(folder_);
+        if (::unlink((folder_ / earlier).c_str()) == 0) { sync_folder(folder_); }
         begun_ = false;
         made_.clear();
         if (moved_) {
@@ -124,6 +158,19 @@ public:
     static bool is_whole(const std::filesystem::path& folder)
     {
         return exists(folder / "adapter_config.json") || exists(folder / "config.json");
+    }
+
+    // Whether it is also the result of the last run into it, not one that a resumed run is about to replace.
+    static bool is_finished(const std::filesystem::path& folder)
+    {
+        return is_whole(folder) && !exists(folder / earlier);
+    }
+
+    static bool has_checkpoint(const std::filesystem::path& folder) { return !checkpoints_of(folder).empty(); }
+
+    static std::string newest_checkpoint(const std::filesystem::path& folder)
+    {
+        return checkpoints_of(folder).front().path.filename().string();
     }
 
     // The first file of a run found in a folder; empty where there is none.
@@ -142,6 +189,7 @@ private:
     using fs_path = std::filesystem::path;
     static constexpr const char* mark       = ".superseded";
     static constexpr const char* probe_name = ".write-test";
+    static constexpr const char* earlier    = ".resumed";
 
     static bool exists(const fs_path& path)
     {
@@ -151,10 +199,11 @@ private:
 
     static bool is_run_file(std::string_view name)
     {
-        constexpr std::array<std::string_view, 13> names{"adapter_config.json", "adapter_model.safetensors",
+        if (checkpoint_part(name)) { return true; }
+        constexpr std::array<std::string_view, 14> names{"adapter_config.json", "adapter_model.safetensors",
             "config.json", "generation_config.json", "metrics.jsonl", "report.html", "tokenizer.json",
             "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model",
-            "chat_template.jinja", probe_name};
+            "chat_template.jinja", probe_name, earlier};
         if (const auto cut = name.find(".partial-"); cut != std::string_view::npos) {
             return is_run_file(name.substr(0, cut));
         }
@@ -182,11 +231,22 @@ private:
             require(real != folder_, [&] {
                 return where_ + ": is read by this run, which must not write into it; name another output folder";
             });
-            require(!(overwrite_ && inside(real, folder_)), [&] {
-                return where_ + ": holds " + printable(real.string(), 1000)
-                     + ", which this run reads, and cannot be overwritten; name another output folder";
+            require(!((overwrite_ || resume_) && inside(real, folder_)), [&] {
+                return where_ + ": holds " + printable(real.string(), 1000) + ", which this run reads, and cannot be "
+                     + (resume_ ? "continued" : "overwritten") + "; name another output folder";
             });
         }
+    }
+
+    void refuse_resume() const
+    {
+        require(has_checkpoint(folder_), [&] {
+            return where_ + ": nothing to resume: "
+                 + (!exists(folder_)    ? "there is no such folder; start without --resume"
+                    : is_whole(folder_) ? "the run in it is finished and has no checkpoint"
+                                        : "there is no checkpoint in it (a run saves them with --save-every N); start "
+                                          "again without --resume");
+        });
     }
 
     // No run makes folders but checkpoint-…: --overwrite on somebody's home folder must not take it away.
@@ -227,7 +287,15 @@ private:
         old_lock_ = locked(previous_);
         if (is_whole(folder_) || empty) {
             remove_previous(previous_);
+        } else if (resume_ && has_checkpoint(folder_)) {
+            moved_ = true;    // goes with commit
+            return;
         } else {
+            require(overwrite_ || !has_checkpoint(folder_), [&] {
+                return where_ + ": holds an interrupted run (" + newest_checkpoint(folder_)
+                     + "), and the run that it was to replace is in " + printable(previous_.string(), 1000)
+                     + "; continue it with --resume, or start over with --overwrite";
+            });
             remove_run(folder_);
             bring_back();
             lock_ = std::move(old_lock_);
@@ -256,7 +324,12 @@ private:
         std::vector<fs_path> entries;
         for (const auto& entry : std::filesystem::directory_iterator(folder, code)) { entries.push_back(entry.path()); }
         for (const fs_path& entry : entries) {
-            if (is_run_file(entry.filename().string())) { std::filesystem::remove(entry, code); }
+            const std::string name = entry.filename().string();
+            if (checkpoint_part(name)) {
+                std::filesystem::remove_all(entry, code);
+            } else if (is_run_file(name)) {
+                std::filesystem::remove(entry, code);
+            }
         }
     }
 
@@ -314,6 +387,18 @@ private:
         for (const fs_path& folder : made_) { sync_folder(folder.parent_path()); }
     }
 
+    void continue_in_place()
+    {
+        begun_ = true;
+        held_  = true;
+        if (is_whole(folder_)) { write_file(folder_ / earlier, ""); }
+        clean_checkpoints(folder_);
+        for (const fs_path& entry : detail::entries_of(folder_)) {
+            const std::string name = entry.filename().string();
+            if (name.find(".partial-") != std::string::npos && is_run_file(name)) { ::unlink(entry.c_str()); }
+        }
+    }
+
     // A full disk is found here, not after the training.
     void probe() const
     {
@@ -325,6 +410,7 @@ private:
     {
         if (!begun_) { return; }
         begun_ = false;
+        if (held_) { return; }
         try {
             remove_run(folder_);
             std::error_code ignored;
@@ -337,7 +423,7 @@ private:
 
     fs_path              folder_, previous_;
     std::string          where_;
-    bool                 overwrite_ = false, begun_ = false, moved_ = false;
+    bool                 overwrite_ = false, resume_ = false, begun_ = false, held_ = false, moved_ = false;
     std::vector<fs_path> made_;
     detail::Descriptor   lock_, old_lock_;
 };

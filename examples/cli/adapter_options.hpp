@@ -1,0 +1,60 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "cli/finetune_options.hpp"
+#include "graft/checkpoint/adapter_config.hpp"
+#include "graft/io/text.hpp"
+#include "graft/train/metrics.hpp"
+
+// --adapter DIR beside options that describe an adapter: equal values are accepted, others are an error that names
+// both.
+namespace cli {
+
+inline std::string choice_text(const graft::ModuleChoice& choice, const std::string& none)
+{
+    switch (choice.kind) {
+    case graft::ModuleChoice::Kind::all_linear: return "all-linear";
+    case graft::ModuleChoice::Kind::regex: return graft::printable(choice.regex);
+    case graft::ModuleChoice::Kind::list: return graft::name_list(choice.names);
+    case graft::ModuleChoice::Kind::none: break;
+    }
+    return none;
+}
+
+inline void refuse_other_settings(const FinetuneOptions& o, const graft::AdapterConfig& has,
+                                  const graft::ModelConfig& model)
+{
+    std::vector<std::string> differ;
+    const auto compare = [&](const std::string& option, const std::string& asked, const std::string& found) {
+        if (o.given.contains(option) && asked != found) {
+            differ.push_back("--" + option + " " + asked + " (it has " + found + ")");
+        }
+    };
+    const auto number = [](double value) { return graft::detail::shortest(value); };
+    compare("rank", std::to_string(o.rank), std::to_string(has.rank));
+    compare("alpha", number(o.alpha), number(has.alpha));
+    compare("dropout", number(o.dropout), number(has.dropout));
+    compare("rslora", o.rslora ? "true" : "false", has.rslora ? "true" : "false");
+
+    // The same modules may be named in other ways.
+    graft::AdapterConfig asked = has;
+    if (o.given.contains("target")) { asked.targets = module_choice(o.target); }
+    if (o.given.contains("exclude")) { asked.exclude = module_choice(o.exclude); }
+    const auto names = [&](const graft::AdapterConfig& config) {
+        std::vector<std::string> out;
+        const auto targets = graft::adapter_targets(config, model, o.adapter);
+        for (const auto& target : targets.modules) { out.push_back(target.name); }
+        return out;
+    };
+    if ((o.given.contains("target") || o.given.contains("exclude")) && names(asked) != names(has)) {
+        compare("target", o.target, choice_text(has.targets, "q_proj and v_proj"));
+        compare("exclude", o.exclude, choice_text(has.exclude, "none"));
+    }
+    graft::require(differ.empty(), [&] {
+        return "--adapter " + graft::printable(o.adapter, 1000) + " keeps its own settings, which differ from "
+             + graft::name_list(differ) + ": leave these options out, or train a new adapter without --adapter";
+    });
+}
+
+}  // namespace cli

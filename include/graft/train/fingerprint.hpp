@@ -1,0 +1,66 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graft/checkpoint/checkpoint.hpp"
+#include "graft/core/parallel.hpp"
+#include "graft/io/hash.hpp"
+#include "graft/text/dataset/example.hpp"
+
+// What a run was trained on and over, as one SHA-256 each: two that are equal train alike.
+//
+//   data_fingerprint(examples)      tokens and labels of every example, in their order; not names of files, so that the
+//                                   template, the tokeniser, the task and cut rows count, and a moved file does not
+//   base_fingerprint(checkpoint)    config.json, and name, element type, shape and bytes of every tensor, in the order
+//                                   of names: sharded another way it is the same base
+//   adapter_fingerprint(folder)     adapter_config.json and adapter_model.safetensors
+//
+// Every byte is read. Loading reads them all anyway, and headers or samples would miss a base that was trained a little
+// further in place, which is just what must not go unseen. It takes about a second for each GB and thread.
+// Throws: Error that names the file that cannot be read.
+namespace graft {
+
+inline std::string data_fingerprint(std::span<const Example> examples)
+{
+    Sha256 hash;
+    hash.add(std::int64_t(examples.size()));
+    for (const Example& example : examples) {
+        hash.add(std::int64_t(example.ids.size()));
+        hash.add(std::as_bytes(std::span(example.ids)));
+        hash.add(std::as_bytes(std::span(example.labels)));
+    }
+    return hash.hex();
+}
+
+inline std::string base_fingerprint(const Checkpoint& checkpoint)
+{
+    std::vector<const StoredTensor*> tensors;
+    std::int64_t bytes = 0;
+    for (const auto& [name, tensor] : checkpoint.tensors()) {
+        tensors.push_back(tensor);
+        bytes += std::int64_t(tensor->bytes.size());
+    }
+    std::vector<std::string> hashes(tensors.size());
+    parallel_for(std::int64_t(tensors.size()), bytes, [&](std::int64_t i, int) {
+        const StoredTensor& tensor = *tensors[std::size_t(i)];
+        Sha256 hash;
+        hash.add(std::string(stored_name(tensor.type)) + " " + shape_text(tensor.shape) + " " + tensor.name + "\n");
+        hash.add(tensor.bytes);
+        hashes[std::size_t(i)] = hash.hex();
+    });
+    Sha256 hash;
+    hash.add(hash_file(checkpoint.folder() / "config.json").sha256);
+    for (const std::string& one : hashes) { hash.add(one); }
+    return hash.hex();
+}
+
+inline std::string adapter_fingerprint(const std::filesystem::path& folder)
+{
+    return sha256(hash_file(folder / "adapter_config.json").sha256
+                  + hash_file(folder / "adapter_model.safetensors").sha256);
+}
+
+}  // namespace graft
