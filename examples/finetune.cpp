@@ -2,6 +2,7 @@
 #include "cli/adapter_options.hpp"
 #include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
+#include "cli/plan.hpp"
 #include "cli/program.hpp"
 #include "cli/resume.hpp"
 #include "cli/session.hpp"
@@ -81,6 +82,7 @@ Job prepare(const cli::FinetuneOptions& o)
                      .double_quant = o.double_quant});
 
     job.max_length = cli::length_of(o, job.config.max_positions);
+    if (o.plan && o.data.empty()) { return job; }
     job.tokenizer = cli::tokenizer_of(o.model);
     job.data = read_data(job, o.data);
     if (!o.eval.empty()) { job.eval = read_data(job, {o.eval}); }
@@ -102,6 +104,22 @@ graft::Batches batches_of(const Job& job)
 {
     const auto& o = job.options;
     return {job.data.examples, {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle}};
+}
+
+cli::RunPlan plan_of(const Job& job)
+{
+    const std::int64_t steps = job.data.examples.empty() ? 2 : batches_of(job).steps();
+    return cli::plan_of(job.options, job.config, job.adapter, job.targets, job.data, job.eval ? &*job.eval : nullptr,
+                        job.max_length, steps);
+}
+
+// --plan: what is trained and what it will take; nothing is loaded, nothing written.
+void show_plan(const Job& job)
+{
+    const auto plan = plan_of(job);
+    const auto found = plan.of(job.config, plan.options);
+    cli::print(graft::to_text(job.audit) + "\n" + cli::plan_text(plan, found));
+    if (job.options.memory_limit > 0) { cli::require_memory(plan, job.config, found, job.options.memory_limit); }
 }
 
 void print_job(const Job& job)
@@ -228,12 +246,8 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
 template <class T> void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints)
 {
     const auto& o = job.options;
-    const bool nf4 = o.method == "qlora" || job.config.quantization.has_value();
     const auto checkpoint = graft::Checkpoint::open(o.model);
-    auto model = graft::make_model<T>(
-        job.config, {.base = job.full() ? graft::Base::trained : nf4 ? graft::Base::nf4 : graft::Base::frozen,
-                     .train_rest = job.full(),
-                     .dense = job.config.quantization ? job.config.quantization->skipped : std::vector<std::string>()});
+    auto model = graft::make_model<T>(job.config, cli::model_options(o, job.config));
     graft::load_weights(model, checkpoint, {.double_quant = o.double_quant});
     graft::AdapterTypes types;
     if (!job.full()) {
@@ -287,6 +301,7 @@ int main(int argc, char** argv)
         if (o.threads > 0) { graft::set_threads(o.threads); }
         std::vector<std::filesystem::path> inputs{o.model};
         if (!o.adapter.empty()) { inputs.emplace_back(o.adapter); }
+        if (o.plan) { return show_plan(prepare(o)); }
         graft::OutputFolder output(
             {.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
         Job job = prepare(o);
@@ -294,6 +309,10 @@ int main(int argc, char** argv)
         if (checkpoints.on()) {
             auto settings = cli::run_settings(o, job.max_length, job.data, job.eval ? &*job.eval : nullptr);
             job.report.steps = checkpoints.begin(std::move(settings), batches_of(job).steps());
+        }
+        if (o.memory_limit > 0) {
+            const auto plan = plan_of(job);
+            cli::require_memory(plan, job.config, plan.of(job.config, plan.options), o.memory_limit);
         }
         print_job(job);
         job.report.title = "finetune " + o.output;

@@ -74,7 +74,7 @@ int main(int argc, char** argv)
     CLI::App app{"inspect: the audit of a checkpoint, an adapter or a config.json, without loading weights", "inspect"};
     app.add_option("WHAT", what, "checkpoint folder, adapter folder or config.json")->required();
     auto* with = app.add_option("--adapter", adapter, "an adapter over it");
-    const auto settings = cli::add_method_options(app, o);
+    cli::add_method_options(app, o);
     app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
     std::int64_t rows = 3;
     const auto* data = cli::add_data_option(app, o)->description("what would be learnt of these files");
@@ -104,8 +104,10 @@ int main(int argc, char** argv)
             return;
         }
         const auto config = graft::read_config(what);
-        bool asked = app.get_option("--method")->count() > 0;
-        for (const auto* option : settings) { asked = asked || option->count() > 0; }
+        bool asked = false;
+        for (const char* option : {"--method", "--rank", "--alpha", "--rslora", "--target", "--exclude"}) {
+            asked = asked || app.get_option(option)->count() > 0;
+        }
         graft::AuditSettings audit{.base_type = dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
                                    .double_quant = o.double_quant};
         if (with->count() > 0) {

@@ -39,6 +39,8 @@ struct FinetuneOptions {
     bool                     resume = false;
     std::int64_t             save_every = 0, keep = 2;
     std::vector<std::string> allow_changed;
+    bool                     plan = false;
+    std::int64_t             memory_limit = 0;
 
     bool                  task_given = false;
     std::set<std::string> given;    // names of the options that were given, without dashes
@@ -128,8 +130,8 @@ inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOpti
 inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
 {
     app.add_option("--model", o.model, "checkpoint folder")->required();
-    add_data_option(app, o)->required();
-    app.add_option("--output", o.output, "folder for the result")->required();
+    add_data_option(app, o);
+    app.add_option("--output", o.output, "folder for the result");
     app.add_flag("--overwrite", o.overwrite, "replace a run that the output folder holds");
     add_method_options(app, o);
     app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.999999))->capture_default_str();
@@ -156,11 +158,16 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     app.add_option("--eval-every", o.eval_every, "steps between measurements; the end is always measured")
         ->check(CLI::PositiveNumber);
     app.add_option("--metrics", o.metrics, "file for a line of JSON each step (in the output folder unless named)");
+    app.add_flag("--plan", o.plan, "say what the run would train and hold in memory, load nothing, write nothing");
+    app.add_option("--memory-limit", o.memory_limit, "refuse a run that would hold more: 900M, 8G (powers of 1024)")
+        ->transform(CLI::AsSizeValue(false));
     app.add_flag("--quiet", o.quiet, "no progress");
     add_resume_options(app, o);
     app.set_config("--config", "", "the same options as TOML or INI");
     app.allow_config_extras(CLI::config_extras_mode::error);
     app.parse_complete_callback([&app, &o, task] {
+        if (o.data.empty() && !o.plan) { throw CLI::RequiredError("--data"); }
+        if (o.output.empty() && !o.plan) { throw CLI::RequiredError("--output"); }
         o.task_given = task->count() > 0;
         for (const auto* option : app.get_options()) {
             if (option->count() > 0) { o.given.insert(option->get_single_name()); }
