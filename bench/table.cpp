@@ -1,5 +1,7 @@
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
@@ -7,6 +9,7 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 // bench_table FILE NAME RESULTS PROCESSOR COMMIT
@@ -15,7 +18,8 @@
 // <!-- bench:begin --> and <!-- bench:end -->. There every program has a section of its own, "### NAME"; the section
 // of this one is replaced or, in alphabetical order, added; the others stay as they are.
 //
-// A row is the median of a benchmark's repetitions: its name, its time, and every counter that any row has.
+// A row is the median of a benchmark's repetitions: its name, its time, and every counter that any row has: those named
+// "of …" are shares, those that end in "error" errors.
 namespace {
 
 using Json = nlohmann::json;
@@ -59,25 +63,60 @@ bool is_counter(const std::string& key, const Json& value)
     return value.is_number();
 }
 
+bool is_share(const std::string& key) { return key.starts_with("of "); }
+
+// Rates before shares before sizes; errors last; what is not named here in between, by the alphabet.
+int rank(const std::string& key)
+{
+    static const std::vector<std::string> order = {"tokens/s", "GFLOP/s", "of FMA peak", "GB/s", "bytes_per_second",
+        "items_per_second", "of copy", "of DRAM copy", "peak MiB", "pool MiB", "weights MiB"};
+    for (std::size_t i = 0; i < order.size(); ++i) {
+        if (key == order[i]) { return int(i); }
+    }
+    return key.ends_with("error") ? 1000 : 100;
+}
+
 std::string counter_text(const std::string& key, const Json& row)
 {
     if (!row.contains(key)) { return ""; }
     double value = row.at(key).get<double>();
+    if (is_share(key)) { return number(std::round(value * 1000) / 10) + " %"; }
+    if (key.ends_with("error")) {
+        char text[40];
+        std::snprintf(text, sizeof text, "%.1e", value);
+        return value == 0 ? "0" : text;
+    }
     if (key == "bytes_per_second") { return number(value / 1e9) + " GB/s"; }
     if (key == "items_per_second") { return number(value / 1e9) + " G/s"; }
     return number(value);
 }
 
-// Rows to show: medians where there were repetitions, plain runs otherwise.
+// Google Benchmark writes NaN where JSON has no word for it (the relative spread of an error of 0): null instead.
+Json parse(std::string text)
+{
+    for (const char* word : {": NaN", ": -NaN", ": Infinity", ": -Infinity"}) {
+        for (std::size_t at = 0; (at = text.find(word, at)) != std::string::npos;) {
+            text.replace(at, std::string(word).size(), ": null");
+        }
+    }
+    return Json::parse(text);
+}
+
+bool failed(const Json& row) { return row.value("error_occurred", false); }
+
+// Rows to show: medians where there were repetitions, plain runs otherwise; of a benchmark that failed, its message.
 std::vector<Json> rows_of(const Json& results)
 {
     std::vector<Json> medians, plain;
     for (const auto& row : results.at("benchmarks")) {
-        if (row.value("error_occurred", false)) { continue; }
+        if (failed(row)) {
+            if (row.value("repetition_index", 0) == 0) { medians.push_back(row), plain.push_back(row); }
+            continue;
+        }
         if (row.value("aggregate_name", "") == "median") { medians.push_back(row); }
         if (row.value("run_type", "") == "iteration") { plain.push_back(row); }
     }
-    return medians.empty() ? plain : medians;
+    return std::all_of(medians.begin(), medians.end(), failed) ? plain : medians;
 }
 
 std::string table(const std::vector<Json>& rows)
@@ -85,11 +124,15 @@ std::string table(const std::vector<Json>& rows)
     std::vector<std::string> counters;
     for (const auto& row : rows) {
         for (const auto& [key, value] : row.items()) {
+            if (failed(row)) { break; }
             bool known = false;
             for (const auto& c : counters) { known = known || c == key; }
             if (!known && is_counter(key, value)) { counters.push_back(key); }
         }
     }
+    std::stable_sort(counters.begin(), counters.end(), [](const auto& a, const auto& b) {
+        return std::pair(rank(a), a) < std::pair(rank(b), b);
+    });
     std::string head = "| what | median time |", rule = "| --- | ---: |", body;
     for (const auto& c : counters) {
         head += ' ';
@@ -99,7 +142,16 @@ std::string table(const std::vector<Json>& rows)
     }
     for (const auto& row : rows) {
         auto name = row.value("run_name", row.at("name").get<std::string>());
+        // What Google Benchmark was told about the row is not part of its name.
+        for (const char* told : {"/min_time:", "/iterations:", "/repeats:", "/manual_time", "/real_time"}) {
+            name.erase(std::min(name.size(), name.find(told)));
+        }
         for (std::size_t at = 0; (at = name.find('|', at)) != std::string::npos; at += 2) { name.insert(at, 1, '\\'); }
+        if (failed(row)) {
+            body.append("| ").append(name).append(" | ").append(row.value("error_message", "failed")).append(" |");
+            body.append(counters.size(), '|') += '\n';
+            continue;
+        }
         body.append("| ").append(name).append(" | ").append(time_text(row)).append(" |");
         for (const auto& c : counters) { body.append(1, ' ').append(counter_text(c, row)).append(" |"); }
         body += '\n';
@@ -115,7 +167,8 @@ Sections split(const std::string& text)
         auto next = text.find("\n### ", at);
         auto name = text.substr(at + 4, line == std::string::npos ? line : line - at - 4);
         at = next == std::string::npos ? next : next + 1;
-        auto body = line == std::string::npos ? "" : text.substr(line + 1, at == std::string::npos ? at : at - line - 1);
+        auto body = line == std::string::npos ? ""
+                                              : text.substr(line + 1, at == std::string::npos ? at : at - line - 1);
         sections[name] = body.substr(0, body.find_last_not_of('\n') + 1);
     }
     return sections;
@@ -124,9 +177,13 @@ Sections split(const std::string& text)
 void run(char** argv)
 {
     const std::string path = argv[1], name = argv[2], processor = argv[4], commit = argv[5];
-    auto results = Json::parse(read(argv[3]));
+    auto results = parse(read(argv[3]));
     auto rows = rows_of(results);
-    if (rows.empty()) { throw std::runtime_error(std::string(argv[3]) + ": holds no results"); }
+    if (std::all_of(rows.begin(), rows.end(), failed)) {
+        std::printf("%s: section %s stays as it was: %s\n", path.c_str(), name.c_str(),
+            rows.empty() ? "no results" : rows.front().value("error_message", "no results").c_str());
+        return;
+    }
 
     auto page = read(path);
     auto begin = page.find(begin_marker), end = page.find(end_marker);

@@ -33,7 +33,10 @@ TEST_CASE("adapter: A is random by module and seed, B is zero, and the scale is 
     std::map<std::vector<double>, std::string> seen;
     std::size_t pairs = 0;
     for (const auto& [name, values] : a) {
-        if (name.ends_with("lora_B.weight")) { CHECK(values == std::vector<double>(values.size(), 0.0)), ++pairs; }
+        if (name.ends_with("lora_B.weight")) {
+            CHECK(values == std::vector<double>(values.size(), 0.0));
+            ++pairs;
+        }
         if (name.ends_with("lora_A.weight")) {
             CHECK(seen.emplace(values, name).second);    // modules of one shape start apart
             for (const double v : values) { CHECK(std::abs(v) <= 1 / std::sqrt(double(values.size() / 3)) + 1e-7); }

@@ -46,7 +46,8 @@ TEST_CASE("checkpoint: one file, and the same tensors from shards")
     const Sharded sharded;
     const auto two = graft::Checkpoint::open(sharded.folder);
     REQUIRE(one.tensors().size() == two.tensors().size());
-    for (const auto& [name, tensor] : one.tensors()) {
+    for (const auto& [stored_name, tensor] : one.tensors()) {
+        const auto& name = stored_name;    // clang 14 captures no structured binding
         CAPTURE(name);
         const auto* other = two.find(name);
         REQUIRE(other != nullptr);

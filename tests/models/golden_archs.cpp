@@ -47,7 +47,8 @@ TEST_CASE_TEMPLATE("golden archs: logits, loss and every gradient, from both spe
         if (!golden) { return; }
         for (const char* spelling : spellings) {
             auto model = trained_model<T>(*golden, spelling);
-            for (const auto& [key, recorded] : golden->cases.at("cases").items()) {
+            for (const auto& [stored_key, recorded] : golden->cases.at("cases").items()) {
+                const auto& key = stored_key;    // clang 14 captures no structured binding
                 for (const bool recompute : {false, true}) {
                     CAPTURE(name);
                     CAPTURE(spelling);
@@ -99,8 +100,9 @@ TEST_CASE("golden archs: what graft does not do is refused by name")
     struct Refused {
         const char *name, *word;
     };
-    for (const auto& [name, word] : {Refused{"gemma", "gemma"}, {"gemma2", "gemma2"}, {"phi3", "phi3"},
+    for (const Refused& refused : {Refused{"gemma", "gemma"}, {"gemma2", "gemma2"}, {"phi3", "phi3"},
              {"qwen3", "qwen3"}, {"llama_yarn_rope", "yarn"}, {"llama_dynamic_rope", "dynamic"}}) {
+        const auto name = refused.name, word = refused.word;
         const auto golden = arch(name);
         if (!golden) { return; }
         for (const char* spelling : spellings) {

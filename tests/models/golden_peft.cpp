@@ -71,13 +71,14 @@ TEST_CASE("golden peft: every other kind is refused by the name of what it needs
     struct Refused {
         const char *name, *word;
     };
-    for (const auto& [name, word] : {Refused{"dora", "use_dora"}, {"dora_rslora", "use_dora"},
+    for (const Refused& refused : {Refused{"dora", "use_dora"}, {"dora_rslora", "use_dora"},
              {"gemma2_dora", "use_dora"}, {"phi3_all_linear", "phi3"}, {"modules_to_save", "modules_to_save"},
              {"tied_modules_to_save_both", "modules_to_save"}, {"tied_modules_to_save_both_ensure", "modules_to_save"},
              {"tied_modules_to_save_embed", "modules_to_save"}, {"trainable_tokens", "trainable_token_indices"},
              {"tied_trainable_tokens", "trainable_token_indices"}, {"embedding", "embed_tokens"},
              {"tied_embedding", "embed_tokens"}, {"head", "lm_head"}, {"lora_bias", "lora_bias"},
              {"lora_bias_without_base_bias", "lora_bias"}, {"bias_all", "bias"}, {"bias_lora_only", "bias"}}) {
+        const auto name = refused.name, word = refused.word;
         CAPTURE(name);
         const auto text = refusal([&] { adapted_model<float>(*root / name); });
         CAPTURE(text);

@@ -81,7 +81,8 @@ void replay(const std::string& name)
     auto found = Tensors::read(temp / "out/model.safetensors");
     const auto& expected = recorded.at("final_sum_and_l2_of_each_trained_tensor");
     CHECK(found.list.size() == expected.size());
-    for (const auto& [tensor, want] : expected.items()) {
+    for (const auto& [name, want] : expected.items()) {
+        const auto& tensor = name;    // clang 14 captures no structured binding
         CAPTURE(tensor);
         const auto values = found.at(tensor).values();
         const Sums got = sums(values);

@@ -35,7 +35,8 @@ Counts check_golden(const std::filesystem::path& folder)
     using namespace std::chrono;
     const Json golden = read(folder / "golden.json"), conversations = read(folder / "conversations.json");
     Counts counts;
-    for (const auto& [name, cases] : golden["templates"].items()) {
+    for (const auto& [template_name, cases] : golden["templates"].items()) {
+        const auto& name = template_name;    // clang 14 captures no structured binding
         ChatTemplate chat = ChatTemplate::file(folder / (name + ".jinja"), tokens_of(cases));
         chat.options.now = sys_days{2024y / 7 / 26};
         for (const auto& row : cases["cases"]) {
@@ -97,8 +98,9 @@ TEST_CASE("named templates render as the recorded ones do")
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
     const auto folder = *data / "data" / "chat_templates";
     const Json golden = read(folder / "named_golden.json"), conversations = read(folder / "conversations.json");
-    for (const auto& [ours, theirs] : {std::pair{"chatml", "chatml"}, {"llama3", "llama-3"}, {"mistral", "mistral"},
+    for (const auto& [our_name, theirs] : {std::pair{"chatml", "chatml"}, {"llama3", "llama-3"}, {"mistral", "mistral"},
                                        {"zephyr", "zephyr"}, {"gemma", "gemma"}}) {
+        const auto& ours = our_name;
         const Json& cases = golden["unsloth"][theirs];
         const auto chat = ChatTemplate::named(ours, tokens_of(cases));
         CHECK(cases["cases"].size() == 24);
