@@ -107,7 +107,7 @@ inline void add_resume_options(CLI::App& app, FinetuneOptions& o)
     auto* resume = app.add_flag("--resume", o.resume, "go on with the run in the output folder: the same command line "
                                                       "and this word");
     app.add_option("--allow-changed", o.allow_changed, "with --resume: an option that may differ from the run's")
-        ->needs(resume);
+        ->needs(resume)->delimiter(',')->allow_extra_args(false);
 }
 
 inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
