@@ -84,17 +84,20 @@ inline graft::AdapterConfig adapter_of(const FinetuneOptions& o)
     return config;
 }
 
-// The options that describe a method and its adapter: finetune and inspect share them.
-inline void add_method_options(CLI::App& app, FinetuneOptions& o)
+// The options that describe a method and its adapter: finetune and inspect share them. Returns those of the adapter.
+inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptions& o)
 {
     app.add_option("--method", o.method)->check(CLI::IsMember({"lora", "qlora", "full"}))->capture_default_str();
-    app.add_option("--rank", o.rank)->check(CLI::Range(1, 65536))->capture_default_str();
-    app.add_option("--alpha", o.alpha)->check(CLI::PositiveNumber)->capture_default_str();
-    app.add_flag("--rslora", o.rslora, "scale alpha / sqrt(rank)");
-    app.add_option("--target", o.target, "all-linear, attention, or names of modules with commas")
-        ->capture_default_str();
-    app.add_option("--exclude", o.exclude, "names of modules with commas");
+    std::vector<CLI::Option*> adapter = {
+        app.add_option("--rank", o.rank)->check(CLI::Range(1, 65536))->capture_default_str(),
+        app.add_option("--alpha", o.alpha)->check(CLI::PositiveNumber)->capture_default_str(),
+        app.add_flag("--rslora", o.rslora, "scale alpha / sqrt(rank)"),
+        app.add_option("--target", o.target, "all-linear, attention, or names of modules with commas")
+            ->capture_default_str(),
+        app.add_option("--exclude", o.exclude, "names of modules with commas"),
+    };
     app.add_flag("--double-quant", o.double_quant, "qlora: the scales of NF4 blocks in 8 bits");
+    return adapter;
 }
 
 // What is saved on the way, and going on from there.
@@ -106,7 +109,7 @@ inline void add_resume_options(CLI::App& app, FinetuneOptions& o)
     auto* resume = app.add_flag("--resume", o.resume, "go on with the run in the output folder: the same command line "
                                                       "and this word");
     app.add_option("--allow-changed", o.allow_changed, "with --resume: an option that may differ from the run's")
-        ->needs(resume);
+        ->needs(resume)->delimiter(',')->allow_extra_args(false);
 }
 
 inline CLI::Option* add_data_option(CLI::App& app, FinetuneOptions& o)
