@@ -23,10 +23,12 @@ inline graft::ModelOptions model_options(const FinetuneOptions& o, const graft::
             .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()};
 }
 
-inline std::string in_mib(std::int64_t bytes)
+inline std::string in_words(std::int64_t bytes)
 {
     char text[64];
-    std::snprintf(text, sizeof text, bytes < (10 << 20) ? "%.2f MiB" : "%.0f MiB", double(bytes) / (1 << 20));
+    const double mib = double(bytes) / (1 << 20);
+    if (mib >= 1024) { std::snprintf(text, sizeof text, "%.2f GiB", mib / 1024); }
+    else { std::snprintf(text, sizeof text, mib < 10 ? "%.2f MiB" : "%.0f MiB", mib); }
     return text;
 }
 
@@ -89,7 +91,7 @@ inline void require_memory(const RunPlan& plan, const graft::ModelConfig& config
     const auto attempt = [&](const graft::PlanOptions& changed, const std::string& said) {
         const std::int64_t peak = plan.of(config, changed).peak;
         least = std::min(least, peak);
-        if (peak <= limit) { fits.push_back(said + " (" + in_mib(peak) + ")"); }
+        if (peak <= limit) { fits.push_back(said + " (" + in_words(peak) + ")"); }
         return peak <= limit;
     };
     const auto smaller = [&](graft::PlanOptions changed, const std::string& also) {
@@ -115,11 +117,11 @@ inline void require_memory(const RunPlan& plan, const graft::ModelConfig& config
     std::string what;
     for (const auto& one : fits) { what += (what.empty() ? "; what would fit: " : ", or ") + one; }
     if (fits.empty()) {
-        what = "; no shorter rows and no smaller batch would fit (" + in_mib(least) +
+        what = "; no shorter rows and no smaller batch would fit (" + in_words(least) +
                " at least): try --method qlora, --dtype bf16, or a smaller --rank";
     }
-    throw graft::Error("--memory-limit " + in_mib(limit) + ": the run would take " + (plan.exact ? "" : "up to ") +
-                       in_mib(found.peak) + " in " + found.where + what);
+    throw graft::Error("--memory-limit " + in_words(limit) + ": the run would take " + (plan.exact ? "" : "up to ") +
+                       in_words(found.peak) + " in " + found.where + what);
 }
 
 }  // namespace cli
