@@ -52,8 +52,9 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
             const std::vector<std::uint8_t> codes((n + 1) / 2, 0x7a);
             const std::vector<float>        scales(blocks, 0.1f);
             using Weight = std::remove_cvref_t<decltype(layer.weight)>;
-            layer.weight = o.double_quant ? Weight(layer.out, layer.in, codes, nf4::nest(scales), 64, nf4::Type::nf4, pool)
-                                          : Weight(layer.out, layer.in, codes, scales, 64, nf4::Type::nf4, pool);
+            const auto type = nf4::Type::nf4;
+            layer.weight = o.double_quant ? Weight(layer.out, layer.in, codes, nf4::nest(scales), 64, type, pool)
+                                          : Weight(layer.out, layer.in, codes, scales, 64, type, pool);
         }
     });
     add_adapter(model, o.targets, o.adapter, 1);
@@ -63,7 +64,9 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
             auto view = leaf.value().view();
             using E = std::remove_pointer_t<decltype(view.data)>;
             for (std::int64_t i = 0; i < view.rows; ++i) {
-                for (std::int64_t j = 0; j < view.cols(); ++j) { view.row(i)[j] = E(float((i * 7 + j) % 11 - 5) * 0.02f); }
+                for (std::int64_t j = 0; j < view.cols(); ++j) {
+                    view.row(i)[j] = E(float((i * 7 + j) % 11 - 5) * 0.02f);
+                }
             }
         }
     });

@@ -24,8 +24,8 @@
 //
 // Bytes: trained values 4 an element (f32); frozen ones as base_type. NF4: half a byte an element and one f32 for each
 // 64 (double_quant: one byte for each 64, one f32 for each 256 of these, and a map of 256 f32). Gradients and optimiser
-// state are not counted. Methods: none (nothing is trained), lora, qlora (linears of the blocks in NF4), full. A checkpoint that is
-// stored in NF4 counts as such with every method.
+// state are not counted. Methods: none (nothing is trained), lora, qlora (linears of the blocks in NF4), full. A
+// checkpoint that is stored in NF4 counts as such with every method.
 //
 // Throws: Error for full training of a checkpoint that is stored in NF4.
 namespace graft {
