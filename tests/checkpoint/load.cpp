@@ -21,7 +21,8 @@ template <class T> double worst_logit(const fs::path& folder)
     auto model = graft::make_model<T>(graft::read_config(folder), {});
     graft::load_weights(model, graft::Checkpoint::open(folder));
     double worst = 0;
-    for (const auto& record : nlohmann::json::parse(read_text(folder / "golden.json")).at("records")) {
+    const auto golden = nlohmann::json::parse(read_text(folder / "golden.json"));
+    for (const auto& record : golden.at("records")) {
         auto ids = record.at("prompt_ids").get<std::vector<std::int32_t>>();
         const auto more = record.at("greedy_ids").get<std::vector<std::int32_t>>();
         ids.insert(ids.end(), more.begin(), more.end());

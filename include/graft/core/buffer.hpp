@@ -45,7 +45,10 @@ template <> struct memory<Cpu> {
     }
     static void release(void* at) { std::free(at); }
     static void fill(void* at, unsigned char byte, std::size_t bytes, Stream) { std::memset(at, byte, bytes); }
-    static void copy(void* to, const void* from, std::size_t bytes, Stream) { std::memcpy(to, from, bytes); }
+    static void copy(void* to, const void* from, std::size_t bytes, Stream)
+    {
+        if (bytes > 0) { std::memcpy(to, from, bytes); }    // nothing may come from a null pointer
+    }
 };
 
 struct PoolOptions {
