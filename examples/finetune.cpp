@@ -305,14 +305,14 @@ int main(int argc, char** argv)
         graft::OutputFolder output(
             {.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
         Job job = prepare(o);
+        if (o.memory_limit > 0) {
+            const auto plan = plan_of(job);
+            cli::require_memory(plan, job.config, plan.of(job.config, plan.options), o.memory_limit);
+        }
         cli::Checkpoints checkpoints(o, output);
         if (checkpoints.on()) {
             auto settings = cli::run_settings(o, job.max_length, job.data, job.eval ? &*job.eval : nullptr);
             job.report.steps = checkpoints.begin(std::move(settings), batches_of(job).steps());
-        }
-        if (o.memory_limit > 0) {
-            const auto plan = plan_of(job);
-            cli::require_memory(plan, job.config, plan.of(job.config, plan.options), o.memory_limit);
         }
         print_job(job);
         job.report.title = "finetune " + o.output;

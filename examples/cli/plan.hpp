@@ -66,8 +66,10 @@ inline RunPlan plan_of(const FinetuneOptions& o, const graft::ModelConfig& confi
         plan.exact = plan.exact && (p.tokens == 0 || p.tokens == length) && graft::targets(example) + 1 >= length;
         p.tokens = std::max(p.tokens, length);
     }
-    for (const auto& example : eval == nullptr ? std::vector<graft::Example>() : eval->examples) {
-        p.tokens = std::max(p.tokens, std::int64_t(example.ids.size()));
+    if (eval != nullptr) {
+        for (const auto& example : eval->examples) {
+            p.tokens = std::max(p.tokens, std::int64_t(example.ids.size()));
+        }
     }
     return plan;
 }

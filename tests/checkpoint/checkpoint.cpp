@@ -7,29 +7,13 @@ using namespace graft_test;
 
 namespace {
 
-// Two shards and their index.
-struct Sharded {
-    TempFolder     temp;
-    fs::path       folder;
-    Tensors        first, second;
-    nlohmann::json map;
+struct Somewhere {
+    TempFolder temp;
+};
 
-    Sharded() : folder(tiny_checkpoint(temp.path()))
-    {
-        for (const auto& tensor : Tensors::read(folder / "model.safetensors").list) {
-            const bool one = first.list.size() <= second.list.size();
-            (one ? first : second).list.push_back(tensor);
-            map[tensor.name] = one ? "a.safetensors" : "b.safetensors";
-        }
-        fs::remove(folder / "model.safetensors");
-        first.write(folder / "a.safetensors");
-        second.write(folder / "b.safetensors");
-        index(map);
-    }
-    void index(const nlohmann::json& weights) const
-    {
-        write_text(folder / "model.safetensors.index.json", nlohmann::json({{"weight_map", weights}}).dump());
-    }
+// Two shards and their index.
+struct Sharded : Somewhere, Shards {
+    Sharded() : Shards(tiny_checkpoint(temp.path())) {}
     std::string refused() const
     {
         return refusal_of([&] { graft::Checkpoint::open(folder); });

@@ -1,5 +1,6 @@
 #include "graft/checkpoint/hf_config.hpp"
 
+#include "files.hpp"
 #include "support.hpp"
 
 namespace {
@@ -204,9 +205,8 @@ TEST_CASE("what is not supported, or cannot be, is refused by name")
 
 TEST_CASE("the text of a config is copied as it is, or for another element type")
 {
-    std::string name = (fs::temp_directory_path() / "graft-config-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    const fs::path folder = name;
+    const graft_test::TempFolder temp;
+    const fs::path               folder = temp.path();
     OrderedJson json = small();
     json["torch_dtype"] = "bfloat16";
     json["quantization_config"] = {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true},
@@ -231,7 +231,6 @@ TEST_CASE("the text of a config is copied as it is, or for another element type"
     fs::remove(folder / "config.json");
     graft::write_file(folder / "adapter_config.json", "{}");
     CHECK_THROWS_WITH_AS(graft::read_config(folder), doctest::Contains("holds an adapter"), graft::Error);
-    fs::remove_all(folder);
 }
 
 TEST_CASE("both spellings of the reference's configs say the same")

@@ -1,5 +1,6 @@
 #include "graft/io/atomic_file.hpp"
 
+#include "files.hpp"
 #include "support.hpp"
 
 #include <sys/wait.h>
@@ -8,9 +9,8 @@ namespace fs = std::filesystem;
 
 TEST_CASE("a file appears whole at commit, or not at all")
 {
-    std::string name = (fs::temp_directory_path() / "graft-atomic-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    const fs::path folder = name, path = folder / "file";
+    const graft_test::TempFolder temp;
+    const fs::path               folder = temp.path(), path = folder / "file";
     const auto entries = [&] { return std::distance(fs::directory_iterator(folder), fs::directory_iterator()); };
     {
         graft::AtomicFile file(path);
@@ -52,5 +52,4 @@ TEST_CASE("a file appears whole at commit, or not at all")
     int status = 0;
     ::waitpid(child, &status, 0);
     CHECK(graft::read_file(path, 100) == "old");
-    fs::remove_all(folder);
 }

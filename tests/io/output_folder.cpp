@@ -1,5 +1,6 @@
 #include "graft/io/output_folder.hpp"
 
+#include "files.hpp"
 #include "support.hpp"
 
 #include <csignal>
@@ -12,18 +13,6 @@
 namespace {
 
 namespace fs = std::filesystem;
-
-// A folder that goes when the test ends.
-struct Scratch {
-    fs::path path;
-    Scratch()
-    {
-        std::string name = (fs::temp_directory_path() / "graft-output-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path = name;
-    }
-    ~Scratch() { fs::remove_all(path); }
-};
 
 void put(const fs::path& path, const std::string& text) { std::ofstream(path) << text; }
 std::string get(const fs::path& path) { return graft::read_file(path, 1 << 20); }
@@ -63,22 +52,22 @@ void run(const fs::path& folder, const std::string& text)
 
 TEST_CASE("a new folder, its parents, and a folder with other files")
 {
-    const Scratch scratch;
-    const fs::path folder = scratch.path / "a" / "b";
+    const graft_test::TempFolder scratch;
+    const fs::path folder = scratch.path() / "a" / "b";
     {
         graft::OutputFolder output({.folder = folder});
-        CHECK(!fs::exists(scratch.path / "a"));    // nothing before begin
+        CHECK(!fs::exists(scratch.path() / "a"));    // nothing before begin
         output.begin();
         put(output.file("metrics.jsonl"), "1");
         CHECK(fs::exists(folder / "metrics.jsonl"));
         CHECK_THROWS_AS(output.commit(), graft::Error);    // no adapter_config.json
     }
-    CHECK(!fs::exists(scratch.path / "a"));    // nothing of a run that failed
+    CHECK(!fs::exists(scratch.path() / "a"));    // nothing of a run that failed
 
     run(folder, "new");
     CHECK(get(folder / "adapter_config.json") == "new");
 
-    const fs::path mixed = scratch.path / "mixed";
+    const fs::path mixed = scratch.path() / "mixed";
     fs::create_directory(mixed);
     put(mixed / "train.log", "log");
     {
@@ -92,8 +81,8 @@ TEST_CASE("a new folder, its parents, and a folder with other files")
 
 TEST_CASE("a run is refused, or moved aside and deleted only when the new one is whole")
 {
-    const Scratch scratch;
-    const fs::path folder = scratch.path / "out", previous = scratch.path / "out.previous";
+    const graft_test::TempFolder scratch;
+    const fs::path folder = scratch.path() / "out", previous = scratch.path() / "out.previous";
     make_run(folder, "old");
     CHECK(refusal({.folder = folder})
               .find("already holds a run (adapter_config.json); name another folder, or use --overwrite")
@@ -131,67 +120,55 @@ TEST_CASE("a run is refused, or moved aside and deleted only when the new one is
 
 TEST_CASE("folders that are read, files, and places where nothing can be written are refused")
 {
-    const Scratch scratch;
-    const fs::path model = scratch.path / "model";
+    const graft_test::TempFolder scratch;
+    const fs::path model = scratch.path() / "model";
     make_run(model, "model");
     CHECK(refusal({.folder = model, .overwrite = true, .inputs = {model / ""}}).find("is read by this run")
           != std::string::npos);
     CHECK(refusal({.folder = model / "." / "x" / "..", .overwrite = true, .inputs = {model}}).find("is read")
           != std::string::npos);
-    fs::create_symlink(model, scratch.path / "link");
-    CHECK(refusal({.folder = scratch.path / "link", .overwrite = true, .inputs = {model}}).find("is read")
+    fs::create_symlink(model, scratch.path() / "link");
+    CHECK(refusal({.folder = scratch.path() / "link", .overwrite = true, .inputs = {model}}).find("is read")
           != std::string::npos);
 
-    const fs::path outer = scratch.path / "outer";
+    const fs::path outer = scratch.path() / "outer";
     make_run(outer, "outer");
     make_run(outer / "checkpoint-1", "inner");
     CHECK(refusal({.folder = outer, .overwrite = true, .inputs = {outer / "checkpoint-1"}}).find("holds")
           != std::string::npos);
     CHECK(get(outer / "checkpoint-1" / "metrics.jsonl") == "inner");
 
-    put(scratch.path / "file", "");
-    CHECK(refusal({.folder = scratch.path / "file"}).find("is a file") != std::string::npos);
-    CHECK(refusal({.folder = scratch.path / "file" / "out"}) != "");
+    put(scratch.path() / "file", "");
+    CHECK(refusal({.folder = scratch.path() / "file"}).find("is a file") != std::string::npos);
+    CHECK(refusal({.folder = scratch.path() / "file" / "out"}) != "");
     CHECK(refusal({.folder = "/proc/graft-cannot-write-here"}).find("cannot") != std::string::npos);
     CHECK(refusal({.folder = ""}) != "");
     CHECK(refusal({.folder = "/"}) != "");
 
-    graft::OutputFolder first({.folder = scratch.path / "busy"});
+    graft::OutputFolder first({.folder = scratch.path() / "busy"});
     first.begin();
-    CHECK(refusal({.folder = scratch.path / "busy", .overwrite = true}).find("another run is writing")
+    CHECK(refusal({.folder = scratch.path() / "busy", .overwrite = true}).find("another run is writing")
           != std::string::npos);
 }
 
 TEST_CASE("a full disk is found before step 1 and changes nothing")
 {
-    const Scratch scratch;
-    const fs::path folder = scratch.path / "out";
+    const graft_test::TempFolder scratch;
+    const fs::path folder = scratch.path() / "out";
     make_run(folder, "old");
-    const pid_t child = ::fork();
-    if (child == 0) {
-        std::signal(SIGXFSZ, SIG_IGN);
-        const rlimit limit{1000, 1000};
-        ::setrlimit(RLIMIT_FSIZE, &limit);
-        try {
-            graft::OutputFolder output({.folder = folder, .overwrite = true});
-            output.begin();
-        } catch (const graft::Error&) {
-            ::_exit(2);
-        }
-        ::_exit(0);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    CHECK(WEXITSTATUS(status) == 2);
+    CHECK(graft_test::with_full_disk(1000, [&] {
+              graft::OutputFolder output({.folder = folder, .overwrite = true});
+              output.begin();
+          }) == 2);
     CHECK(get(folder / "adapter_config.json") == "old");
-    CHECK(!fs::exists(scratch.path / "out.previous"));
+    CHECK(!fs::exists(scratch.path() / "out.previous"));
     CHECK(std::distance(fs::directory_iterator(folder), fs::directory_iterator()) == 3);
 }
 
 TEST_CASE("every state that a kill can leave is made whole at the next start")
 {
-    const Scratch scratch;
-    const fs::path folder = scratch.path / "out", previous = scratch.path / "out.previous";
+    const graft_test::TempFolder scratch;
+    const fs::path folder = scratch.path() / "out", previous = scratch.path() / "out.previous";
     const auto reset = [&] {
         fs::remove_all(folder);
         fs::remove_all(previous);
@@ -244,8 +221,8 @@ TEST_CASE("every state that a kill can leave is made whole at the next start")
 
 TEST_CASE("killed at many instants: the old result or the new one, never both or half")
 {
-    const Scratch scratch;
-    const fs::path folder = scratch.path / "out";
+    const graft_test::TempFolder scratch;
+    const fs::path folder = scratch.path() / "out";
     make_run(folder, "old");
     int finished = 0;
     for (int round = 0; round < 60; ++round) {
@@ -269,7 +246,7 @@ TEST_CASE("killed at many instants: the old result or the new one, never both or
         const std::string now = get(folder / "adapter_config.json");
         CHECK(get(folder / "adapter_model.safetensors") == now);
         CHECK(get(folder / "metrics.jsonl") == now);
-        CHECK(!fs::exists(scratch.path / "out.previous"));
+        CHECK(!fs::exists(scratch.path() / "out.previous"));
     }
     MESSAGE(finished << " of 60 runs finished");
 }
@@ -298,8 +275,8 @@ void resume(const fs::path& folder, const std::string& text, bool overwrite = fa
 
 TEST_CASE("a run is resumed in place, wherever it was cut")
 {
-    const Scratch scratch;
-    const fs::path folder = scratch.path / "out", previous = scratch.path / "out.previous";
+    const graft_test::TempFolder scratch;
+    const fs::path folder = scratch.path() / "out", previous = scratch.path() / "out.previous";
 
     SUBCASE("nothing there, or nothing to go on from")
     {

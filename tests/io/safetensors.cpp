@@ -1,31 +1,17 @@
 #include "graft/io/safetensors.hpp"
 
+#include "files.hpp"
 #include "support.hpp"
 
-#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <random>
-
-#include <sys/resource.h>
-#include <sys/wait.h>
 
 namespace {
 
 namespace fs = std::filesystem;
 using graft::SafetensorsFile;
 using graft::StoredType;
-
-struct Scratch {
-    fs::path path;
-    Scratch()
-    {
-        std::string name = (fs::temp_directory_path() / "graft-safetensors-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path = name;
-    }
-    ~Scratch() { fs::remove_all(path); }
-};
 
 void put(const fs::path& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 
@@ -37,9 +23,9 @@ std::string file_of(const std::string& header, std::size_t data)
 }
 
 // The refusal of a file with these bytes; "" where it is read.
-std::string refusal(const Scratch& scratch, const std::string& bytes)
+std::string refusal(const graft_test::TempFolder& scratch, const std::string& bytes)
 {
-    const fs::path path = scratch.path / "model.safetensors";
+    const fs::path path = scratch.path() / "model.safetensors";
     put(path, bytes);
     try {
         const auto file = SafetensorsFile::open(path);
@@ -82,8 +68,8 @@ TEST_CASE("element types have the names and widths of the format")
 
 TEST_CASE("a file is written as the reference package writes it, and read back")
 {
-    const Scratch scratch;
-    const fs::path path = scratch.path / "a.safetensors";
+    const graft_test::TempFolder scratch;
+    const fs::path path = scratch.path() / "a.safetensors";
     const std::string a(8, 'a'), b(6, 'b'), c(4, 'c');
     const std::vector<graft::TensorToWrite> tensors{
         {"b", StoredType::bf16, {3}, bytes_of(b)},
@@ -121,8 +107,8 @@ TEST_CASE("a file is written as the reference package writes it, and read back")
 
 TEST_CASE("the streaming form gives the same file, and refuses what does not fill a shape")
 {
-    const Scratch scratch;
-    const fs::path path = scratch.path / "a.safetensors";
+    const graft_test::TempFolder scratch;
+    const fs::path path = scratch.path() / "a.safetensors";
     const std::string data(3'000'000, 'q');
     const std::vector<graft::TensorHead> heads{{"x", StoredType::u8, {3'000'000}}, {"y", StoredType::u8, {2}}};
     graft::write_safetensors(path, heads, [&](std::size_t i, const graft::WriteBytes& write) {
@@ -151,12 +137,12 @@ TEST_CASE("the streaming form gives the same file, and refuses what does not fil
     refuses({{"\xff", StoredType::u8, {0}}});
     refuses({{"x", StoredType::f32, {std::int64_t(1) << 62, 4}}});
     CHECK(graft::read_file(path, 4'000'000) == before);
-    CHECK(std::distance(fs::directory_iterator(scratch.path), fs::directory_iterator()) == 1);
+    CHECK(std::distance(fs::directory_iterator(scratch.path()), fs::directory_iterator()) == 1);
 }
 
 TEST_CASE("every rule of the format is checked")
 {
-    const Scratch scratch;
+    const graft_test::TempFolder scratch;
     const auto bad = [&](const std::string& bytes, const char* says) {
         const std::string text = refusal(scratch, bytes);
         INFO(text);
@@ -213,14 +199,14 @@ TEST_CASE("every rule of the format is checked")
     CHECK(refusal(scratch, file_of("{}  ", 0)) == "");
     CHECK(refusal(scratch, file_of(R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}} )", 4))
           == "");  // misaligned too
-    CHECK_THROWS_AS(SafetensorsFile::open(scratch.path), graft::Error);
-    CHECK_THROWS_AS(SafetensorsFile::open(scratch.path / "none"), graft::Error);
+    CHECK_THROWS_AS(SafetensorsFile::open(scratch.path()), graft::Error);
+    CHECK_THROWS_AS(SafetensorsFile::open(scratch.path() / "none"), graft::Error);
     CHECK_THROWS_AS(SafetensorsFile::open("/dev/zero"), graft::Error);
 }
 
 TEST_CASE("random damage to a header is refused or read within the file")
 {
-    const Scratch scratch;
+    const graft_test::TempFolder scratch;
     const std::string good =
         file_of(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
                 R"("bb":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]}})",
@@ -248,45 +234,38 @@ TEST_CASE("random damage to a header is refused or read within the file")
 
 TEST_CASE("a full disk names the file and leaves what was there")
 {
-    const Scratch scratch;
-    const fs::path path = scratch.path / "adapter_model.safetensors";
+    const graft_test::TempFolder scratch;
+    const fs::path path = scratch.path() / "adapter_model.safetensors";
     put(path, "old");
-    const pid_t child = ::fork();
-    if (child == 0) {
-        std::signal(SIGXFSZ, SIG_IGN);
-        const rlimit limit{100'000, 100'000};
-        ::setrlimit(RLIMIT_FSIZE, &limit);
-        const std::string data(3'000'000, 'q');
-        const std::vector<graft::TensorToWrite> tensors{{"x", StoredType::u8, {3'000'000}, bytes_of(data)}};
-        try {
-            graft::write_safetensors(path, tensors);
-        } catch (const graft::Error& error) {
-            ::_exit(
-                std::string(error.what()).find("adapter_model.safetensors: cannot write") == std::string::npos ? 3 : 2);
-        }
-        ::_exit(0);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    CHECK(WEXITSTATUS(status) == 2);
+    const std::string data(3'000'000, 'q');
+    const std::vector<graft::TensorToWrite> tensors{{"x", StoredType::u8, {3'000'000}, bytes_of(data)}};
+    CHECK(graft_test::with_full_disk(100'000, [&] {
+              try {
+                  graft::write_safetensors(path, tensors);
+              } catch (const graft::Error& error) {
+                  const std::string text = error.what();
+                  if (text.find("adapter_model.safetensors: cannot write") == std::string::npos) { ::_exit(3); }
+                  throw;
+              }
+          }) == 2);
     CHECK(graft::read_file(path, 100) == "old");
-    CHECK(std::distance(fs::directory_iterator(scratch.path), fs::directory_iterator()) == 1);
+    CHECK(std::distance(fs::directory_iterator(scratch.path()), fs::directory_iterator()) == 1);
 }
 
 TEST_CASE("files of the reference packages are read, and come out the same when written again")
 {
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
-    const Scratch scratch;
+    const graft_test::TempFolder scratch;
     int files = 0;
     for (const auto& entry : fs::recursive_directory_iterator(*data / "golden")) {
         if (entry.path().extension() != ".safetensors") { continue; }
         const auto file = SafetensorsFile::open(entry.path());
         std::vector<graft::TensorToWrite> tensors;
         for (const auto& t : file.tensors()) { tensors.push_back({t.name, t.type, t.shape, t.bytes}); }
-        graft::write_safetensors(scratch.path / "again", tensors, file.metadata());
+        graft::write_safetensors(scratch.path() / "again", tensors, file.metadata());
         INFO(entry.path().string());
-        CHECK(graft::read_file(scratch.path / "again", 1 << 28) == graft::read_file(entry.path(), 1 << 28));
+        CHECK(graft::read_file(scratch.path() / "again", 1 << 28) == graft::read_file(entry.path(), 1 << 28));
         files += 1;
     }
     CHECK(files > 50);

@@ -1,21 +1,6 @@
 // Several ops through one tape and one pool, up to a loss: where a gradient is released too early, handed to the wrong
 // step or written over, every op is still right alone.
 #include "device_support.hpp"
-#if defined(__CUDACC__)
-#include "graft/ops/add/cuda.cuh"
-#include "graft/ops/cross_entropy/cuda.cuh"
-#include "graft/ops/lora/cuda.cuh"
-#include "graft/ops/matmul/cuda.cuh"
-#include "graft/ops/nf4_matmul/cuda.cuh"
-#include "graft/ops/rms_norm/cuda.cuh"
-#else
-#include "graft/ops/add/cpu.hpp"
-#include "graft/ops/cross_entropy/cpu.hpp"
-#include "graft/ops/lora/cpu.hpp"
-#include "graft/ops/matmul/cpu.hpp"
-#include "graft/ops/nf4_matmul/cpu.hpp"
-#include "graft/ops/rms_norm/cpu.hpp"
-#endif
 
 using namespace graft;
 using namespace graft_test;

@@ -1,11 +1,6 @@
 #include "graft/ops/cross_entropy.hpp"
 
 #include "device_support.hpp"
-#if defined(__CUDACC__)
-#include "graft/ops/cross_entropy/cuda.cuh"
-#else
-#include "graft/ops/cross_entropy/cpu.hpp"
-#endif
 
 using namespace graft;
 using namespace graft_test;

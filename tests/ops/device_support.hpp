@@ -10,7 +10,9 @@
 #include "graft/core/tensor.hpp"
 #include "support.hpp"
 #if defined(__CUDACC__)
-#include "graft/core/cuda.cuh"
+#include "graft/cuda.cuh"
+#else
+#include "graft/cpu.hpp"
 #endif
 
 // What the op tests that run on every device share. A file of such tests is compiled as C++ for the CPU, and once more

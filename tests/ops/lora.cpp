@@ -1,13 +1,6 @@
 #include "graft/ops/lora.hpp"
 
 #include "device_support.hpp"
-#if defined(__CUDACC__)
-#include "graft/ops/lora/cuda.cuh"
-#include "graft/ops/matmul/cuda.cuh"
-#else
-#include "graft/ops/lora/cpu.hpp"
-#include "graft/ops/matmul/cpu.hpp"
-#endif
 
 using namespace graft;
 using namespace graft_test;

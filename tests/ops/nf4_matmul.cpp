@@ -1,11 +1,6 @@
 #include "graft/ops/nf4_matmul.hpp"
 
 #include "device_support.hpp"
-#if defined(__CUDACC__)
-#include "graft/ops/nf4_matmul/cuda.cuh"
-#else
-#include "graft/ops/nf4_matmul/cpu.hpp"
-#endif
 
 using namespace graft;
 using namespace graft_test;

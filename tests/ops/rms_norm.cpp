@@ -1,11 +1,6 @@
 #include "graft/ops/rms_norm.hpp"
 
 #include "device_support.hpp"
-#if defined(__CUDACC__)
-#include "graft/ops/rms_norm/cuda.cuh"
-#else
-#include "graft/ops/rms_norm/cpu.hpp"
-#endif
 
 using namespace graft;
 using namespace graft_test;

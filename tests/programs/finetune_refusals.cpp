@@ -154,43 +154,30 @@ TEST_CASE("finetune refuses an index that names the wrong shard or leaves its fo
     if (!ready()) { return; }
     const Place place;
     const auto model = model_copy(place);
-    const auto good = Tensors::read(model / "model.safetensors");
-    Tensors first, second;
-    nlohmann::json map;
-    for (const auto& tensor : good.list) {
-        const bool one = first.list.size() <= second.list.size();
-        (one ? first : second).list.push_back(tensor);
-        map[tensor.name] = one ? "a.safetensors" : "b.safetensors";
-    }
-    fs::remove(model / "model.safetensors");
-    first.write(model / "a.safetensors");
-    second.write(model / "b.safetensors");
+    const Shards shards(model);
     const auto args = place.with({"--steps", "0"}, model.string());
-    const auto index = [&](const nlohmann::json& weights) {
-        write_text(model / "model.safetensors.index.json", nlohmann::json({{"weight_map", weights}}).dump());
-    };
     const auto changed = [&](const std::string& to) {
-        auto other = map;
-        other[first.list[0].name] = to;
-        index(other);
+        auto other = shards.map;
+        other[shards.first.list[0].name] = to;
+        shards.index(other);
     };
     changed("b.safetensors");
-    refused(place, args, {".safetensors", "index", first.list[0].name});
+    refused(place, args, {".safetensors", "index", shards.first.list[0].name});
     changed("../model/a.safetensors");
     refused(place, args, {"../model/a.safetensors"});
     changed("/etc/passwd");
     refused(place, args, {"/etc/passwd"});
-    auto moved = map;
+    auto moved = shards.map;
     for (auto& file : moved) {
         if (file == "b.safetensors") { file = "c.safetensors"; }
     }
-    index(moved);
+    shards.index(moved);
     refused(place, args, {"c.safetensors", "missing"});
-    index(nlohmann::json::array());
+    shards.index(nlohmann::json::array());
     refused(place, args, {"weight_map"});
     write_text(model / "model.safetensors.index.json", "{\n\"weight_map\": {\n");
     refused(place, args, {"model.safetensors.index.json", "line"});
-    index(map);
+    shards.index(shards.map);
     CHECK(run("finetune", args).status == 0);
 }
 

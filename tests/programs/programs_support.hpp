@@ -1,4 +1,5 @@
 #pragma once
+#include "../files.hpp"
 #include "../support.hpp"
 
 #include <algorithm>
@@ -26,41 +27,6 @@ namespace graft_test {
 
 namespace fs = std::filesystem;
 using Arguments = std::vector<std::string>;
-
-// A folder that goes when the test ends.
-class TempFolder {
-public:
-    TempFolder()
-    {
-        std::string name = (fs::temp_directory_path() / "graft_test_XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    TempFolder(const TempFolder&) = delete;
-    TempFolder& operator=(const TempFolder&) = delete;
-    ~TempFolder()
-    {
-        std::error_code ignored;
-        fs::remove_all(path_, ignored);
-    }
-    fs::path operator/(const std::string& name) const { return path_ / name; }
-    const fs::path& path() const { return path_; }
-
-private:
-    fs::path path_;
-};
-
-inline std::string read_text(const fs::path& path)
-{
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-}
-inline void write_text(const fs::path& path, const std::string& text)
-{
-    std::ofstream(path, std::ios::binary) << text;
-}
 
 // Every file below a folder, with its bytes.
 inline std::map<std::string, std::string> contents(const fs::path& folder)
@@ -269,5 +235,29 @@ inline void copy_folder(const fs::path& from, const fs::path& to)
         if (entry.is_regular_file()) { write_text(to / entry.path().filename(), read_text(entry.path())); }
     }
 }
+
+// The one file of a checkpoint becomes a.safetensors and b.safetensors and an index.
+struct Shards {
+    fs::path       folder;
+    Tensors        first, second;
+    nlohmann::json map;
+
+    explicit Shards(const fs::path& at) : folder(at)
+    {
+        for (const auto& tensor : Tensors::read(folder / "model.safetensors").list) {
+            const bool one = first.list.size() <= second.list.size();
+            (one ? first : second).list.push_back(tensor);
+            map[tensor.name] = one ? "a.safetensors" : "b.safetensors";
+        }
+        fs::remove(folder / "model.safetensors");
+        first.write(folder / "a.safetensors");
+        second.write(folder / "b.safetensors");
+        index(map);
+    }
+    void index(const nlohmann::json& weights) const
+    {
+        write_text(folder / "model.safetensors.index.json", nlohmann::json({{"weight_map", weights}}).dump());
+    }
+};
 
 }  // namespace graft_test

@@ -89,6 +89,8 @@ TEST_CASE("errors say line and column")
     CHECK(error_of("\n{% if a %}")
               .starts_with("chat template \"t\", line 2, column 4: this if has no end; expected {% endif %}"));
     CHECK(error_of("x {{ 'abc }}") == "chat template \"t\", line 1, column 6: this string never ends");
+    CHECK(error_of("{{ 'a\\N{BULLET}' }}") ==
+          "chat template \"t\", line 1, column 6: character names (\\N{…}) are not supported; write \\uXXXX");
     CHECK(error_of("{{ a").starts_with("chat template \"t\", line 1, column 1: this tag never ends"));
     CHECK(error_of("{% include 'x' %}").find("opens no file") != std::string::npos);
     CHECK(error_of("{% break %}").find("outside of a for") != std::string::npos);

@@ -278,21 +278,7 @@ TEST_CASE("run state: the oldest go once the new one is whole; a failing save le
     CHECK(graft::newest_run_state(temp.path()).state.step() == 4);
     const auto before = contents(temp.path());
     some.train(5);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        const rlimit limit{2000, 2000};
-        ::setrlimit(RLIMIT_FSIZE, &limit);
-        ::signal(SIGXFSZ, SIG_IGN);
-        try {
-            some.save(temp.path(), 2);
-        } catch (const graft::Error&) {
-            ::_exit(2);
-        }
-        ::_exit(0);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    CHECK(WEXITSTATUS(status) == 2);
+    CHECK(with_full_disk(2000, [&] { some.save(temp.path(), 2); }) == 2);
     CHECK(contents(temp.path()) == before);
 }
 

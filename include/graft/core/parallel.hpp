@@ -50,40 +50,28 @@ inline void share_work_from(std::int64_t operations) { detail::smallest_shared()
 // The first exception of a task is thrown on here once all have ended.
 template <class Body> void parallel_for(std::int64_t tasks, std::int64_t work, Body&& body)
 {
-    const auto workers = static_cast<int>(tasks < threads() ? tasks : threads());
-    if (workers > 1 && work >= detail::smallest_shared().load(std::memory_order_relaxed)) {
-        struct Job {
-            Body*                     body;
-            std::int64_t              tasks;
-            std::atomic<std::int64_t> next{0};
-            std::mutex                failing{};
-            std::exception_ptr        failure{};
-        } job{&body, tasks};
-        const bool done = detail::workers().run(workers, [](void* context, int worker) {
-            Job& job = *static_cast<Job*>(context);
-            for (std::int64_t task; (task = job.next.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) {
-                try {
-                    (*job.body)(task, worker);
-                } catch (...) {
-                    const std::lock_guard<std::mutex> lock(job.failing);
-                    if (!job.failure) { job.failure = std::current_exception(); }
-                }
+    struct Job {
+        Body*                     body;
+        std::int64_t              tasks;
+        std::atomic<std::int64_t> next{0};
+        std::mutex                failing{};
+        std::exception_ptr        failure{};
+    } job{&body, tasks};
+    const auto run = [](void* context, int worker) {
+        Job& job = *static_cast<Job*>(context);
+        for (std::int64_t task; (task = job.next.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) {
+            try {
+                (*job.body)(task, worker);
+            } catch (...) {
+                const std::lock_guard<std::mutex> lock(job.failing);
+                if (!job.failure) { job.failure = std::current_exception(); }
             }
-        }, &job);
-        if (done) {
-            if (job.failure) { std::rethrow_exception(job.failure); }
-            return;
         }
-    }
-    std::exception_ptr failure;
-    for (std::int64_t task = 0; task < tasks; ++task) {
-        try {
-            body(task, 0);
-        } catch (...) {
-            if (!failure) { failure = std::current_exception(); }
-        }
-    }
-    if (failure) { std::rethrow_exception(failure); }
+    };
+    const auto workers = static_cast<int>(tasks < threads() ? tasks : threads());
+    const bool shared = workers > 1 && work >= detail::smallest_shared().load(std::memory_order_relaxed);
+    if (!shared || !detail::workers().run(workers, run, &job)) { run(&job, 0); }
+    if (job.failure) { std::rethrow_exception(job.failure); }
 }
 
 // The same over ranges of rows: body(begin, end), at most `grain` rows a task; `row_work` elementary operations a row.

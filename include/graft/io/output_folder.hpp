@@ -177,9 +177,8 @@ public:
     static std::string run_file(const std::filesystem::path& folder)
     {
         std::vector<std::string> found;
-        std::error_code code;
-        for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
-            if (is_run_file(entry.path().filename().string())) { found.push_back(entry.path().filename().string()); }
+        for (const auto& entry : detail::entries_of(folder)) {
+            if (is_run_file(entry.filename().string())) { found.push_back(entry.filename().string()); }
         }
         std::sort(found.begin(), found.end());
         return found.empty() ? std::string() : printable(found.front());
@@ -254,9 +253,9 @@ private:
     {
         std::vector<std::string> found;
         std::error_code code;
-        for (const auto& entry : std::filesystem::directory_iterator(folder_, code)) {
-            const std::string name = entry.path().filename().string();
-            if (entry.is_directory(code) && !name.starts_with("checkpoint")) { found.push_back(name); }
+        for (const fs_path& entry : detail::entries_of(folder_)) {
+            const std::string name = entry.filename().string();
+            if (std::filesystem::is_directory(entry, code) && !name.starts_with("checkpoint")) { found.push_back(name); }
         }
         std::sort(found.begin(), found.end());
         require(found.empty(), [&] {
@@ -321,9 +320,7 @@ private:
         for (const char* last : {"adapter_config.json", "config.json"}) {
             std::filesystem::remove(folder / last, code);
         }
-        std::vector<fs_path> entries;
-        for (const auto& entry : std::filesystem::directory_iterator(folder, code)) { entries.push_back(entry.path()); }
-        for (const fs_path& entry : entries) {
+        for (const fs_path& entry : detail::entries_of(folder)) {
             const std::string name = entry.filename().string();
             if (checkpoint_part(name)) {
                 std::filesystem::remove_all(entry, code);
@@ -337,11 +334,7 @@ private:
     static void remove_previous(const fs_path& previous)
     {
         std::error_code code;
-        std::vector<fs_path> entries;
-        for (const auto& entry : std::filesystem::directory_iterator(previous, code)) {
-            entries.push_back(entry.path());
-        }
-        for (const fs_path& entry : entries) {
+        for (const fs_path& entry : detail::entries_of(previous)) {
             if (entry.filename() != mark) { std::filesystem::remove_all(entry, code); }
         }
         std::filesystem::remove_all(previous, code);

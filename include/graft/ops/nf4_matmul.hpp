@@ -63,15 +63,13 @@ public:
     Nf4Weight(std::int64_t rows, std::int64_t cols, int block, bool nested, const std::shared_ptr<Pool<Dev>>& pool)
         : rows_(rows), cols_(cols), block_(block)
     {
-        const std::int64_t elements = rows * cols, blocks = (elements + block - 1) / block;
-        codes_ = Buffer<std::uint8_t, Dev>((elements + 1) / 2, pool);
+        const auto elements = std::size_t(rows * cols), blocks = nf4::blocks_of(elements, std::size_t(block));
+        const auto scales = nested ? nf4::blocks_of(blocks, std::size_t(nf4::nested_block)) : blocks;
+        codes_ = Buffer<std::uint8_t, Dev>(std::int64_t(nf4::bytes_of(elements)), pool);
+        absmax_ = Buffer<float, Dev>(std::int64_t(scales), pool);
         if (nested) {
-            constexpr std::int64_t each = nf4::nested_block;
-            absmax_ = Buffer<float, Dev>((blocks + each - 1) / each, pool);
-            nested_ = Buffer<std::uint8_t, Dev>(blocks, pool);
-            map_ = Buffer<float, Dev>(256, pool);
-        } else {
-            absmax_ = Buffer<float, Dev>(blocks, pool);
+            nested_ = Buffer<std::uint8_t, Dev>(std::int64_t(blocks), pool);
+            map_ = Buffer<float, Dev>(std::tuple_size_v<decltype(nf4::Nested::map)>, pool);
         }
     }
     // Takes codes and nested scales, which stay so: a byte a block instead of four.

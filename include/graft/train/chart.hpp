@@ -115,6 +115,19 @@ inline std::vector<std::pair<double, double>> thinned(
     return out;
 }
 
+inline std::string coordinate(double value)
+{
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f", value);
+    return text;
+}
+
+inline std::string svg_head(double width, double height, const char* label)
+{
+    return "<svg viewBox=\"0 0 " + coordinate(width) + " " + coordinate(height) + "\" role=\"img\" aria-label=\"" +
+           html_text(label) + "\">\n";
+}
+
 inline std::string svg(const Chart& chart)
 {
     constexpr std::size_t most = 600;
@@ -137,14 +150,9 @@ inline std::string svg(const Chart& chart)
 
     const auto px = [&](double x) { return left + (x - x0) / (x1 - x0) * (chart.width - left - right); };
     const auto py = [&](double y) { return top + (y1 - y) / (y1 - y0) * (chart.height - top - bottom); };
-    const auto n  = [](double v) {
-        char text[32];
-        std::snprintf(text, sizeof text, "%.1f", v);
-        return std::string(text);
-    };
+    const auto n  = coordinate;
 
-    std::string out = "<svg viewBox=\"0 0 " + n(chart.width) + " " + n(chart.height) + "\" role=\"img\" aria-label=\"" +
-                      html_text(chart.label) + "\">\n";
+    std::string out = svg_head(chart.width, chart.height, chart.label);
     for (const double y : ticks(y0, y1)) {
         out += "<line class=\"grid\" x1=\"" + n(left) + "\" x2=\"" + n(chart.width - right) + "\" y1=\"" + n(py(y))
                + "\" y2=\"" + n(py(y)) + "\"/><text text-anchor=\"end\" x=\"" + n(left - 8) + "\" y=\"" + n(py(y) + 4)
@@ -196,13 +204,8 @@ inline std::string svg(const Bars& bars)
     if (bars.counts.empty()) { return "<p class=\"key\">nothing was counted</p>\n"; }
     std::int64_t largest = 1;
     for (const auto& [name, count] : bars.counts) { largest = std::max(largest, count); }
-    const auto n = [](double v) {
-        char text[32];
-        std::snprintf(text, sizeof text, "%.1f", v);
-        return std::string(text);
-    };
-    std::string out = "<svg viewBox=\"0 0 " + n(bars.width) + " " + n(bars.height) + "\" role=\"img\" aria-label=\"" +
-                      html_text(bars.label) + "\">\n";
+    const auto  n   = coordinate;
+    std::string out = svg_head(bars.width, bars.height, bars.label);
     const double slot = bars.width / double(bars.counts.size()), floor = bars.height - bottom;
     double       x    = 0;
     for (const auto& [name, count] : bars.counts) {

@@ -34,7 +34,7 @@ struct PlanOptions {
 };
 
 struct MemoryPlan {
-    std::int64_t weights = 0;      // of the base, with gradients' masters where the base is trained
+    std::int64_t weights = 0;      // of the base; where it is trained, masters in f32 and working copies
     std::int64_t adapter = 0;      // masters in f32 and working copies
     std::int64_t positions = 0;    // the table of rotary positions
     std::int64_t moments = 0;      // of AdamW

@@ -118,8 +118,7 @@ namespace detail::dataset {
 inline std::vector<std::string> proof_lines(
     const Dataset& set, std::size_t most, const std::function<std::vector<MarkedPart>(const Example&)>& parts_of)
 {
-    auto lines = summary(set.report);
-    std::erase_if(lines, [](const std::string& line) { return line.starts_with(histogram_start); });
+    auto lines = summary(set.report, /*histogram*/ false);
     lines.insert(lines.end(), {"", "targets a row, and how many rows have so many" +
                                        std::string(set.report.rows_dropped() > 0 ? " (0: dropped)" : "")});
     for (const auto& line : histogram_lines(target_buckets(set.report))) { lines.push_back("  " + line); }

@@ -123,8 +123,6 @@ inline std::string percent(double share)
     return text;
 }
 
-inline constexpr const char* histogram_start = "rows by targets: ";
-
 inline std::string cut_line(const DataReport& report)
 {
     auto line = "cut " + counted(report.rows_cut, "row") + " at the maximum length, " +
@@ -167,8 +165,8 @@ inline std::vector<Bucket> target_buckets(const DataReport& report)
     return buckets;
 }
 
-// The report as lines of text, without line ends.
-inline std::vector<std::string> summary(const DataReport& report)
+// The report as lines of text, without line ends; the histogram as one of them unless it is shown otherwise.
+inline std::vector<std::string> summary(const DataReport& report, bool histogram = true)
 {
     using namespace detail::dataset;
     std::vector<std::string> lines;
@@ -179,7 +177,9 @@ inline std::vector<std::string> summary(const DataReport& report)
     std::snprintf(mean, sizeof mean, "%.1f", report.targets_mean());
     lines.push_back("targets a row: min " + std::to_string(report.targets_min) + ", mean " + mean + ", max " +
                     std::to_string(report.targets_max));
-    if (!report.rows.empty()) { lines.push_back(histogram_start + histogram_text(target_buckets(report))); }
+    if (histogram && !report.rows.empty()) {
+        lines.push_back("rows by targets: " + histogram_text(target_buckets(report)));
+    }
     for (const auto& kind : report.dropped) {
         auto line = "dropped " + counted(kind.rows, "row") + ": " + kind.reason + " (" + joined(kind.first);
         if (kind.rows > std::int64_t(kind.first.size())) {
