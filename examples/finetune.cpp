@@ -294,16 +294,18 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
         }
     }
     output.retire();
+    record.rows(std::int64_t(job.data.examples.size()), batches_of(job).steps(), checkpoints.changed());
     graft::write_file(output.file("report.html"), graft::report_html(job.report));
     if (job.full()) {
         graft::save_checkpoint(model, o.model, output.path(),
-                               o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32);
+                               o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
+                               record.writer(output));
     } else {
         // Without a step the tensors go back as they came, each in its own element type.
         graft::save_adapter(model, output.path(), job.adapter,
-                            job.report.steps.empty() ? types : graft::AdapterTypes(), job.metadata);
+                            job.report.steps.empty() ? types : graft::AdapterTypes(), job.metadata,
+                            record.writer(output));
     }
-    record.write(output, std::int64_t(job.data.examples.size()), batches_of(job).steps(), checkpoints.changed());
     output.commit();
     cli::print(record.text());
     cli::print((stop ? "\nstopped after the step; saved " : "\nsaved ") + o.output

@@ -9,6 +9,7 @@
 
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
+#include "graft/checkpoint/adapter.hpp"
 #include "graft/core/machine.hpp"
 #include "graft/io/output_folder.hpp"
 #include "graft/train/manifest.hpp"
@@ -69,13 +70,19 @@ public:
         if (!steps.empty()) { run_.first_loss = steps.front().loss, run_.last_loss = steps.back().loss; }
     }
 
-    // Once the result is in its folder.
-    void write(const graft::OutputFolder& output, std::int64_t rows, std::int64_t planned,
-               const std::vector<std::string>& changed)
+    void rows(std::int64_t rows, std::int64_t planned, const std::vector<std::string>& changed)
     {
         run_.rows = rows, run_.planned = planned, run_.changed = changed;
-        run_.files = graft::hash_files(output.path(), graft::OutputFolder::result_files(output.path()));
-        graft::write_manifest(output.path(), run_);
+    }
+
+    // When all of the result is in its folder but the file that makes it count.
+    graft::BeforeLast writer(const graft::OutputFolder& output)
+    {
+        return [this, &output](const std::string& last, const std::string& text) {
+            run_.files       = graft::hash_files(output.path(), graft::OutputFolder::result_files(output.path()));
+            run_.files[last] = {std::int64_t(text.size()), graft::sha256(text)};
+            graft::write_manifest(output.path(), run_);
+        };
     }
 
     std::string text() const

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -13,7 +14,7 @@
 //
 //   add_adapter(model, targets, config, seed)    lays branches over the targeted linears; A random by name, B zero
 //   load_adapter(model, folder)                  fills all branches from adapter_model.safetensors, strictly both ways
-//   save_adapter(model, folder, config, types, metadata)
+//   save_adapter(model, folder, config, types, metadata, before_last)
 //                                                adapter_model.safetensors, then adapter_config.json, which makes it
 //                                                count
 //   adapter_metadata(folder)                     what save_adapter wrote beside the tensors
@@ -30,6 +31,9 @@
 namespace graft {
 
 using AdapterTypes = std::map<std::string, StoredType>;    // by the name in the model
+
+// Is told the name and the text of the file that makes a folder count, when all others are there.
+using BeforeLast = std::function<void(const std::string& name, const std::string& text)>;
 
 namespace detail {
 
@@ -155,7 +159,7 @@ template <class A> std::vector<std::byte> stored_values(View<const A> view, Stor
 
 template <class Model>
 void save_adapter(Model& model, const std::filesystem::path& folder, const AdapterConfig& config,
-                  const AdapterTypes& types = {}, const Metadata& metadata = {})
+                  const AdapterTypes& types = {}, const Metadata& metadata = {}, const BeforeLast& before_last = {})
 {
     std::vector<TensorHead> heads;
     const auto trained = trained_tensors(model);
@@ -168,7 +172,10 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const Adapt
     write_safetensors(folder / "adapter_model.safetensors", heads, [&](std::size_t i, const WriteBytes& write) {
         write(detail::stored_values(std::as_const(trained[i].value).view(), heads[i].type));
     }, metadata);
-    write_adapter_config(folder / "adapter_config.json", config, model.config);
+    const auto path = folder / "adapter_config.json";
+    const std::string text = adapter_config_text(config, model.config, printable(path.string(), 1000));
+    if (before_last) { before_last("adapter_config.json", text); }
+    write_file(path, text);
 }
 
 }  // namespace graft

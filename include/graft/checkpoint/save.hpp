@@ -9,7 +9,8 @@
 
 // A whole checkpoint that stands alone: after full fine-tuning.
 //
-//   save_checkpoint(model, base, folder, type)    model.safetensors in the given element type, the tokeniser's and the
+//   save_checkpoint(model, base, folder, type, before_last)
+//                                                 model.safetensors in the given element type, the tokeniser's and the
 //                                                 generation files copied from base, config.json last: it makes it
 //                                                 count
 //
@@ -18,7 +19,7 @@ namespace graft {
 
 template <class Model>
 void save_checkpoint(Model& model, const std::filesystem::path& base, const std::filesystem::path& folder,
-                     StoredType type)
+                     StoredType type, const BeforeLast& before_last = {})
 {
     std::vector<TensorHead> heads;
     std::vector<std::function<std::vector<std::byte>()>> values;
@@ -44,7 +45,9 @@ void save_checkpoint(Model& model, const std::filesystem::path& base, const std:
         }
     }
     const std::string dtype = type == StoredType::bf16 ? "bfloat16" : type == StoredType::f16 ? "float16" : "float32";
-    write_file(folder / "config.json", config_text(base, dtype));
+    const std::string text = config_text(base, dtype);
+    if (before_last) { before_last("config.json", text); }
+    write_file(folder / "config.json", text);
 }
 
 }  // namespace graft
