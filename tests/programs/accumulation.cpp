@@ -6,15 +6,14 @@
 // Accumulation: 8 rows at once, in two, four or eight micro-batches, are one and the same step.
 //
 // Everything is f32; the parts differ in the order in which rows are added, and in nothing else.
-//   loss       Its rows are the same sums of products in every part; where another shape of a product adds in another
-//              order, each of the 35 products of a token (5 layers of 7) is off by sqrt(172) eps at most on average (172:
-//              the longest sum), and these add up like a walk: sqrt(35 * 172) eps < 80 eps of the loss. Sums over rows
-//              are in f64.
+//   loss       Its rows are the same sums of products in every part. Where another shape of a product adds in another
+//              order, each of the 35 products of a token (5 layers of 7) is off by sqrt(172) eps (172: the longest sum),
+//              and these add up like a walk: sqrt(35 * 172) eps < 80 eps of the loss. Sums over rows are in f64.
 //   gradients  An element is a sum over the tokens of the step, of N terms: in another order it is off by at most
 //              N eps sum|terms|. What the terms of a row add up to is measured: the gradient norm of the row alone, times
 //              its share of the targets. (Within a row the terms cancel too, which N instead of sqrt(N) pays for.)
-//   adapter    AdamW divides by sqrt(v) + 1e-8, which makes any gradient that is not zero a step of full size, rounding
-//              errors included. So the clip is set to 1e-9: gradients are far below 1e-8 then, a step is
+//   adapter    AdamW divides by sqrt(v) + 1e-8, which makes any gradient that is not zero a step of full size,
+//              rounding errors included. So the clip is set to 1e-9: gradients are far below 1e-8 then, a step is
 //              lr g / (|g| + 1e-8), and what is off in g is off in the step by the same share. lr 0.1 gives steps of
 //              0.1 * 1e-9 / 1e-8 = 0.01 in norm: short enough not to enlarge what earlier steps were off by.
 using namespace graft_test;
@@ -142,7 +141,9 @@ TEST_CASE("finetune: rows without a target add nothing, wherever they stand")
     // Two at the beginning, two in the middle, two at the end: in a plan that counted them, whole micro-batches.
     const std::string masked = row_text({12, 0}, 90) + row_text({40, 0}, 91);
     std::string with_them = masked;
-    for (std::size_t i = 0; i < uneven.size(); ++i) { with_them += (i == 4 ? masked : "") + row_text(uneven[i], int(i)); }
+    for (std::size_t i = 0; i < uneven.size(); ++i) {
+        with_them += (i == 4 ? masked : "") + row_text(uneven[i], int(i));
+    }
     const auto with = finetune(with_them + masked, settings);
     REQUIRE(with.steps.size() == without.steps.size());
     CHECK(with.steps.size() == 4);

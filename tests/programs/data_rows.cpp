@@ -42,13 +42,14 @@ TEST_CASE("finetune: changing any row of the data changes the adapter; each row 
 {
     if (!ready()) { return; }
     constexpr int count = 7;
-    for (const Plan& plan : {Plan{"3", "1", true, {3, 3, 1}}, Plan{"2", "2", true, {4, 3}}, Plan{"3", "2", false, {6, 1}},
-                             Plan{"100", "1", true, {7}}, Plan{"1", "5", true, {5, 2}}}) {
+    for (const Plan& plan : {Plan{"3", "1", true, {3, 3, 1}}, Plan{"2", "2", true, {4, 3}},
+                             Plan{"3", "2", false, {6, 1}}, Plan{"100", "1", true, {7}},
+                             Plan{"1", "5", true, {5, 2}}}) {
         const std::string name = std::string(plan.batch) + " x " + plan.accumulate;
         CAPTURE(name);
         const Place place;
-        Arguments settings{"--batch", plan.batch, "--accumulate", plan.accumulate, "--epochs", "2", "--rank", "2", "--lr",
-                           "0.01", "--schedule", "constant", "--overwrite"};
+        Arguments settings{"--batch", plan.batch, "--accumulate", plan.accumulate, "--epochs", "2", "--rank", "2",
+                           "--lr", "0.01", "--schedule", "constant", "--overwrite"};
         if (!plan.shuffle) { settings.push_back("--no-shuffle"); }
         const auto train = [&](const Rows& rows) {
             write_text(place.temp / "rows.jsonl", rows.all());
@@ -101,7 +102,8 @@ TEST_CASE("finetune: every row of conversations changes the adapter too, in JSON
     if (!ready()) { return; }
     constexpr int count = 5;
     const auto conversation = [](int k, const std::string& answer) {
-        return nlohmann::json({{"messages", {{{"role", "user"}, {"content", "Who is number " + std::to_string(k) + "?"}},
+        const std::string question = "Who is number " + std::to_string(k) + "?";
+        return nlohmann::json({{"messages", {{{"role", "user"}, {"content", question}},
                                              {{"role", "assistant"}, {"content", answer}}}}});
     };
     for (const bool array : {false, true}) {
@@ -116,8 +118,9 @@ TEST_CASE("finetune: every row of conversations changes the adapter too, in JSON
                 lines += all.back().dump() + "\n";
             }
             write_text(file, array ? all.dump() : lines);
-            const auto ended = run("finetune", {"--model", small_model(), "--data", file, "--template", "zephyr", "--output",
-                place.out(), "--epochs", "2", "--batch", "2", "--rank", "2", "--lr", "0.01", "--overwrite", "--quiet"});
+            const auto ended = run("finetune", {"--model", small_model(), "--data", file, "--template", "zephyr",
+                "--output", place.out(), "--epochs", "2", "--batch", "2", "--rank", "2", "--lr", "0.01", "--overwrite",
+                "--quiet"});
             CAPTURE(ended.err);
             REQUIRE(ended.status == 0);
             return read_text(place.temp / "out/adapter_model.safetensors");
