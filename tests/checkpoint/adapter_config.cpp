@@ -153,6 +153,12 @@ TEST_CASE("targets, patterns and layers")
     CHECK(says(R"({"rank_pattern": {"a)|(b": 2}})").find("regular expression") != std::string::npos);
     CHECK(graft::adapter_targets(with(R"({"target_modules": ["q_proj", "c_attn"]})"), model()).unmatched
           == std::vector<std::string>{"c_attn"});
+    // What is excluded wholly is a module all the same; so is one of a layer that is not listed.
+    CHECK(graft::adapter_targets(with(R"({"target_modules": ["q_proj", "o_proj"], "exclude_modules": ["o_proj"]})"),
+                                 model()).unmatched.empty());
+    CHECK(graft::adapter_targets(
+              with(R"({"target_modules": ["q_proj", "layers.0.mlp.up_proj"], "layers_to_transform": [1]})"), model())
+              .unmatched.empty());
 }
 
 TEST_CASE("what is written is read back, and overlapping patterns are not written")
