@@ -13,12 +13,17 @@
 //
 //   add_adapter(model, targets, config, seed)    lays branches over the targeted linears; A random by name, B zero
 //   load_adapter(model, folder)                  fills all branches from adapter_model.safetensors, strictly both ways
-//   save_adapter(model, folder, config, types)   adapter_model.safetensors, then adapter_config.json, which makes it
+//   save_adapter(model, folder, config, types, metadata)
+//                                                adapter_model.safetensors, then adapter_config.json, which makes it
 //                                                count
+//   adapter_metadata(folder)                     what save_adapter wrote beside the tensors
 //
 // Tensor names in the file are "base_model.model." and the name in the model; a prefix written twice, as a model
 // wrapped twice writes it, is read too. Values are f32 on saving, or of the types that load_adapter found where those
 // are given.
+//
+// Metadata, texts by name in the header of the file; foreign adapters have none of them:
+//   graft.base    fingerprint of the base that it was trained over (train/fingerprint.hpp)
 //
 // Throws: Error that names the file and lists what is missing, unknown or of another shape (another rank, another
 // model). Source: huggingface/peft 0.21, utils/save_and_load.py.
@@ -115,6 +120,11 @@ template <class Model> AdapterTypes load_adapter(Model& model, const std::filesy
     return types;
 }
 
+inline Metadata adapter_metadata(const std::filesystem::path& folder)
+{
+    return SafetensorsFile::open(folder / "adapter_model.safetensors").metadata();
+}
+
 namespace detail {
 
 // The values of a trained tensor in an element type of a file, without row padding.
@@ -145,7 +155,7 @@ template <class A> std::vector<std::byte> stored_values(View<const A> view, Stor
 
 template <class Model>
 void save_adapter(Model& model, const std::filesystem::path& folder, const AdapterConfig& config,
-                  const AdapterTypes& types = {})
+                  const AdapterTypes& types = {}, const Metadata& metadata = {})
 {
     std::vector<TensorHead> heads;
     const auto trained = trained_tensors(model);
@@ -157,7 +167,7 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const Adapt
     }
     write_safetensors(folder / "adapter_model.safetensors", heads, [&](std::size_t i, const WriteBytes& write) {
         write(detail::stored_values(std::as_const(trained[i].value).view(), heads[i].type));
-    });
+    }, metadata);
     write_adapter_config(folder / "adapter_config.json", config, model.config);
 }
 
