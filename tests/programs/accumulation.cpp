@@ -7,11 +7,12 @@
 //
 // Everything is f32; the parts differ in the order in which rows are added, and in nothing else.
 //   loss       Its rows are the same sums of products in every part. Where another shape of a product adds in another
-//              order, each of the 35 products of a token (5 layers of 7) is off by sqrt(172) eps (172: the longest sum),
-//              and these add up like a walk: sqrt(35 * 172) eps < 80 eps of the loss. Sums over rows are in f64.
+//              order, each of the 35 products of a token (5 layers of 7) is off by sqrt(172) eps (the longest sum has
+//              172 terms), and these add up like a walk: sqrt(35 * 172) eps < 80 eps of the loss. Sums over rows are
+//              in f64.
 //   gradients  An element is a sum over the tokens of the step, of N terms: in another order it is off by at most
-//              N eps sum|terms|. What the terms of a row add up to is measured: the gradient norm of the row alone, times
-//              its share of the targets. (Within a row the terms cancel too, which N instead of sqrt(N) pays for.)
+//              N eps sum|terms|. What the terms of a row add up to is measured: the gradient norm of the row alone,
+//              times its share of the targets. (Within a row terms cancel too, which N instead of sqrt(N) pays for.)
 //   adapter    AdamW divides by sqrt(v) + 1e-8, which makes any gradient that is not zero a step of full size,
 //              rounding errors included. So the clip is set to 1e-9: gradients are far below 1e-8 then, a step is
 //              lr g / (|g| + 1e-8), and what is off in g is off in the step by the same share. lr 0.1 gives steps of

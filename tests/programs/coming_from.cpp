@@ -34,7 +34,7 @@ std::set<std::string> options_in(const std::string& text)
     std::set<std::string> out;
     for (auto at = text.find("--"); at != text.npos; at = text.find("--", at + 2)) {
         std::size_t end = at + 2;
-        while (end < text.size() && (std::islower(static_cast<unsigned char>(text[end])) || text[end] == '-')) { ++end; }
+        while (end < text.size() && ((text[end] >= 'a' && text[end] <= 'z') || text[end] == '-')) { ++end; }
         if (end > at + 2 && text[at + 2] != '-') { out.insert(text.substr(at, end - at)); }
     }
     return out;

@@ -11,7 +11,8 @@ namespace {
 std::pair<std::int64_t, std::int64_t> extents(const std::string& module)
 {
     const auto is = [&](const char* name) { return module.ends_with(name); };
-    return {is("down_proj") ? 172 : 64, is("k_proj") || is("v_proj") ? 32 : is("gate_proj") || is("up_proj") ? 172 : 64};
+    const bool narrow = is("k_proj") || is("v_proj"), wide = is("gate_proj") || is("up_proj");
+    return {is("down_proj") ? 172 : 64, narrow ? 32 : wide ? 172 : 64};
 }
 
 std::string module_name(int layer, const std::string& module)
@@ -229,7 +230,7 @@ TEST_CASE("finetune --adapter: another rank, alpha or target beside patterns nam
     };
     const std::vector<std::vector<Case>> cases{
         {{{"--rank", "8"}, {"--rank 8 (it has 4; by rank_pattern: 3 for .*.k_proj, 2 for down_proj and 6 for "}},
-         {{"--alpha", "16"}, {"--alpha 16 (it has 8; by alpha_pattern: 5 for ^model.layers.0.mlp.down_proj and 16 for "}},
+         {{"--alpha", "16"}, {"--alpha 16 (it has 8; by alpha_pattern: 5 for ^model.layers.0.mlp.down_proj and 16 "}},
          {{"--rank", "2", "--alpha", "5"}, {"--rank 2 (it has 4;", ", --alpha 5 (it has 8;"}},
          {{"--rslora"}, {"--rslora true (it has false)"}},
          {{"--rank", "4", "--alpha", "8", "--target", "down_proj,k_proj,q_proj"}, {}}},

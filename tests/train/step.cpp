@@ -111,11 +111,11 @@ std::vector<std::vector<graft::Example>> groups_of(const std::vector<graft::Exam
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("step: any micro-batches of eight uneven rows, with dropout, give one loss and one gradient", T, float,
-                   double)
+TEST_CASE_TEMPLATE("step: any micro-batches of eight uneven rows, with dropout, give one loss and one gradient", T,
+                   float, double)
 {
-    // An element is a sum over 44 tokens whose order is all that differs: off by at most 44 eps times what its terms add
-    // up to. That is measured: each row's share by itself, the largest of a tensor.
+    // An element is a sum over 44 tokens whose order is all that differs: off by at most 44 eps times what its terms
+    // add up to. That is measured: each row's share by itself, the largest of a tensor.
     const double limit = 44 * double(std::numeric_limits<T>::epsilon());
     for (const bool full : {false, true}) {
         CAPTURE(full);
