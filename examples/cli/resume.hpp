@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,6 +51,14 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
         number("dropout", o.dropout);
         add("target", o.target);
         if (!o.exclude.empty()) { add("exclude", o.exclude); }
+    }
+    if (!o.stack.empty()) {
+        std::string names, hashes;
+        for (const auto& folder : o.stack) {
+            names += (names.empty() ? "" : ",") + folder;
+            hashes += graft::adapter_fingerprint(folder);
+        }
+        bytes("stack", names, o.stack.size() == 1 ? hashes : graft::sha256(hashes));
     }
     flag("double-quant", o.double_quant);
     add("task", o.task);
@@ -120,7 +129,7 @@ public:
     // A checkpoint of the steps done, unless there is one.
     template <class Model, class AdamW>
     void save(const std::vector<graft::StepMetrics>& steps, Model& model, AdamW& adamw,
-              const graft::AdapterConfig* adapter)
+              const graft::AdapterConfig* adapter, const std::map<std::string, std::string>& metadata = {})
     {
         if (std::int64_t(steps.size()) == saved_) { return; }
         graft::RunState state{.steps = steps, .settings = settings_};
@@ -129,7 +138,7 @@ public:
         if (saved_ < total_ && saved_ > 0 && (o_.eval_every == 0 || saved_ % o_.eval_every != 0)) {
             state.steps.back().eval_loss.reset();
         }
-        graft::save_run_state(output_.path(), state, model, adamw, {.adapter = adapter, .keep = o_.keep});
+        graft::save_run_state(output_.path(), state, model, adamw, {.adapter = adapter, .keep = o_.keep, .metadata = metadata});
         output_.hold();
     }
 
