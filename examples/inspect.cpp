@@ -4,9 +4,11 @@
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
 
+#include "graft/checkpoint/adapters_in.hpp"
 #include "graft/checkpoint/audit.hpp"
 #include "graft/checkpoint/checkpoint.hpp"
 #include "graft/checkpoint/hf_config.hpp"
+#include "graft/train/adapter_stack.hpp"
 
 namespace {
 
@@ -36,6 +38,10 @@ void inspect_adapter(const fs::path& folder)
     }
     text += "  " + std::to_string(file.tensors().size()) + " tensors (" + graft::name_list(types) + "), " +
             graft::with_commas(parameters) + " parameters, " + graft::with_commas(bytes) + " bytes\n";
+    text += "  sha256 " + graft::adapter_fingerprint(folder) + "\n";
+    for (const auto& hash : graft::trained_over(folder)) {
+        text += "  trained over the adapter with sha256 " + hash + ": means nothing without it\n";
+    }
     if (twice > 0) {
         text += "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n";
     }
@@ -127,6 +133,9 @@ int main(int argc, char** argv)
         cli::print(std::string(graft::family_name(config.family)) + " " + graft::printable(what, 300) + "\n" +
                    graft::to_text(graft::make_audit(config, audit)));
         if (fs::is_directory(what)) {
+            for (const auto& found : graft::adapters_in(what)) {
+                cli::print("holds an adapter: " + graft::printable(found.string(), 300) + "\n");
+            }
             const auto checkpoint = graft::Checkpoint::open(what);
             cli::print(std::to_string(checkpoint.tensors().size()) + " tensors in its files\n");
         }
