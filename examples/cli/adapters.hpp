@@ -10,8 +10,8 @@
 #include "graft/train/adapter_stack.hpp"
 
 // Which adapters a program works with: never one unawares. Four words of finetune: --adapter continues one, --stack
-// trains a new one over frozen ones, --merge-adapter merges one first and trains a new one, --overwrite replaces the run
-// in the output folder.
+// trains a new one over frozen ones, --merge-adapter merges one first and trains a new one, --overwrite replaces the
+// run in the output folder.
 namespace cli {
 
 using Folders = std::vector<std::filesystem::path>;

@@ -34,7 +34,8 @@ TEST_CASE_TEMPLATE("any linear: branches add, each with its scale; only the trai
     using Dev = typename Case::Dev;
     using T = typename Case::T;
     const auto from = pool<Dev>();
-    const auto x = numbers<T>(any_rows, any_in, 1), w = numbers<T>(any_out, any_in, 2), dy = numbers<T>(any_rows, any_out, 3);
+    const auto x = numbers<T>(any_rows, any_in, 1), w = numbers<T>(any_out, any_in, 2);
+    const auto dy = numbers<T>(any_rows, any_out, 3);
     std::vector<Branch> branches;
     for (std::int64_t rank : {3, 1, 2}) {
         const auto seed = std::uint64_t(10 * rank);

@@ -43,8 +43,8 @@ TEST_CASE("finetune --plan: the peak is the one that the run measures, to the by
     const Place place;
     write_text(place.temp / "rows.jsonl", full_rows(8, 96));
     const std::string below = (place.temp / "below").string();
-    REQUIRE(run("finetune", {"--model", small_model(), "--data", (place.temp / "rows.jsonl").string(), "--output", below,
-                             "--quiet", "--steps", "1", "--rank", "5"}).status == 0);
+    REQUIRE(run("finetune", {"--model", small_model(), "--data", (place.temp / "rows.jsonl").string(), "--output",
+                             below, "--quiet", "--steps", "1", "--rank", "5"}).status == 0);
     for (const Arguments& method : {Arguments{"--method", "lora"}, Arguments{"--method", "qlora"},
                                     Arguments{"--method", "qlora", "--double-quant"}, Arguments{"--method", "full"},
                                     Arguments{"--dtype", "bf16"}, Arguments{"--recompute"},

@@ -108,7 +108,8 @@ TEST_CASE("generate: adapters add, in any order; one that was trained over anoth
     CHECK(run("generate", once(at.second + "," + at.first)).out == both.out);
 
     const auto hash = "sha256 " + graft::adapter_fingerprint(at.first).substr(0, 8);
-    check_refused(run("generate", once(at.second)), {"second", "trained over another adapter", hash, "--adapter FIRST"});
+    check_refused(run("generate", once(at.second)),
+                  {"second", "trained over another adapter", hash, "--adapter FIRST"});
     check_refused(run("generate", once(at.first + "," + at.first)), {"given twice"});
     check_refused(run("generate", once(at.first + "," + (at.temp / "absent").string())), {"absent"});
 
@@ -185,7 +186,9 @@ TEST_CASE("a base that holds an adapter: the choices are named, and each of them
     const Stacked at;
     const auto base = at.temp / "base";
     copy_folder(small_model(), base);
-    const auto train = [&](const Arguments& more) { return run("finetune", at.with(joined({"--steps", "1"}, more), base.string())); };
+    const auto train = [&](const Arguments& more) {
+        return run("finetune", at.with(joined({"--steps", "1"}, more), base.string()));
+    };
     const auto say = [&](const Arguments& more) {
         return run("generate", joined({"--model", base.string(), "--prompt", "a", "--max-tokens", "1"}, more));
     };
@@ -232,6 +235,27 @@ TEST_CASE("a base that holds an adapter: the choices are named, and each of them
     answered(run("finetune", {"--model", base.string(), "--data", (at.temp / "rows.jsonl").string(), "--output",
                               (base / "out").string(), "--quiet", "--steps", "1", "--overwrite"}));
     check_refused(train({"--overwrite"}), {(base / "out").string()});
+}
+
+TEST_CASE("inspect: which adapter this is, what it was trained over, and what a base holds")
+{
+    if (!ready() || !built("inspect")) { return; }
+    const Stacked at;
+    at.train(at.second, {"--stack", at.first, "--rank", "2", "--steps", "1"});
+    const auto has = [](const Ended& ended, const std::string& text) {
+        CAPTURE(ended.out);
+        CAPTURE(ended.err);
+        return ended.status == 0 && ended.out.find(text) != std::string::npos;
+    };
+    const auto hash = graft::adapter_fingerprint(at.first);
+    CHECK(has(run("inspect", {at.first}), "  sha256 " + hash + "\n"));
+    CHECK(!has(run("inspect", {at.first}), "trained over"));
+    CHECK(has(run("inspect", {at.second}), "  trained over the adapter with sha256 " + hash + ":"));
+    const auto base = at.temp / "base";
+    copy_folder(small_model(), base);
+    CHECK(!has(run("inspect", {base.string()}), "holds an adapter"));
+    copy_folder(at.first, base / "checkpoint-3");
+    CHECK(has(run("inspect", {base.string()}), "holds an adapter: " + (base / "checkpoint-3").string() + "\n"));
 }
 
 TEST_CASE("--model that is an adapter: its base and the command are named")

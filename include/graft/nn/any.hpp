@@ -17,7 +17,8 @@
 // same model templates and call the same ops.
 //
 //   AnyLinear      base: dense frozen, dense trained or NF4; perhaps frozen LoRA branches, whose parts are called
-//                  stacked.0, stacked.1, …; and perhaps a LoRA branch that is trained. Branches add, each with its scale
+//                  stacked.0, stacked.1, …; and perhaps a LoRA branch that is trained. Branches add, each with its
+//                  scale
 //   AnyTable       (V, D): embedding and head; frozen or trained
 //   AnyNorm        (D): frozen or trained
 namespace graft {

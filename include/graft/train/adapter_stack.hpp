@@ -42,7 +42,8 @@ inline std::vector<std::string> trained_over(const std::filesystem::path& folder
     for (std::size_t begin = 0; begin <= at->second.size();) {
         const std::size_t end = std::min(at->second.find(',', begin), at->second.size());
         out.push_back(at->second.substr(begin, end - begin));
-        const bool hash = out.back().size() == 64 && out.back().find_first_not_of("0123456789abcdef") == std::string::npos;
+        const std::string& one = out.back();
+        const bool hash = one.size() == 64 && one.find_first_not_of("0123456789abcdef") == std::string::npos;
         require(hash, [&] {
             return printable(path.string(), 1000) + ": metadata " + trained_over_key + " is "
                  + printable(at->second, 100) + ", expected SHA-256 hashes of adapters with commas between them";
@@ -61,7 +62,8 @@ inline void require_stack(const std::filesystem::path& folder, std::span<const s
     std::vector<std::string> have, missing;
     for (const auto& one : given) { have.push_back(adapter_fingerprint(one)); }
     for (const auto& hash : over) {
-        if (std::find(have.begin(), have.end(), hash) == have.end()) { missing.push_back("sha256 " + hash.substr(0, 8)); }
+        const bool given_here = std::find(have.begin(), have.end(), hash) != have.end();
+        if (!given_here) { missing.push_back("sha256 " + hash.substr(0, 8)); }
     }
     require(missing.empty(), [&] {
         return printable(folder.string(), 1000) + ": was trained over "
