@@ -3,6 +3,7 @@
 #include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
+#include "cli/verify_run.hpp"
 
 #include "graft/checkpoint/adapters_in.hpp"
 #include "graft/checkpoint/audit.hpp"
@@ -75,10 +76,12 @@ void inspect_data(const fs::path& what, const cli::FinetuneOptions& o, std::int6
 
 int main(int argc, char** argv)
 {
-    std::string what, adapter, dtype = "f32";
+    std::string what, adapter, verify_run, dtype = "f32";
     cli::FinetuneOptions o;
     CLI::App app{"inspect: the audit of a checkpoint, an adapter or a config.json, without loading weights", "inspect"};
-    app.add_option("WHAT", what, "checkpoint folder, adapter folder or config.json")->required();
+    app.add_option("WHAT", what, "checkpoint folder, adapter folder or config.json");
+    app.add_option("--verify-run", verify_run, "hold the run.json of this folder against its files, base and data");
+    app.add_option("--model", o.model, "with --verify-run: where the base is now");
     auto* with = app.add_option("--adapter", adapter, "an adapter over it");
     cli::add_method_options(app, o);
     app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
@@ -88,6 +91,9 @@ int main(int argc, char** argv)
     reading.push_back(app.add_option("--rows", rows, "rows of --data to show, worst first")
                           ->check(CLI::NonNegativeNumber)->capture_default_str());
     return cli::run(app, argc, argv, [&] {
+        if (!verify_run.empty()) { return cli::RunCheck(verify_run, cli::places_of(app, "verify-run")).run(); }
+        graft::require(!what.empty(), "WHAT is required: a checkpoint folder, an adapter folder or a config.json");
+        graft::require(o.model.empty(), "--model belongs to --verify-run");
         o.task_given = reading.front()->count() > 0;
         for (const auto* option : reading) {
             graft::require(option->count() == 0 || data->count() > 0,

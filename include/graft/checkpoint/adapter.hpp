@@ -19,10 +19,15 @@
 //   save_adapter(model, folder, config, types, metadata)
 //                                                the trained branches alone: adapter_model.safetensors with this
 //                                                metadata, then adapter_config.json, which makes it count
+//   adapter_metadata(folder)                     what save_adapter wrote beside the tensors
 //
 // Tensor names in the file are "base_model.model." and the name in the model; a prefix written twice, as a model
 // wrapped twice writes it, is read too. Values are f32 on saving, or of the types that load_adapter found where those
 // are given.
+//
+// Metadata, texts by name in the header of the file; foreign adapters have none of them:
+//   graft.base    fingerprint of the base that it was trained over (train/fingerprint.hpp)
+//   graft.over    fingerprints of the adapters that it was trained over (train/adapter_stack.hpp)
 //
 // Throws: Error that names the file and lists what is missing, unknown or of another shape (another rank, another
 // model). Source: huggingface/peft 0.21, utils/save_and_load.py.
@@ -152,6 +157,11 @@ template <class Model> AdapterTypes load_adapter(Model& model, const std::filesy
     return types;
 }
 
+inline Metadata adapter_metadata(const std::filesystem::path& folder)
+{
+    return SafetensorsFile::open(folder / "adapter_model.safetensors").metadata();
+}
+
 namespace detail {
 
 // Lays frozen branches over the targeted linears, empty; use(name, branch) fills each.
@@ -224,7 +234,7 @@ template <class A> std::vector<std::byte> stored_values(View<const A> view, Stor
 
 template <class Model>
 void save_adapter(Model& model, const std::filesystem::path& folder, const AdapterConfig& config,
-                  const AdapterTypes& types = {}, std::map<std::string, std::string> metadata = {})
+                  const AdapterTypes& types = {}, const Metadata& metadata = {})
 {
     std::vector<TensorHead> heads;
     const auto trained = trained_tensors(model);

@@ -14,6 +14,7 @@
 //
 //   stack_metadata(folders)           what save_adapter is to write: {"graft.over": "HASH,HASH"}, or nothing without
 //                                     folders; HASH is adapter_fingerprint, in the order given
+//   stack_fingerprint(folders)        one hash for all of them, in their order; of a single one, its own
 //   trained_over(folder)              those of an adapter; none where the key is absent, as in adapters of others
 //   require_stack(folder, given)      that each of them is among the folders given, whatever their names
 //
@@ -29,6 +30,13 @@ inline std::map<std::string, std::string> stack_metadata(std::span<const std::fi
     for (const auto& folder : folders) { hashes += (hashes.empty() ? "" : ",") + adapter_fingerprint(folder); }
     if (hashes.empty()) { return {}; }
     return {{trained_over_key, hashes}};
+}
+
+inline std::string stack_fingerprint(std::span<const std::filesystem::path> folders)
+{
+    std::string hashes;
+    for (const auto& folder : folders) { hashes += adapter_fingerprint(folder); }
+    return folders.size() == 1 ? hashes : sha256(hashes);
 }
 
 inline std::vector<std::string> trained_over(const std::filesystem::path& folder)

@@ -43,7 +43,7 @@ namespace graft {
 struct SaveOptions {
     const AdapterConfig* adapter = nullptr;    // null: the model's own weights are trained
     std::int64_t         keep    = 2;
-    std::map<std::string, std::string> metadata{};    // of adapter_model.safetensors
+    Metadata             metadata{};            // of the adapter's file
 };
 
 struct FoundRunState {
