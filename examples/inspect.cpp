@@ -82,6 +82,8 @@ int main(int argc, char** argv)
     app.add_option("WHAT", what, "checkpoint folder, adapter folder or config.json");
     app.add_option("--verify-run", verify_run, "hold the run.json of this folder against its files, base and data");
     app.add_option("--model", o.model, "with --verify-run: where the base is now");
+    app.add_option("--stack", o.stack, "with --verify-run: where the adapters are now that it was trained over")
+        ->delimiter(',')->allow_extra_args(false);
     auto* with = app.add_option("--adapter", adapter, "an adapter over it");
     cli::add_method_options(app, o);
     app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
@@ -94,6 +96,7 @@ int main(int argc, char** argv)
         if (!verify_run.empty()) { return cli::RunCheck(verify_run, cli::places_of(app, "verify-run")).run(); }
         graft::require(!what.empty(), "WHAT is required: a checkpoint folder, an adapter folder or a config.json");
         graft::require(o.model.empty(), "--model belongs to --verify-run");
+        graft::require(o.stack.empty(), "--stack belongs to --verify-run");
         o.task_given = reading.front()->count() > 0;
         for (const auto* option : reading) {
             graft::require(option->count() == 0 || data->count() > 0,

@@ -258,6 +258,32 @@ TEST_CASE("inspect: which adapter this is, what it was trained over, and what a 
     CHECK(has(run("inspect", {base.string()}), "holds an adapter: " + (base / "checkpoint-3").string() + "\n"));
 }
 
+TEST_CASE("finetune --stack: the run is proved like any other, with the adapters below among what it rests on")
+{
+    if (!ready() || !built("inspect")) { return; }
+    const Stacked at;
+    at.train(at.second, {"--stack", at.first, "--rank", "2", "--steps", "2"});
+    const auto has = [](const Ended& ended, const std::string& text) {
+        CAPTURE(ended.out);
+        CAPTURE(ended.err);
+        CHECK(ended.out.find(text) != std::string::npos);
+        return ended.status;
+    };
+    CHECK(has(run("finetune", {"--replay", at.second, "--quiet"}), "adapter_model.safetensors has the same") == 0);
+    CHECK(has(run("inspect", {"--verify-run", at.second}), "adapters below") == 0);
+    const auto more = (at.temp / "more").string();
+    const auto continued = at.train_as(more, {"--stack", at.first, "--adapter", at.second, "--steps", "1"});
+    CHECK(has(continued, "when its run ended") == 0);
+
+    // Moved, it may be said where; changed, it is another.
+    fs::rename(at.first, at.temp / "moved");
+    const auto moved = (at.temp / "moved").string();
+    CHECK(has(run("inspect", {"--verify-run", at.second}), "not checked: " + at.first + " is not there") == 0);
+    CHECK(has(run("inspect", {"--verify-run", at.second, "--stack", moved}), "ok: " + moved) == 0);
+    write_text(fs::path(moved) / "adapter_config.json", read_text(fs::path(moved) / "adapter_config.json") + " ");
+    CHECK(has(run("inspect", {"--verify-run", at.second, "--stack", moved}), "WRONG: the run had sha256") == 2);
+}
+
 TEST_CASE("--model that is an adapter: its base and the command are named")
 {
     if (!ready() || !built("generate")) { return; }
