@@ -1,5 +1,6 @@
 // finetune: a checkpoint and data in, an adapter (or a whole checkpoint) out. The loop is in train() below.
 #include "cli/adapter_options.hpp"
+#include "cli/adapters.hpp"
 #include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/plan.hpp"
@@ -32,6 +33,7 @@ struct Job {
     graft::ModelConfig   config;
     graft::AdapterConfig adapter;
     graft::AdapterTargets targets;
+    std::vector<graft::AdapterTargets> stacked;      // of --stack
     std::optional<graft::Tokenizer> tokenizer;
     std::vector<std::int64_t>       stop;    // ids that end a text
     graft::Dataset       data;
@@ -61,6 +63,10 @@ Job prepare(const cli::FinetuneOptions& o)
 {
     Job job;
     job.options = o;
+    cli::Folders named(o.stack.begin(), o.stack.end());
+    if (!o.adapter.empty()) { named.emplace_back(o.adapter); }
+    const bool settled = o.ignore_adapter || o.most_steps >= 0;    // a replay was answered when its run began
+    cli::require_answer(o.model, named, o.output, settled, cli::finetune_choices);
     job.config = graft::read_config(o.model);
     require(o.adapter.empty() || !job.full(), "--adapter and --method full exclude each other");
     if (o.adapter.empty()) {
@@ -77,12 +83,15 @@ Job prepare(const cli::FinetuneOptions& o)
         require(job.targets.unmatched.empty(), "--target: the model has no module named " +
                                                    graft::name_list(job.targets.unmatched));
     }
+    job.stacked = cli::stacked_targets(o.stack, o.adapter, o.method, job.config);
+    job.metadata = graft::stack_metadata(cli::Folders(o.stack.begin(), o.stack.end()));
     job.audit = graft::make_audit(
         job.config, {.method = job.full() ? graft::TrainMethod::full
                                : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora,
                      .targets = job.targets,
                      .base_type = o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
-                     .double_quant = o.double_quant});
+                     .double_quant = o.double_quant,
+                     .stacked = job.stacked});
 
     require(o.expect_trainable < 0 || o.expect_trainable == job.audit.trainable_parameters, [&] {
         return "--expect-trainable " + graft::with_commas(o.expect_trainable) + ": the run would train "
@@ -118,8 +127,10 @@ graft::Batches batches_of(const Job& job)
 cli::RunPlan plan_of(const Job& job)
 {
     const std::int64_t steps = job.data.examples.empty() ? 2 : batches_of(job).steps();
-    return cli::plan_of(job.options, job.config, job.adapter, job.targets, job.data, job.eval ? &*job.eval : nullptr,
-                        job.max_length, steps);
+    auto plan = cli::plan_of(job.options, job.config, job.adapter, job.targets, job.data,
+                             job.eval ? &*job.eval : nullptr, job.max_length, steps);
+    plan.options.stacked = job.stacked;
+    return plan;
 }
 
 // --plan: what is trained and what it will take; nothing is loaded, nothing written.
@@ -265,6 +276,7 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
     const auto checkpoint = graft::Checkpoint::open(o.model);
     auto model = graft::make_model<T>(job.config, cli::model_options(o, job.config));
     graft::load_weights(model, checkpoint, {.double_quant = o.double_quant});
+    for (const auto& folder : o.stack) { graft::stack_adapter(model, std::filesystem::path(folder)); }
     graft::AdapterTypes types;
     if (!job.full()) {
         graft::add_adapter(model, job.targets, job.adapter, o.seed);
@@ -319,6 +331,7 @@ void finetune(const cli::FinetuneOptions& o, const graft::OptionValues& given, c
     if (o.threads > 0) { graft::set_threads(o.threads); }
     std::vector<std::filesystem::path> inputs{o.model};
     if (!o.adapter.empty()) { inputs.emplace_back(o.adapter); }
+    inputs.insert(inputs.end(), o.stack.begin(), o.stack.end());
     if (o.plan) { return show_plan(prepare(o)); }
     graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
     Job job = prepare(o);

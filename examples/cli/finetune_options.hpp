@@ -17,7 +17,8 @@ namespace cli {
 
 struct FinetuneOptions {
     std::string              model, output, adapter;
-    std::vector<std::string> data;
+    std::vector<std::string> data, stack;
+    bool                     ignore_adapter = false;
     bool                     overwrite = false;
     std::string              method = "lora";
     std::int64_t             rank = 16;
@@ -138,10 +139,14 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     app.add_option("--model", o.model, "checkpoint folder");
     add_data_option(app, o);
     app.add_option("--output", o.output, "folder for the result");
-    app.add_flag("--overwrite", o.overwrite, "replace a run that the output folder holds");
+    app.add_flag("--overwrite", o.overwrite, "a new run in place of the one that the output folder holds");
     add_method_options(app, o);
     app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.999999))->capture_default_str();
     app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
+    app.add_option("--stack", o.stack, "train a new adapter over these, which stay frozen and are needed with it ever "
+                                       "after: folders with commas")
+        ->delimiter(',')->allow_extra_args(false);
+    app.add_flag("--ignore-adapter", o.ignore_adapter, "train over the bare base, though its folder holds an adapter");
     auto* task = add_reading_options(app, o).front();
     app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
     app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();

@@ -59,7 +59,7 @@ inline graft::OptionValues places_of(const CLI::App& app, const std::string& bes
         }
         graft::require(place, [&] {
             return "--" + beside + " takes its settings from run.json: leave out --" + name
-                 + " (--model, --data, --adapter, --eval and --template may say where things are now)";
+                 + " (--model, --data, --adapter, --stack, --eval and --template may say where things are now)";
         });
         std::string value;
         for (const auto& part : option->results()) { value += (value.empty() ? "" : ",") + part; }

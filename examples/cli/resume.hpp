@@ -12,6 +12,7 @@
 #include "graft/checkpoint/checkpoint.hpp"
 #include "graft/io/output_folder.hpp"
 #include "graft/text/dataset.hpp"
+#include "graft/train/adapter_stack.hpp"
 #include "graft/train/fingerprint.hpp"
 #include "graft/train/run_state.hpp"
 
@@ -50,6 +51,12 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
         number("dropout", o.dropout);
         add("target", o.target);
         if (!o.exclude.empty()) { add("exclude", o.exclude); }
+    }
+    if (!o.stack.empty()) {
+        std::string names;
+        for (const auto& folder : o.stack) { names += (names.empty() ? "" : ",") + folder; }
+        const std::vector<std::filesystem::path> folders(o.stack.begin(), o.stack.end());
+        bytes("stack", names, graft::stack_fingerprint(folders));
     }
     flag("double-quant", o.double_quant);
     add("task", o.task);
@@ -134,7 +141,8 @@ public:
         if (saved_ < total_ && saved_ > 0 && (o_.eval_every == 0 || saved_ % o_.eval_every != 0)) {
             state.steps.back().eval_loss.reset();
         }
-        graft::save_run_state(output_.path(), state, model, adamw, {.adapter = adapter, .keep = o_.keep, .metadata = metadata_});
+        graft::save_run_state(output_.path(), state, model, adamw,
+                              {.adapter = adapter, .keep = o_.keep, .metadata = metadata_});
         output_.hold();
     }
 

@@ -11,6 +11,7 @@
 #include "cli/resume.hpp"
 #include "cli/text.hpp"
 #include "graft/checkpoint/adapter.hpp"
+#include "graft/train/adapter_stack.hpp"
 #include "graft/train/manifest.hpp"
 
 // inspect --verify-run DIR: what DIR/run.json says, held against everything that is still there.
@@ -42,6 +43,7 @@ public:
         check("data", [&] { return data(o_.data, "data"); });
         if (!o_.eval.empty()) { check("eval", [&] { return data({o_.eval}, "eval"); }); }
         if (!o_.adapter.empty()) { check("adapter before", [&] { return adapter(); }); }
+        if (!o_.stack.empty()) { check("adapters below", [&] { return stack(); }); }
         says("steps", std::to_string(run.steps) + " of " + std::to_string(run.planned) + ", loss "
                           + loss(run.first_loss) + " to " + loss(run.last_loss));
         says("rows", std::to_string(run.rows) + ", each trained on " + std::to_string(run.least)
@@ -141,6 +143,19 @@ private:
             chain = ", its run.json the one that this run went on from";
         }
         return o_.adapter + ", sha256 " + hash + chain;
+    }
+
+    std::string stack() const
+    {
+        std::string names;
+        for (const auto& folder : o_.stack) {
+            need(folder);
+            names += (names.empty() ? "" : ",") + folder;
+        }
+        const auto hash =
+            graft::stack_fingerprint(std::vector<std::filesystem::path>(o_.stack.begin(), o_.stack.end()));
+        same("stack", hash);
+        return names + ", sha256 " + hash;
     }
 
     std::string              folder_;
