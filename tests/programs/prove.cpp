@@ -59,7 +59,8 @@ TEST_CASE("finetune proves what it trained: tensors, rows and hashes in run.json
     const Place place;
     const auto ended = run("finetune", place.with(settings));
     REQUIRE(ended.status == 0);
-    CHECK(has(ended.out, "proof: 70 of 70 trainable tensors changed, 0 of 47 frozen ones; each row was trained on 2 times\n"));
+    CHECK(has(ended.out, "proof: 70 of 70 trainable tensors changed, 0 of 47 frozen ones; each row was trained on 2 "
+                         "times\n"));
     const auto found = graft::read_manifest(place.out()).run;
     CHECK(found.rows == 3);
     CHECK((found.least == 2 && found.most == 2));
