@@ -1,0 +1,58 @@
+#pragma once
+#include <cstdio>
+
+#include "programs_support.hpp"
+
+// The commands of a guide, run as they stand, and what they print held against what the guide shows.
+namespace graft_test {
+
+// Every ```sh block runs in a folder that looks like the repository after scripts/demo. Where a block of output follows
+// it directly, its lines must appear in this order; "…" stands for anything, as a line or within one. Returns how many
+// commands ran.
+inline int run_guide(const std::string& name)
+{
+    const TempFolder temp;
+    fs::create_directories(temp / "build/release");
+    fs::create_directory_symlink(GRAFT_EXAMPLES_DIR, temp / "examples");
+    fs::create_directory_symlink(GRAFT_BIN_DIR, temp / "build/release/bin");
+    const std::string text = read_text(repo() / "../docs/guides" / name), start = "```sh\n", end = "\n```\n";
+    int commands = 0;
+    for (auto at = text.find(start); at != text.npos; at = text.find(start, at + 1)) {
+        const auto close = text.find(end, at + start.size());
+        const std::string command = text.substr(at + start.size(), close - at - start.size());
+        const std::string shell = "cd '" + temp.path().string() + "' && { " + command + "\n} 2>&1";
+        std::string out;
+        ::setenv("GRAFT_THREADS", "1", 1);
+        std::FILE* pipe = ::popen(shell.c_str(), "r");
+        REQUIRE(pipe != nullptr);
+        char block[4096];
+        for (std::size_t got; (got = std::fread(block, 1, sizeof block, pipe)) > 0;) { out.append(block, got); }
+        ::pclose(pipe);
+        ++commands;
+        CAPTURE(command);
+        CAPTURE(out);
+        const std::string then = "\n```\n";
+        auto shown = close + end.size();
+        if (text.compare(shown, then.size(), then) != 0) { continue; }
+        shown += then.size();
+        std::istringstream lines(text.substr(shown, text.find("```", shown) - shown));
+        std::size_t from = 0;
+        for (std::string line; std::getline(lines, line);) {
+            CAPTURE(line);
+            const std::string dots = "…";
+            std::size_t begin = 0;
+            for (auto cut = line.find(dots);; cut = line.find(dots, begin)) {
+                const auto piece = line.substr(begin, cut == line.npos ? cut : cut - begin);
+                const auto found = out.find(piece, from);
+                CHECK(found != out.npos);
+                if (found == out.npos) { break; }
+                from = found + piece.size();
+                if (cut == line.npos) { break; }
+                begin = cut + dots.size();
+            }
+        }
+    }
+    return commands;
+}
+
+}  // namespace graft_test
