@@ -58,7 +58,7 @@ Job prepare(const cli::FinetuneOptions& o)
 {
     Job job;
     job.options = o;
-    job.config = graft::read_config(o.model);
+    job.config = cli::config_of(o.model, o.rope_scaling, o.adapter);
     require(o.adapter.empty() || !job.full(), "--adapter and --method full exclude each other");
     if (o.adapter.empty()) {
         job.adapter = cli::adapter_of(o);
@@ -81,7 +81,7 @@ Job prepare(const cli::FinetuneOptions& o)
                      .base_type = o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
                      .double_quant = o.double_quant});
 
-    job.max_length = cli::length_of(o, job.config.max_positions);
+    job.max_length = cli::length_of(o.max_length, &job.config);
     if (o.plan && o.data.empty()) { return job; }
     job.tokenizer = cli::tokenizer_of(o.model);
     job.data = read_data(job, o.data);
@@ -142,8 +142,8 @@ std::vector<std::vector<std::int32_t>> sample_prompts(const Job& job)
         std::size_t end = 0;
         while (end < example.labels.size() && example.labels[end] == graft::ignore) { ++end; }
         end = std::min(std::max<std::size_t>(end, 1), example.ids.size());
-        const std::int64_t room = std::min(job.config.max_positions,
-                                           job.config.sliding_window.value_or(job.config.max_positions));
+        const std::int64_t most = graft::covered_positions(job.config);
+        const std::int64_t room = std::min(most, job.config.sliding_window.value_or(most));
         if (job.tokenizer && std::int64_t(end) + 48 <= room) {
             out.emplace_back(example.ids.begin(), example.ids.begin() + std::ptrdiff_t(end));
         }
@@ -287,7 +287,8 @@ template <class T> void run(Job& job, graft::OutputFolder& output, cli::Checkpoi
     }
     output.commit();
     cli::print((stop ? "\nstopped after the step; saved " : "\nsaved ") + o.output
-               + (stop && checkpoints.on() ? "; --resume goes on" : "") + "\n");
+               + (stop && checkpoints.on() ? "; --resume goes on" : "") + "\n"
+               + cli::scaling_note(job.config, job.full()));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // generate: text from a checkpoint, with or without an adapter.
+#include "cli/positions.hpp"
 #include "cli/program.hpp"
 #include "cli/text.hpp"
 
@@ -11,7 +12,7 @@
 namespace {
 
 struct Options {
-    std::string  model, adapter, prompt, chat, chat_template = "auto", dtype = "f32";
+    std::string  model, adapter, rope_scaling, prompt, chat, chat_template = "auto", dtype = "f32";
     std::int64_t max_tokens = 256;
     double       temperature = 0, top_p = 1;
     std::uint64_t seed = 42;
@@ -50,8 +51,8 @@ template <class T> void answer(const Options& o, const graft::ModelConfig& confi
         graft::load_adapter(model, o.adapter);
     }
 
-    const std::int64_t room = std::min(config.max_positions, config.sliding_window.value_or(config.max_positions)) -
-                              std::int64_t(prompt.size());
+    const std::int64_t most = graft::covered_positions(config);
+    const std::int64_t room = std::min(most, config.sliding_window.value_or(most)) - std::int64_t(prompt.size());
     graft::require(room > 0, "the prompt has " + std::to_string(prompt.size()) + " tokens, the model " +
                                  std::to_string(room + std::int64_t(prompt.size())) + " positions");
     options.max_tokens = std::min(options.max_tokens, room);
@@ -80,6 +81,7 @@ int main(int argc, char** argv)
     CLI::App app{"generate: text from a Hugging Face checkpoint, with or without a LoRA adapter", "generate"};
     app.add_option("--model", o.model, "checkpoint folder")->required();
     app.add_option("--adapter", o.adapter, "PEFT adapter folder");
+    app.add_option("--rope-scaling", o.rope_scaling, cli::rope_scaling_help);
     auto* prompt = app.add_option("--prompt", o.prompt, "text to continue: prints prompt and continuation");
     auto* chat = app.add_option("--chat", o.chat, "what a user says: prints the answer alone")->excludes(prompt);
     app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, llama3, ...) or a file")
@@ -93,7 +95,7 @@ int main(int argc, char** argv)
     return cli::run(app, argc, argv, [&] {
         graft::require(prompt->count() + chat->count() == 1, "give --prompt TEXT or --chat TEXT");
         if (o.threads > 0) { graft::set_threads(o.threads); }
-        const auto config = graft::read_config(o.model);
+        const auto config = cli::config_of(o.model, o.rope_scaling, o.adapter);
         if (o.dtype == "bf16") { answer<graft::bf16>(o, config, chat->count() == 1); }
         else { answer<float>(o, config, chat->count() == 1); }
     });

@@ -116,7 +116,7 @@ TEST_CASE("fields that may be absent, and their old names")
     }
     CHECK(with(R"({"rope_scaling": {"type": "longrope", "factor": 2, )" + phi + "}}").rope.attention
           == doctest::Approx(std::sqrt(1.25)).epsilon(1e-15));
-    CHECK(with(R"({"rope_scaling": {"type": "longrope", "attention_factor": 1.5, )" + phi + "}}").rope.attention == 1.5);
+    CHECK(with(R"({"rope_scaling": {"type": "su", "attention_factor": 1.5, )" + phi + "}}").rope.attention == 1.5);
 
     CHECK(with(R"({"rope_scaling": {"type": "linear", "factor": 2, "rope_theta": 7}, "rope_theta": 5})").rope.theta
           == 7);

@@ -16,6 +16,9 @@
 //   save_adapter(model, folder, config, types)   adapter_model.safetensors, then adapter_config.json, which makes it
 //                                                count
 //
+//   adapter_scaling(folder)                      the rotary scaling that an option named when it was trained, or ""
+//
+// That name is kept in the metadata of the tensors' file, "rope_scaling", as adapter_config.json has no place for it.
 // Tensor names in the file are "base_model.model." and the name in the model; a prefix written twice, as a model
 // wrapped twice writes it, is read too. Values are f32 on saving, or of the types that load_adapter found where those
 // are given.
@@ -65,6 +68,15 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
     });
     require(wanted.empty(), [&] { return "adapter: the model has no linear " + printable(wanted.begin()->first); });
     for (const auto& tensor : trained_tensors(model)) { refresh(tensor); }
+}
+
+inline std::string adapter_scaling(const std::filesystem::path& folder)
+{
+    const auto path = folder / "adapter_model.safetensors";
+    if (!std::filesystem::exists(path)) { return ""; }
+    const auto file = SafetensorsFile::open(path);
+    const auto at = file.metadata().find("rope_scaling");
+    return at == file.metadata().end() ? "" : at->second;
 }
 
 template <class Model> AdapterTypes load_adapter(Model& model, const std::filesystem::path& folder)
@@ -155,9 +167,12 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const Adapt
                          type == types.end() ? StoredType::f32 : type->second,
                          {tensor.value.rows(), tensor.value.cols()}});
     }
-    write_safetensors(folder / "adapter_model.safetensors", heads, [&](std::size_t i, const WriteBytes& write) {
+    Metadata metadata;
+    if (!model.config.rope_named.empty()) { metadata["rope_scaling"] = model.config.rope_named; }
+    const auto give = [&](std::size_t i, const WriteBytes& write) {
         write(detail::stored_values(std::as_const(trained[i].value).view(), heads[i].type));
-    });
+    };
+    write_safetensors(folder / "adapter_model.safetensors", heads, give, metadata);
     write_adapter_config(folder / "adapter_config.json", config, model.config);
 }
 

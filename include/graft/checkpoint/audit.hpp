@@ -1,6 +1,7 @@
 #pragma once
 #include "graft/checkpoint/adapter_config/targets.hpp"
 #include "graft/checkpoint/modules.hpp"
+#include "graft/checkpoint/rope_config.hpp"
 #include "graft/io/safetensors/types.hpp"
 #include "graft/io/text.hpp"
 #include "graft/models/config.hpp"

@@ -19,6 +19,7 @@
 //                                         config are known by then
 //   name_scaling(config, "yarn:4")        lays a scaling over a config that has none: longer documents than the model
 //                                         was trained on
+//   has_scaling(config, "yarn:4")         whether that would change nothing, as the config has it
 //   write_rope(json, config)              the named scaling into a config.json that is to be saved
 //   scaling_text(config)                  "yarn, factor 4, from 2048 to 8192 positions", or ""
 //
@@ -31,7 +32,7 @@
 //               beta_slow, truncate]
 //   longrope    short_factor, long_factor, [original_max_position_embeddings, attention_factor, factor]
 //
-// The type is rope_type or type; "su", and "yarn" with lists of factors, are old names of longrope. original_max_…
+// The type is rope_type or type; "su", and "yarn" with lists of factors, are old names of longrope. An original_…
 // beside the object wins over the one in it; where it is nowhere, it is max_position_embeddings. A factor that is null
 // is max_position_embeddings / original_max_position_embeddings (yarn). Zero and null betas and mscales count as absent;
 // beta_fast is 32, beta_slow 1. Without an attention_factor, yarn takes g(factor, mscale) / g(factor, mscale_all_dim),
@@ -61,7 +62,7 @@ inline const char* rope_kind_name(RopeKind kind)
     return "default";
 }
 
-inline std::string short_number(double value)
+inline std::string scale_text(double value)
 {
     std::array<char, 32> text{};
     const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
@@ -119,7 +120,7 @@ private:
         const double value = json_number_or(from_, key, absent, where_);
         if (zero_is_absent && value == 0) { return absent; }
         check(std::isfinite(value) && value > 0,
-              std::string(key) + " must be above 0, found " + short_number(value));
+              std::string(key) + " must be above 0, found " + scale_text(value));
         return value;
     }
 
@@ -159,8 +160,8 @@ private:
         rope.beta_fast = above_zero("beta_fast", 32, true);
         rope.beta_slow = above_zero("beta_slow", 1, true);
         check(rope.beta_fast >= rope.beta_slow, "beta_fast must not be below beta_slow, found " +
-                                                    short_number(rope.beta_fast) + " and " +
-                                                    short_number(rope.beta_slow));
+                                                    scale_text(rope.beta_fast) + " and " +
+                                                    scale_text(rope.beta_slow));
         rope.truncate = json_bool_or(from_, "truncate", true, where_);
         const auto   grown = [&](double m) { return rope.factor <= 1 ? 1.0 : 0.1 * m * std::log(rope.factor) + 1.0; };
         const double mscale = json_number_or(from_, "mscale", 0, where_);
@@ -180,7 +181,7 @@ private:
         for (const OrderedJson& item : list) {
             out.push_back(json_as_number(item, key, where_));
             check(std::isfinite(out.back()) && out.back() > 0,
-                  std::string(key) + " must hold numbers above 0, found " + short_number(out.back()));
+                  std::string(key) + " must hold numbers above 0, found " + scale_text(out.back()));
         }
         return out;
     }
@@ -240,7 +241,7 @@ inline std::string scaling_text(const ModelConfig& config)
     const std::int64_t reach = covered_positions(config);
     const std::int64_t from = rope.original > 0 ? rope.original : config.max_positions;
     return std::string(detail::rope_kind_name(rope.kind)) +
-           (rope.kind == RopeKind::longrope ? "" : ", factor " + detail::short_number(rope.factor)) + ", from " +
+           (rope.kind == RopeKind::longrope ? "" : ", factor " + detail::scale_text(rope.factor)) + ", from " +
            std::to_string(from) + " to " + std::to_string(reach) + " positions";
 }
 
@@ -265,8 +266,8 @@ inline void name_scaling(ModelConfig& config, const std::string& named)
             [&] { return where + ": the factor must be above 1, and at most 4096"; });
     if (config.rope.kind == rope.kind && config.rope.factor == rope.factor) { return; }
     require(config.rope.kind == RopeKind::plain, [&] {
-        return where + ": the model's config.json has a scaling already: " + scaling_text(config) + "; leave the option "
-             + "out, or take the scaling out of the file";
+        return where + ": the model's config.json has a scaling already: " + scaling_text(config) +
+               "; leave the option out, or take the scaling out of the file";
     });
     require(rope.kind != RopeKind::dynamic || config.head_dim > 2,
             [&] { return where + ": dynamic needs a head size above 2"; });
@@ -277,6 +278,17 @@ inline void name_scaling(ModelConfig& config, const std::string& named)
     }
     config.rope = rope;
     config.rope_named = named;
+}
+
+inline bool has_scaling(ModelConfig config, const std::string& named)
+{
+    const RopeSettings before = config.rope;
+    try {
+        name_scaling(config, named);
+    } catch (const Error&) {    // another one, or a record that is none
+        return false;
+    }
+    return config.rope == before;
 }
 
 inline void write_rope(OrderedJson& json, const ModelConfig& config)

@@ -16,8 +16,9 @@
 //
 // temperature 0 is greedy: the largest logit, the lower id on a tie. Otherwise softmax(z / temperature), cut to the
 // fewest tokens whose probability reaches top_p; drawn with Philox keyed by (seed, place), in f64.
-// Where the angles of positions follow the length (models/rope.hpp), they are those of prompt and answer so far: dynamic
-// keeps the keys that it has turned before, as others do; longrope reads the text again when it passes its border.
+// Where the angles of positions follow the length (models/rope.hpp), they are those of prompt and answer so far:
+// dynamic keeps the keys that it has turned before, as others do; longrope reads the text again when it passes its
+// border.
 // on_token(id) is called for each token as it comes; it may return false to end.
 //
 // Throws: Error for an empty prompt, or where prompt and max_tokens exceed covered_positions(config).
