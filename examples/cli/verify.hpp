@@ -81,7 +81,7 @@ inline graft::VerifiedPart verify_template(const std::optional<graft::Tokenizer>
                 part.findings.push_back(std::string("the template leaves out what was said: ") + said);
             }
         }
-        chat.render({messages.front()}, true);
+        chat.render(nlohmann::ordered_json::array({messages.front()}), true);
         const auto ids = tokenizer->encode(text, graft::chat_encoding(chat, *tokenizer, text));
         part.said = "renders a question and its answer, " + std::to_string(ids.size()) + " tokens";
     } catch (const graft::Error& error) { part.findings.emplace_back(error.what()); }
@@ -116,12 +116,17 @@ inline void verify(const fs::path& folder)
     parts.push_back(verify_tokenizer(folder, config, tokenizer));
     parts.push_back(verify_template(tokenizer));
 
-    std::vector<std::string> all;
-    for (const auto& part : parts) { all.insert(all.end(), part.findings.begin(), part.findings.end()); }
     print("verify " + where + "\n" + verification_text(parts));
-    graft::require(all.empty(), [&] {
-        const auto n = std::to_string(all.size());
-        return where + ": " + n + (all.size() == 1 ? " finding: " : " findings: ") + graft::name_list(all);
+    const auto count = graft::findings(parts);
+    graft::require(count == 0, [&] {
+        std::string text = where + ": " + std::to_string(count) + (count == 1 ? " finding" : " findings");
+        int said = 0;
+        for (const auto& part : parts) {
+            for (const auto& finding : part.findings) {
+                if (++said <= 8) { text += (said == 1 ? ": " : "; ") + graft::printable(finding, 300); }
+            }
+        }
+        return text + (count > 8 ? "; and " + std::to_string(count - 8) + " more" : "");
     });
     print("nothing found: the folder stands alone\n");
 }
