@@ -61,12 +61,13 @@ inline std::filesystem::path config_path(const std::filesystem::path& path)
         throw Error(
             where + ": holds an adapter, not a model: there is no config.json; name the folder of its base model");
     }
-    const char* has = fs::exists(path / "run_state.json", ignored)
-                        ? "; it holds the state of a run, from which --resume goes on: the run's own folder has the model"
-                      : fs::exists(path / "model.safetensors", ignored)
-                              || fs::exists(path / "model.safetensors.index.json", ignored)
-                          ? "; it holds weights alone: copy config.json and the tokeniser's files of their model to them"
-                          : "; a model folder needs it beside the weights";
+    const auto  there = [&](const char* name) { return fs::exists(path / name, ignored); };
+    const char* has = "; a model folder needs it beside the weights";
+    if (there("run_state.json")) {
+        has = "; it holds the state of a run, from which --resume goes on: the run's own folder has the model";
+    } else if (there("model.safetensors") || there("model.safetensors.index.json")) {
+        has = "; it holds weights alone: copy config.json and the tokeniser's files of their model to them";
+    }
     throw Error(where + ": there is no config.json" + has);
 }
 
