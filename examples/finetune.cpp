@@ -67,7 +67,7 @@ Job prepare(const cli::FinetuneOptions& o)
     if (!o.adapter.empty()) { named.emplace_back(o.adapter); }
     const bool settled = o.ignore_adapter || o.most_steps >= 0;    // a replay was answered when its run began
     cli::require_answer(o.model, named, o.output, settled, cli::finetune_choices);
-    job.config = graft::read_config(o.model);
+    job.config = cli::config_of(o.model, o.rope_scaling, named);
     require(o.adapter.empty() || !job.full(), "--adapter and --method full exclude each other");
     if (o.adapter.empty()) {
         job.adapter = cli::adapter_of(o);
@@ -99,7 +99,7 @@ Job prepare(const cli::FinetuneOptions& o)
              + graft::with_commas(job.audit.trainable_tensors) + " tensors";
     });
 
-    job.max_length = cli::length_of(o, job.config.max_positions);
+    job.max_length = cli::length_of(o.max_length, &job.config);
     if (o.plan && o.data.empty()) { return job; }
     job.tokenizer = cli::tokenizer_of(o.model);
     job.data = read_data(job, o.data);
@@ -162,8 +162,8 @@ std::vector<std::vector<std::int32_t>> sample_prompts(const Job& job)
         std::size_t end = 0;
         while (end < example.labels.size() && example.labels[end] == graft::ignore) { ++end; }
         end = std::min(std::max<std::size_t>(end, 1), example.ids.size());
-        const std::int64_t room = std::min(job.config.max_positions,
-                                           job.config.sliding_window.value_or(job.config.max_positions));
+        const std::int64_t most = graft::covered_positions(job.config);
+        const std::int64_t room = std::min(most, job.config.sliding_window.value_or(most));
         if (job.tokenizer && std::int64_t(end) + 48 <= room) {
             out.emplace_back(example.ids.begin(), example.ids.begin() + std::ptrdiff_t(end));
         }
@@ -321,7 +321,8 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
     output.commit();
     cli::print(record.text());
     cli::print((stop ? "\nstopped after the step; saved " : "\nsaved ") + o.output
-               + (stop && checkpoints.on() ? "; --resume goes on" : "") + "\n");
+               + (stop && checkpoints.on() ? "; --resume goes on" : "") + "\n"
+               + cli::scaling_note(job.config, job.full()));
 }
 
 // A run, from its options to its result. `given`: those that decide it; `shown`: all of them, for the report.

@@ -1,5 +1,6 @@
 // generate: text from a checkpoint, with or without an adapter.
 #include "cli/adapters.hpp"
+#include "cli/positions.hpp"
 #include "cli/program.hpp"
 #include "cli/text.hpp"
 
@@ -14,7 +15,7 @@ namespace {
 struct Options {
     std::vector<std::string> adapters;
     bool         ignore_adapter = false;
-    std::string  model, prompt, chat, chat_template = "auto", dtype = "f32";
+    std::string  model, rope_scaling, prompt, chat, chat_template = "auto", dtype = "f32";
     std::int64_t max_tokens = 256;
     double       temperature = 0, top_p = 1;
     std::uint64_t seed = 42;
@@ -49,8 +50,8 @@ template <class T> void answer(const Options& o, const graft::ModelConfig& confi
     graft::load_weights(model, graft::Checkpoint::open(o.model));
     for (const auto& folder : o.adapters) { graft::stack_adapter(model, std::filesystem::path(folder)); }
 
-    const std::int64_t room = std::min(config.max_positions, config.sliding_window.value_or(config.max_positions)) -
-                              std::int64_t(prompt.size());
+    const std::int64_t most = graft::covered_positions(config);
+    const std::int64_t room = std::min(most, config.sliding_window.value_or(most)) - std::int64_t(prompt.size());
     graft::require(room > 0, "the prompt has " + std::to_string(prompt.size()) + " tokens, the model " +
                                  std::to_string(room + std::int64_t(prompt.size())) + " positions");
     options.max_tokens = std::min(options.max_tokens, room);
@@ -81,6 +82,7 @@ int main(int argc, char** argv)
     app.add_option("--adapter", o.adapters, "PEFT adapter folders with commas: what they change adds")
         ->delimiter(',')->allow_extra_args(false);
     app.add_flag("--ignore-adapter", o.ignore_adapter, "the bare base, though its folder holds an adapter");
+    app.add_option("--rope-scaling", o.rope_scaling, cli::rope_scaling_help);
     auto* prompt = app.add_option("--prompt", o.prompt, "text to continue: prints prompt and continuation");
     auto* chat = app.add_option("--chat", o.chat, "what a user says: prints the answer alone")->excludes(prompt);
     app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, llama3, ...) or a file")
@@ -97,7 +99,7 @@ int main(int argc, char** argv)
         const cli::Folders adapters(o.adapters.begin(), o.adapters.end());
         cli::require_answer(o.model, adapters, "", o.ignore_adapter, cli::generate_choices);
         cli::require_whole_stack(adapters, "give them all, with commas: --adapter FIRST,SECOND");
-        const auto config = graft::read_config(o.model);
+        const auto config = cli::config_of(o.model, o.rope_scaling, adapters);
         if (o.dtype == "bf16") { answer<graft::bf16>(o, config, chat->count() == 1); }
         else { answer<float>(o, config, chat->count() == 1); }
     });

@@ -1,14 +1,16 @@
 // inspect: what a checkpoint or an adapter consists of, what would be trained, and what of a data set would be learnt,
-// without loading weights.
+// without loading weights; and, with --verify, whether a checkpoint stands alone.
 #include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
+#include "cli/verify.hpp"
 #include "cli/verify_run.hpp"
 
 #include "graft/checkpoint/adapters_in.hpp"
 #include "graft/checkpoint/audit.hpp"
 #include "graft/checkpoint/checkpoint.hpp"
 #include "graft/checkpoint/hf_config.hpp"
+#include "graft/cpu.hpp"
 #include "graft/train/adapter_stack.hpp"
 
 namespace {
@@ -55,14 +57,14 @@ void inspect_data(const fs::path& what, const cli::FinetuneOptions& o, std::int6
     const auto folder = fs::is_directory(what) ? what : what.parent_path();
     const auto tokenizer = cli::tokenizer_of(folder);
     std::optional<graft::ModelConfig> config;
-    if (fs::exists(folder / "config.json")) { config = graft::read_config(folder); }
+    if (fs::exists(folder / "config.json")) { config = cli::config_of(folder.string(), o.rope_scaling, {}); }
     graft::require(config || tokenizer, [&] {
         return graft::printable(folder.string(), 300) +
                ": --data needs a folder with a tokenizer.json (and, of a model, a config.json)";
     });
     std::optional<graft::ChatTemplate> chat;
     if (tokenizer) { chat = cli::template_of(o.chat_template, *tokenizer); }
-    const auto length = cli::length_of(o, config ? config->max_positions : std::int64_t{1} << 40);
+    const auto length = cli::length_of(o.max_length, config ? &*config : nullptr);
     const auto set = cli::read_data(o, o.data, tokenizer, chat, length, config ? config->vocab : 0);
     cli::print("data: " + std::string(o.task == "text" ? "documents" : "template: ") +
                (o.task == "text" ? "" : chat ? graft::printable(chat->name(), 200) : "none") + "; learning " +
@@ -87,6 +89,8 @@ int main(int argc, char** argv)
     auto* with = app.add_option("--adapter", adapter, "an adapter over it");
     cli::add_method_options(app, o);
     app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
+    const auto* verify = app.add_flag("--verify")->description(
+        "look at everything in the folder and run the model once; exit 2 with all that was found");
     std::int64_t rows = 3;
     const auto* data = cli::add_data_option(app, o)->description("what would be learnt of these files");
     auto reading = cli::add_reading_options(app, o);
@@ -95,6 +99,13 @@ int main(int argc, char** argv)
     return cli::run(app, argc, argv, [&] {
         if (!verify_run.empty()) { return cli::RunCheck(verify_run, cli::places_of(app, "verify-run")).run(); }
         graft::require(!what.empty(), "WHAT is required: a checkpoint folder, an adapter folder or a config.json");
+        if (verify->count() > 0) {
+            for (const auto* option : app.get_options()) {
+                graft::require(option == verify || option->get_positional() || option->count() == 0,
+                               [&] { return option->get_name() + " says nothing of --verify: leave one out"; });
+            }
+            return cli::verify(what);
+        }
         graft::require(o.model.empty(), "--model belongs to --verify-run");
         graft::require(o.stack.empty(), "--stack belongs to --verify-run");
         o.task_given = reading.front()->count() > 0;

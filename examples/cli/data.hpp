@@ -13,16 +13,6 @@
 // What finetune and inspect share about data.
 namespace cli {
 
-// --max-length, or its default, held against what the model can see.
-inline std::int64_t length_of(const FinetuneOptions& o, std::int64_t positions)
-{
-    graft::require(o.max_length <= positions, [&] {
-        return "--max-length " + std::to_string(o.max_length) + " is longer than the model's max_position_embeddings " +
-               std::to_string(positions);
-    });
-    return o.max_length > 0 ? o.max_length : std::min<std::int64_t>(2048, positions);
-}
-
 inline graft::Dataset read_data(const FinetuneOptions& o, const std::vector<std::string>& names,
                                 const std::optional<graft::Tokenizer>&    tokenizer,
                                 const std::optional<graft::ChatTemplate>& chat, std::int64_t max_length,

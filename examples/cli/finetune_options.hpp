@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/positions.hpp"
 #include "graft/checkpoint/adapter_config.hpp"
 #include "graft/core/error.hpp"
 #include "graft/optim/schedule.hpp"
@@ -27,6 +28,7 @@ struct FinetuneOptions {
     std::string              target = "all-linear", exclude;
     std::string              task = "sft", train_on = "responses", chat_template = "auto";
     std::int64_t             max_length = 0;
+    std::string              rope_scaling;
     bool                     no_shuffle = false;
     std::int64_t             batch = 4, accumulate = 1, steps = -1;
     double                   epochs = 1, lr = 2e-4, warmup = 0, weight_decay = 0, clip = 1;
@@ -131,6 +133,7 @@ inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOpti
             ->capture_default_str(),
         app.add_option("--max-length", o.max_length, "2048, or the model's positions where these are fewer")
             ->check(CLI::PositiveNumber),
+        app.add_option("--rope-scaling", o.rope_scaling, rope_scaling_help),
     };
 }
 

@@ -63,6 +63,7 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
     add("train-on", o.train_on);
     add("template", o.chat_template);
     number("max-length", double(max_length));
+    if (!o.rope_scaling.empty()) { add("rope-scaling", o.rope_scaling); }
     flag("no-shuffle", o.no_shuffle);
     number("batch", double(o.batch));
     number("accumulate", double(o.accumulate));

@@ -120,11 +120,11 @@ private:
     {
         for (const auto& file : files) { need(file); }
         need(o_.model);
-        const auto config    = graft::read_config(o_.model);
+        const auto config    = config_of(o_.model, o_.rope_scaling, {});
         const auto tokenizer = tokenizer_of(o_.model);
         std::optional<graft::ChatTemplate> chat;
         if (tokenizer) { chat = template_of(o_.chat_template, *tokenizer); }
-        const auto set  = read_data(o_, files, tokenizer, chat, length_of(o_, config.max_positions), config.vocab);
+        const auto set  = read_data(o_, files, tokenizer, chat, length_of(o_.max_length, &config), config.vocab);
         const auto hash = graft::data_fingerprint(set.examples);
         same(setting, hash);
         return std::to_string(set.examples.size()) + " examples in their order, sha256 " + hash;

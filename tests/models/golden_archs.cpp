@@ -9,7 +9,8 @@ using namespace graft_test;
 
 namespace {
 
-constexpr const char* archs[] = {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope", "qwen2"};
+constexpr const char* archs[] = {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope",
+                                 "llama_yarn_rope", "llama_dynamic_rope", "qwen2"};
 constexpr const char* spellings[] = {"config.json", "config.old_style.json"};
 
 struct Arch {
@@ -84,6 +85,10 @@ TEST_CASE_TEMPLATE("golden archs: greedy continuation through the KV cache", T, 
         const auto golden = arch(name);
         if (!golden) { return; }
         CAPTURE(name);
+        if (!golden->cases.contains("greedy")) {    // dynamic: the reference has no one answer
+            CHECK(std::string(name) == "llama_dynamic_rope");
+            continue;
+        }
         const auto model = trained_model<T>(*golden, "config.json");
         const auto& greedy = golden->cases.at("greedy");
         const auto expected = greedy.at("ids").template get<std::vector<std::int32_t>>();
@@ -101,7 +106,7 @@ TEST_CASE("golden archs: what graft does not do is refused by name")
         const char *name, *word;
     };
     for (const Refused& refused : {Refused{"gemma", "gemma"}, {"gemma2", "gemma2"}, {"phi3", "phi3"},
-             {"qwen3", "qwen3"}, {"llama_yarn_rope", "yarn"}, {"llama_dynamic_rope", "dynamic"}}) {
+             {"qwen3", "qwen3"}}) {
         const auto name = refused.name, word = refused.word;
         const auto golden = arch(name);
         if (!golden) { return; }

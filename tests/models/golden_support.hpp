@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -81,6 +82,12 @@ inline graft::Buffer<std::int32_t, graft::Cpu> golden_ids(const std::vector<std:
     return out;
 }
 
+// The table of a run whose longest document is this case's: what a dynamic scaling goes by.
+template <class Model> auto golden_positions(const Model& model, const GoldenCase& golden)
+{
+    return model.positions(*std::max_element(golden.lengths.begin(), golden.lengths.end()));
+}
+
 // The largest difference between the model's logits and the recorded ones, (B, T, V).
 template <class Model>
 double golden_logits(const Model& model, const GoldenCase& golden, const graft::StoredTensor& recorded)
@@ -88,7 +95,7 @@ double golden_logits(const Model& model, const GoldenCase& golden, const graft::
     using T = typename Model::T;
     const auto expected = recorded_values(recorded);
     const auto logits = model(graft::no_tape, golden_ids(golden.ids),
-                              graft::context_for<T, graft::Cpu>(golden.lengths, model.positions(64)));
+                              graft::context_for<T, graft::Cpu>(golden.lengths, golden_positions(model, golden)));
     REQUIRE(logits.rows() == std::int64_t(golden.rows.size()));
     double worst = 0;
     for (std::int64_t i = 0; i < logits.rows(); ++i) {
@@ -110,7 +117,7 @@ GoldenErrors golden_errors(Model& model, const GoldenCase& golden, const graft::
     using T = typename Model::T;
     GoldenErrors out;
     const auto ids = golden_ids(golden.ids);
-    auto context = graft::context_for<T, graft::Cpu>(golden.lengths, model.positions(64));
+    auto context = graft::context_for<T, graft::Cpu>(golden.lengths, golden_positions(model, golden));
     out.logits = golden_logits(model, golden, recorded.at(prefix + "logits"));
     context.training = true;
     context.recompute = recompute;

@@ -22,12 +22,15 @@
 //                                                metadata, then adapter_config.json, which makes it count
 //   adapter_metadata(folder)                     what save_adapter wrote beside the tensors
 //
+//   adapter_scaling(folder)                      the rotary scaling that an option named when it was trained, or ""
 // Tensor names in the file are "base_model.model." and the name in the model; a prefix written twice, as a model
 // wrapped twice writes it, is read too. Values are f32 on saving, or of the types that load_adapter found where those
 // are given.
 //
 // Metadata, texts by name in the header of the file; foreign adapters have none of them:
 //   graft.base    fingerprint of the base that it was trained over (train/fingerprint.hpp)
+//   graft.rope    the rotary scaling that an option named (checkpoint/rope_config.hpp), as adapter_config.json has no
+//                 place for it
 //   graft.over    fingerprints of the adapters that it was trained over (train/adapter_stack.hpp)
 //
 // Throws: Error that names the file and lists what is missing, unknown or of another shape (another rank, another
@@ -83,9 +86,9 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
 namespace detail {
 
 // adapter_model.safetensors by the names in the model, compared as a whole before anything is read.
-class AdapterFile {
+class AdapterTensors {
 public:
-    explicit AdapterFile(const std::filesystem::path& folder)
+    explicit AdapterTensors(const std::filesystem::path& folder)
         : file_(open(folder)), where_(printable(file_.path().string(), 1000))
     {
         for (const StoredTensor& t : file_.tensors()) {
@@ -94,8 +97,8 @@ public:
         }
     }
 
-    AdapterFile(const AdapterFile&) = delete;
-    AdapterFile& operator=(const AdapterFile&) = delete;
+    AdapterTensors(const AdapterTensors&) = delete;
+    AdapterTensors& operator=(const AdapterTensors&) = delete;
 
     void expect(const std::string& name, const std::vector<std::int64_t>& shape)
     {
@@ -144,9 +147,18 @@ private:
 
 }  // namespace detail
 
+inline std::string adapter_scaling(const std::filesystem::path& folder)
+{
+    const auto path = folder / "adapter_model.safetensors";
+    if (!std::filesystem::exists(path)) { return ""; }
+    const auto file = SafetensorsFile::open(path);
+    const auto at = file.metadata().find("graft.rope");
+    return at == file.metadata().end() ? "" : at->second;
+}
+
 template <class Model> AdapterTypes load_adapter(Model& model, const std::filesystem::path& folder)
 {
-    detail::AdapterFile file(folder);
+    detail::AdapterTensors file(folder);
     const auto each = [&](auto&& use) {
         leaves(model, [&](const std::string& name, auto& leaf) {
             if constexpr (std::remove_cvref_t<decltype(leaf)>::trainable) {
@@ -195,7 +207,7 @@ template <class Model> AdapterConfig stack_adapter(Model& model, const std::file
 {
     AdapterConfig config = read_adapter_config(folder);
     const AdapterTargets targets = adapter_targets(config, model.config, folder.string());
-    detail::AdapterFile file(folder);
+    detail::AdapterTensors file(folder);
     for (const AdapterTarget& target : targets.modules) {
         file.expect(target.name + ".lora_A.weight", {target.rank, target.in});
         file.expect(target.name + ".lora_B.weight", {target.out, target.rank});
@@ -248,9 +260,12 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const Adapt
                          type == types.end() ? StoredType::f32 : type->second,
                          {tensor.value.rows(), tensor.value.cols()}});
     }
-    write_safetensors(folder / "adapter_model.safetensors", heads, [&](std::size_t i, const WriteBytes& write) {
+    Metadata all = metadata;
+    if (!model.config.rope_named.empty()) { all["graft.rope"] = model.config.rope_named; }
+    const auto give = [&](std::size_t i, const WriteBytes& write) {
         write(detail::stored_values(std::as_const(trained[i].value).view(), heads[i].type));
-    }, metadata);
+    };
+    write_safetensors(folder / "adapter_model.safetensors", heads, give, all);
     const auto path = folder / "adapter_config.json";
     const std::string text = adapter_config_text(config, model.config, printable(path.string(), 1000));
     if (before_last) { before_last("adapter_config.json", text); }

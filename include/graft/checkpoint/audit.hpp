@@ -1,6 +1,7 @@
 #pragma once
 #include "graft/checkpoint/adapter_config/targets.hpp"
 #include "graft/checkpoint/modules.hpp"
+#include "graft/checkpoint/rope_config.hpp"
 #include "graft/io/safetensors/types.hpp"
 #include "graft/io/text.hpp"
 #include "graft/models/config.hpp"
@@ -186,6 +187,9 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
         audit.trainable_tensors += row.trainable ? row.tensors : 0;
     }
     if (model.tied) { audit.notes.push_back("the head is the embedding (tied), counted once"); }
+    if (const auto scaling = scaling_text(model); !scaling.empty()) {
+        audit.notes.push_back("rotary scaling: " + scaling);
+    }
     if (!settings.targets.unmatched.empty()) {
         audit.notes.push_back("no module answers to " + name_list(settings.targets.unmatched));
     }

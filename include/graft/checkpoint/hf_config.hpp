@@ -2,6 +2,7 @@
 #include "graft/core/error.hpp"
 #include "graft/io/json_file.hpp"
 #include "graft/io/text.hpp"
+#include "graft/checkpoint/rope_config.hpp"
 #include "graft/models/config.hpp"
 
 #include <array>
@@ -19,8 +20,9 @@
 //   read_config(path)              path: the file, or the folder that holds it
 //   eos_ids(folder)                where generation stops: generation_config.json, else config.json
 //   config_text(folder)            the file as it is, for a copy
-//   config_text(folder, "float32") the same with dtype / torch_dtype set and quantization_config removed, for a full
-//                                  checkpoint that is saved in another element type
+//   config_text(folder, "float32", config)
+//                                  the same with dtype / torch_dtype set, quantization_config removed and a named
+//                                  rotary scaling of config written, for a full checkpoint that is saved
 //
 // Both spellings are read: rope_theta + rope_scaling + torch_dtype (transformers 4), and rope_parameters + dtype
 // (transformers 5). rope_parameters wins over a top-level rope_theta; scaling given in both and not alike is refused.
@@ -36,10 +38,12 @@
 //   sliding_window            mistral: 4096 (null: none); qwen2: none unless use_sliding_window; llama: none
 //   biases                    llama: attention_bias (q, k, v, o) and mlp_bias; qwen2: q, k, v; mistral: none
 //
-// Refused, with an Error of one line that names the file and the field: other families, other activations, dynamic,
-// yarn, longrope and unknown rotary scalings, partial rotary, pretraining_tp > 1, sizes that do not divide or are out
-// of range, quantisation other than bitsandbytes NF4.
-// Source: huggingface/transformers, configuration_{llama,mistral,qwen2}.py, modeling_rope_utils.py.
+// Rotary scalings are read by checkpoint/rope_config.hpp.
+//
+// Refused, with an Error of one line that names the file and the field: other families, other activations, unknown
+// rotary scalings, partial rotary, pretraining_tp > 1, sizes that do not divide or are out of range, quantisation other
+// than bitsandbytes NF4.
+// Source: huggingface/transformers, configuration_{llama,mistral,qwen2}.py.
 namespace graft {
 
 namespace detail {
@@ -57,7 +61,14 @@ inline std::filesystem::path config_path(const std::filesystem::path& path)
         throw Error(
             where + ": holds an adapter, not a model: there is no config.json; name the folder of its base model");
     }
-    throw Error(where + ": there is no config.json; a model folder needs it beside the weights");
+    const auto  there = [&](const char* name) { return fs::exists(path / name, ignored); };
+    const char* has = "; a model folder needs it beside the weights";
+    if (there("run_state.json")) {
+        has = "; it holds the state of a run, from which --resume goes on: the run's own folder has the model";
+    } else if (there("model.safetensors") || there("model.safetensors.index.json")) {
+        has = "; it holds weights alone: copy config.json and the tokeniser's files of their model to them";
+    }
+    throw Error(where + ": there is no config.json" + has);
 }
 
 inline OrderedJson read_settings(const std::filesystem::path& file)
@@ -90,7 +101,7 @@ public:
 
         const std::int64_t positions = c.family == Family::llama ? 2048 : c.family == Family::mistral ? 131072 : 32768;
         c.max_positions  = size("max_position_embeddings", std::int64_t(1) << 40, positions);
-        c.rope           = rope(c.max_positions);
+        c.rope           = read_rope(json_, c, where_);
         c.sliding_window = window(c);
         c.bos            = token_ids("bos_token_id");
         c.eos            = token_ids("eos_token_id");
@@ -184,65 +195,6 @@ private:
         if (c.family == Family::qwen2) { c.attention_bias = true; }
     }
 
-    RopeSettings rope(std::int64_t max_positions) const
-    {
-        const OrderedJson* parameters = object("rope_parameters");
-        const OrderedJson* scaling    = object("rope_scaling");
-        RopeSettings rope;
-        if (parameters != nullptr) { rope = scaled(*parameters, "rope_parameters", max_positions); }
-        if (scaling != nullptr) {
-            const RopeSettings old = scaled(*scaling, "rope_scaling", max_positions);
-            require(parameters == nullptr || old == rope,
-                    [&] { return where_ + ": rope_parameters and rope_scaling do not say the same; remove one"; });
-            rope = old;
-        }
-        rope.theta = json_number_or(json_, "rope_theta", 10000, where_);
-        if (parameters != nullptr) { rope.theta = json_number_or(*parameters, "rope_theta", rope.theta, where_); }
-        require(std::isfinite(rope.theta) && rope.theta > 1,
-                [&] { return where_ + ": rope_theta must be above 1, found " + std::to_string(rope.theta); });
-        return rope;
-    }
-
-    // An object that is there and not empty.
-    const OrderedJson* object(const char* key) const
-    {
-        const OrderedJson* field = json_find(json_, key);
-        if (field == nullptr) { return nullptr; }
-        if (!field->is_object()) { json_field_error(where_, key, "an object", *field); }
-        return field->empty() ? nullptr : field;
-    }
-
-    // All but theta.
-    RopeSettings scaled(const OrderedJson& from, const std::string& key, std::int64_t max_positions) const
-    {
-        const std::string where = where_ + ": " + key;
-        std::string type = json_string_or(from, "rope_type", json_string_or(from, "type", "", where), where);
-        if (type.empty()) {
-            const bool only_theta = from.size() == 1 && from.contains("rope_theta");
-            require(only_theta, [&] { return where + ": the field rope_type is missing"; });
-            type = "default";
-        }
-        RopeSettings rope;
-        if (type == "default") { return rope; }
-        if (type != "linear" && type != "llama3") {
-            refuse(key + " of type " + printable(type) + " is not supported: default, linear and llama3 are");
-        }
-        rope.kind   = type == "linear" ? RopeKind::linear : RopeKind::llama3;
-        rope.factor = json_number(from, "factor", where);
-        require(std::isfinite(rope.factor) && rope.factor > 0,
-                [&] { return where + ": factor must be above 0, found " + std::to_string(rope.factor); });
-        if (rope.kind == RopeKind::llama3) {
-            rope.low      = json_number(from, "low_freq_factor", where);
-            rope.high     = json_number(from, "high_freq_factor", where);
-            rope.original = json_int_or(from, "original_max_position_embeddings", max_positions, where);
-            require(rope.low > 0 && rope.high > rope.low && std::isfinite(rope.high),
-                    [&] { return where + ": high_freq_factor must be above low_freq_factor, and that above 0"; });
-            require(
-                rope.original >= 1, [&] { return where + ": original_max_position_embeddings must be at least 1"; });
-        }
-        return rope;
-    }
-
     std::optional<std::int64_t> window(const ModelConfig& c) const
     {
         if (c.family == Family::llama) { return std::nullopt; }
@@ -273,7 +225,7 @@ private:
 
     std::optional<QuantizationSettings> quantization() const
     {
-        const OrderedJson* q = object("quantization_config");
+        const OrderedJson* q = object_of(json_, "quantization_config", where_);
         if (q == nullptr) { return std::nullopt; }
         const std::string where  = where_ + ": quantization_config";
         const std::string method = json_string_or(*q, "quant_method", "bitsandbytes", where);
@@ -331,13 +283,15 @@ inline std::string config_text(const std::filesystem::path& folder)
 }
 
 // dtype: float32, float16 or bfloat16.
-inline std::string config_text(const std::filesystem::path& folder, const std::string& dtype)
+inline std::string config_text(const std::filesystem::path& folder, const std::string& dtype,
+                               const ModelConfig& config = {})
 {
     OrderedJson json = detail::read_settings(detail::config_path(folder));
     json.erase("quantization_config");
     const bool old = json.contains("torch_dtype");
     if (old) { json["torch_dtype"] = dtype; }
     if (!old || json.contains("dtype")) { json["dtype"] = dtype; }
+    write_rope(json, config);
     return json.dump(2, ' ', true) + "\n";
 }
 

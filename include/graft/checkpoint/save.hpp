@@ -12,7 +12,7 @@
 //   save_checkpoint(model, base, folder, type, before_last)
 //                                                 model.safetensors in the given element type, the tokeniser's and the
 //                                                 generation files copied from base, config.json last: it makes it
-//                                                 count
+//                                                 count; a rotary scaling that an option named is written into it
 //
 // Throws: Error naming the file that cannot be read or written.
 namespace graft {
@@ -45,7 +45,7 @@ void save_checkpoint(Model& model, const std::filesystem::path& base, const std:
         }
     }
     const std::string dtype = type == StoredType::bf16 ? "bfloat16" : type == StoredType::f16 ? "float16" : "float32";
-    const std::string text = config_text(base, dtype);
+    const std::string text = config_text(base, dtype, model.config);
     if (before_last) { before_last("config.json", text); }
     write_file(folder / "config.json", text);
 }

@@ -15,16 +15,20 @@ constexpr const char* family_name(Family family)
     return family == Family::llama ? "llama" : family == Family::mistral ? "mistral" : "qwen2";
 }
 
-enum class RopeKind : std::uint8_t { plain, linear, llama3 };
+enum class RopeKind : std::uint8_t { plain, linear, llama3, dynamic, yarn, longrope };
 
-// Rotary positions: theta_i = base^(-2i/K), then scaled by kind.
+// Rotary positions: theta_i = base^(-2i/K), then scaled by kind. The formulas are in models/rope.hpp.
 struct RopeSettings {
-    double       theta    = 10000;               // the base
-    RopeKind     kind     = RopeKind::plain;
-    double       factor   = 1;                   // linear, llama3
-    double       low      = 1;                   // llama3: low_freq_factor
-    double       high     = 4;                   // llama3: high_freq_factor
-    std::int64_t original = 0;                   // llama3: original_max_position_embeddings
+    double       theta     = 10000;              // the base
+    RopeKind     kind      = RopeKind::plain;
+    double       factor    = 1;                  // all but plain; of longrope only where the file gives it
+    double       low       = 1;                  // llama3: low_freq_factor
+    double       high      = 4;                  // llama3: high_freq_factor
+    std::int64_t original  = 0;                  // positions before scaling: all but plain and linear
+    double       attention = 1;                  // yarn, longrope: what cos and sin are multiplied by
+    double       beta_fast = 32, beta_slow = 1;  // yarn: turns within `original` where the ramp begins and ends
+    bool         truncate  = true;               // yarn: the ramp's ends are whole numbers
+    std::vector<double> short_factor{}, long_factor{};    // longrope: one a pair
 
     bool operator==(const RopeSettings&) const = default;
 };
@@ -52,6 +56,7 @@ struct ModelConfig {
     bool mlp_bias       = false;
 
     RopeSettings                rope{};
+    std::string                 rope_named{};    // the scaling that an option laid over the file's (yarn:4), or empty
     std::int64_t                max_positions = 0;
     std::optional<std::int64_t> sliding_window{};    // some layer sees only so many keys, its own position included
 

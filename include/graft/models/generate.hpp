@@ -16,9 +16,12 @@
 //
 // temperature 0 is greedy: the largest logit, the lower id on a tie. Otherwise softmax(z / temperature), cut to the
 // fewest tokens whose probability reaches top_p; drawn with Philox keyed by (seed, place), in f64.
+// Where the angles of positions follow the length (models/rope.hpp), they are those of prompt and answer so far:
+// dynamic keeps the keys that it has turned before, as others do; longrope reads the text again when it passes its
+// border.
 // on_token(id) is called for each token as it comes; it may return false to end.
 //
-// Throws: Error for an empty prompt, or where prompt and max_tokens exceed `positions`.
+// Throws: Error for an empty prompt, or where prompt and max_tokens exceed covered_positions(config).
 namespace graft {
 
 struct GenerateOptions {
@@ -69,16 +72,31 @@ std::vector<std::int32_t> generate(const Model& model, std::span<const std::int3
     using Dev = typename Model::Dev;
     require(!prompt.empty(), "generate: the prompt has no tokens");
     const std::int64_t length = std::int64_t(prompt.size()) + options.max_tokens;
-    require(length <= model.config.max_positions, [&] {
+    const std::int64_t most = covered_positions(model.config);
+    require(length <= most, [&] {
         return "generate: the prompt of " + std::to_string(prompt.size()) + " tokens and " +
-               std::to_string(options.max_tokens) + " new ones exceed the model's " +
-               std::to_string(model.config.max_positions) + " positions: ask for fewer with --max-tokens";
+               std::to_string(options.max_tokens) + " new ones exceed the model's " + std::to_string(most) +
+               " positions: ask for fewer with --max-tokens";
     });
     require_window(model.config, length - 1);    // the last new token is not read again
-    const auto rope = model.positions(length);
-    auto       cache = model.cache(length);
+    const auto& scaling = model.config.rope;
+    const bool  follows = rope_follows_length(scaling);
+    auto rope = follows ? nullptr : model.positions(length);
+    auto cache = model.cache(length);
+    std::int64_t turned = 0;    // the length that rope is for, where angles follow it
     std::vector<std::int32_t> out, next(prompt.begin(), prompt.end());
     while (std::int64_t(out.size()) < options.max_tokens) {
+        const std::int64_t now = std::int64_t(prompt.size() + out.size());
+        if (follows && (rope == nullptr || now > turned)) {
+            if (scaling.kind == RopeKind::longrope && rope != nullptr) {
+                cache.filled = 0, next.assign(prompt.begin(), prompt.end());
+                next.insert(next.end(), out.begin(), out.end());
+            }
+            // To the border at once, as far as the text may go; a dynamic scaling takes every step beyond it anew.
+            turned = now <= scaling.original              ? std::min(length, scaling.original)
+                     : scaling.kind == RopeKind::longrope ? length : now;
+            rope = model.positions(turned);
+        }
         const auto n = std::int64_t(next.size());
         std::vector<std::int32_t> positions(next.size());
         std::iota(positions.begin(), positions.end(), std::int32_t(cache.filled));

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "graft/models/config.hpp"
+#include "graft/models/rope.hpp"
 #include "graft/nn/any.hpp"
 #include "graft/nn/embedding.hpp"
 #include "graft/nn/rms_norm.hpp"
-#include "graft/nn/rope.hpp"
 #include "graft/nn/visit.hpp"
 #include "graft/autograd/recompute.hpp"
 #include "graft/ops/attention.hpp"
@@ -159,29 +159,6 @@ template <LlamaShape S, class Kit> struct LlamaBlock {
     }
 };
 
-// Inverse frequencies of the rotary positions, in f64 (plain, linear and llama3 scaling).
-inline std::vector<double> rope_frequencies(const ModelConfig& c)
-{
-    constexpr double two_pi = 6.283185307179586476925;
-    std::vector<double> out;
-    for (std::int64_t i = 0; i < c.head_dim / 2; ++i) {
-        double f = std::pow(c.rope.theta, -2.0 * double(i) / double(c.head_dim));
-        if (c.rope.kind == RopeKind::linear) {
-            f /= c.rope.factor;
-        } else if (c.rope.kind == RopeKind::llama3) {
-            const double original = double(c.rope.original), wave = two_pi / f;
-            if (wave > original / c.rope.low) {
-                f /= c.rope.factor;
-            } else if (wave >= original / c.rope.high) {
-                const double t = (original / wave - c.rope.low) / (c.rope.high - c.rope.low);
-                f = (1 - t) * f / c.rope.factor + t * f;
-            }
-        }
-        out.push_back(f);
-    }
-    return out;
-}
-
 // Layers that see only a window are right as long as documents fit into it.
 inline void require_window(const ModelConfig& c, std::int64_t tokens)
 {
@@ -251,11 +228,12 @@ public:
     {
         return scorer().loss(hidden(tape, ids, context), labels, scale);
     }
-    // cos and sin for the given number of positions: goes into the context.
+    // cos and sin for documents of up to `count` tokens: goes into the context. A dynamic or longrope scaling turns
+    // every position by what that length asks for.
     std::shared_ptr<const RopeTable<acc<T>, Dev>>
     positions(std::int64_t count, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common()) const
     {
-        return rope_table<acc<T>, Dev>(rope_frequencies(config), count, pool);
+        return rope_table<acc<T>, Dev>(rope_angles(config.rope, config.head_dim, count), count, pool);
     }
     // An empty cache for one document of up to `capacity` tokens.
     KvCache<T, Dev> cache(std::int64_t capacity) const

@@ -9,7 +9,7 @@
 //
 //   forward    x'_i       = x_i cos(p f_i) - x_{i+K/2} sin(p f_i)
 //              x'_{i+K/2} = x_{i+K/2} cos(p f_i) + x_i sin(p f_i)         p: the row's position, f_i: inverse frequency
-//   backward   the rotation by -p: dx += R(-p) dx'
+//   backward   the rotation by -p: dx += R(-p) dx' (a factor in cos and sin stays)
 //
 //   x       (N, H K)   H heads of K; works in place: x is given away, dx takes the memory of dx'
 //   table   cos, sin (positions, K/2) in acc<T>
