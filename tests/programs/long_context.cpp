@@ -39,7 +39,7 @@ std::string metadata(const fs::path& file)
     const std::string text = read_text(file);
     std::uint64_t length = 0;
     std::memcpy(&length, text.data(), 8);
-    return nlohmann::json::parse(text.substr(8, length)).at("__metadata__").value("rope_scaling", "none");
+    return nlohmann::json::parse(text.substr(8, length)).at("__metadata__").value("graft.rope", "none");
 }
 
 }  // namespace
