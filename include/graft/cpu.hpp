@@ -9,6 +9,7 @@
 #include "graft/ops/dropout/cpu.hpp"
 #include "graft/ops/embedding/cpu.hpp"
 #include "graft/ops/linear_cross_entropy/cpu.hpp"
+#include "graft/ops/linear_log_probs/cpu.hpp"
 #include "graft/ops/lora/cpu.hpp"
 #include "graft/ops/matmul/cpu.hpp"
 #include "graft/ops/nf4_matmul/cpu.hpp"

@@ -31,6 +31,7 @@
 #include "graft/ops/dropout.hpp"
 #include "graft/ops/embedding.hpp"
 #include "graft/ops/linear_cross_entropy.hpp"
+#include "graft/ops/linear_log_probs.hpp"
 #include "graft/ops/lora.hpp"
 #include "graft/ops/matmul.hpp"
 #include "graft/ops/nf4_matmul.hpp"

@@ -251,6 +251,12 @@ public:
     {
         return scorer().loss(hidden(tape, ids, context), labels, scale);
     }
+    // Sums of log-probabilities of the tokens that are scored; no logits of other rows are formed.
+    Tensor<double, Shape<dyn>, Dev> log_probs(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
+                                              const Context<T, Dev>& context, const ScoredRows& scored) const
+    {
+        return scorer().log_probs(hidden(tape, ids, context), scored);
+    }
     // cos and sin for the given number of positions: goes into the context.
     std::shared_ptr<const RopeTable<acc<T>, Dev>>
     positions(std::int64_t count, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common()) const
