@@ -1,6 +1,7 @@
 // finetune: a checkpoint and data in, an adapter (or a whole checkpoint) out. The loop is in train() below.
 #include "cli/adapter_options.hpp"
 #include "cli/data.hpp"
+#include "cli/dpo.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/plan.hpp"
 #include "cli/program.hpp"
@@ -34,6 +35,7 @@ struct Job {
     std::vector<std::int64_t>       stop;    // ids that end a text
     graft::Dataset       data;
     std::optional<graft::Dataset> eval;
+    cli::Preference      preference;    // of --task dpo
     std::int64_t         max_length = 0;
     graft::Audit         audit;
     graft::Report        report;
@@ -58,6 +60,7 @@ Job prepare(const cli::FinetuneOptions& o)
 {
     Job job;
     job.options = o;
+    cli::check_preference(o);
     job.config = graft::read_config(o.model);
     require(o.adapter.empty() || !job.full(), "--adapter and --method full exclude each other");
     if (o.adapter.empty()) {
@@ -103,7 +106,8 @@ Job prepare(const cli::FinetuneOptions& o)
 graft::Batches batches_of(const Job& job)
 {
     const auto& o = job.options;
-    return {job.data.examples, {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle}};
+    const std::size_t answers = o.task == "dpo" ? 2 : 1;    // examples of a row
+    return {std::span(job.data.examples).first(job.data.examples.size() / answers), {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle}};
 }
 
 cli::RunPlan plan_of(const Job& job)
@@ -144,6 +148,10 @@ std::vector<std::vector<std::int32_t>> sample_prompts(const Job& job)
         end = std::min(std::max<std::size_t>(end, 1), example.ids.size());
         const std::int64_t room = std::min(job.config.max_positions,
                                            job.config.sliding_window.value_or(job.config.max_positions));
+        if (!out.empty() && std::equal(out.back().begin(), out.back().end(), example.ids.begin(),
+                                   example.ids.begin() + std::ptrdiff_t(end))) {
+            continue;    // the other answer of a pair
+        }
         if (job.tokenizer && std::int64_t(end) + 48 <= room) {
             out.emplace_back(example.ids.begin(), example.ids.begin() + std::ptrdiff_t(end));
         }
@@ -179,6 +187,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     using Clock = std::chrono::steady_clock;
     using T = typename Model::T;
     const auto& o = job.options;
+    const auto& dpo = job.preference;
     graft::Batches batches = batches_of(job);
     graft::AdamW<T> adamw(model, {.lr = o.lr, .weight_decay = o.weight_decay, .clip = o.clip});
     const auto schedule = *graft::schedule_named(o.schedule);
@@ -197,16 +206,22 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     const double before = done.empty() ? 0 : done.back().seconds;
     const auto start = Clock::now();
     for (std::int64_t step = first; step < total && !stop; ++step) {
-        const auto micro = batches.micro_batches(step);
+        const auto micro = dpo ? dpo.micro_batches(batches.rows(step)) : batches.micro_batches(step);
         const auto targets = graft::targets(micro);
         graft::StepMetrics m{
             .step = step, .lr = o.lr * graft::factor(schedule, step, total, warmup), .targets = targets};
+        std::int64_t documents = 0;
+        for (const auto& batch : micro) { documents += batch.documents(); }
+        if (dpo) { m.preference.emplace(); }
         std::uint32_t sample = 0;
         for (const auto& batch : micro) {
             tokens += batch.tokens();
             if (targets == 0) { continue; }
-            const double part = graft::forward_backward(model, batch, rope, sample, 1.0 / double(targets),
-                                                        {{o.seed, std::uint32_t(step)}, o.recompute});
+            const double part =
+                dpo ? graft::preference_forward_backward(
+                          model, dpo.data(), batch, rope, 2.0 / double(documents), o.recompute, *m.preference)
+                    : graft::forward_backward(model, batch, rope, sample, 1.0 / double(targets),
+                                              {{o.seed, std::uint32_t(step)}, o.recompute});
             require(std::isfinite(part), [&] {
                 const auto tensor = graft::not_finite(model);
                 return "step " + std::to_string(step) + ": the loss is not finite; "
@@ -230,7 +245,9 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
         });
         const bool last = step + 1 == total || stop;
         if (job.eval && (last || (o.eval_every > 0 && (step + 1) % o.eval_every == 0))) {
-            m.eval_loss = graft::evaluate(model, std::span<const graft::Example>(job.eval->examples), o.batch, rope);
+            const std::span<const graft::Example> held(job.eval->examples);
+            m.eval_loss = dpo ? graft::evaluate_preference(model, dpo.eval(), o.batch, rope)
+                              : graft::evaluate(model, held, o.batch, rope);
         }
         m.tokens = tokens;
         m.seconds = before + std::chrono::duration<double>(Clock::now() - start).count();
@@ -250,10 +267,12 @@ template <class T> void run(Job& job, graft::OutputFolder& output, cli::Checkpoi
     auto model = graft::make_model<T>(job.config, cli::model_options(o, job.config));
     graft::load_weights(model, checkpoint, {.double_quant = o.double_quant});
     graft::AdapterTypes types;
+    job.preference.before_adapter(model, job.max_length);
     if (!job.full()) {
         graft::add_adapter(model, job.targets, job.adapter, o.seed);
         if (!o.adapter.empty()) { types = graft::load_adapter(model, o.adapter); }
     }
+    job.preference.at_start(model, job.max_length);
 
     output.begin();
     const cli::StopSignal stop;
@@ -305,6 +324,7 @@ int main(int argc, char** argv)
         graft::OutputFolder output(
             {.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
         Job job = prepare(o);
+        if (o.task == "dpo") { job.preference = {job.options, job.data, job.eval ? &*job.eval : nullptr}; }
         if (o.memory_limit > 0) {
             const auto plan = plan_of(job);
             cli::require_memory(plan, job.config, plan.of(job.config, plan.options), o.memory_limit);
