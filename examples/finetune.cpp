@@ -232,6 +232,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
             m.loss += part;
             sample += std::uint32_t(batch.documents());
         }
+        if (dpo) { m.preference = graft::mean_of(*m.preference, documents / 2); }
         if (step == first && targets > 0) {
             // The audit never lies: what it calls trainable has a gradient now.
             for (const auto& tensor : adamw.trained()) {

@@ -60,7 +60,7 @@ TEST_CASE("preference: policy = reference gives ln 2, rewards 0 and accuracy 0")
     CHECK(loss.chosen == doctest::Approx(-0.05).epsilon(1e-15));
     CHECK(loss.rejected == -loss.chosen);
     PreferenceMetrics metrics;
-    add_pair(metrics, same, 0.1, 1);
+    add_pair(metrics, same, 0.1);
     CHECK(metrics.accuracy == 0);
     CHECK(metrics.margin == 0);
     CHECK(metrics.logps_chosen == -7);
@@ -95,9 +95,13 @@ TEST_CASE("preference: an answer without tokens counts as one in ipo")
 
 TEST_CASE("preference: means over the pairs of a step")
 {
+    PreferenceMetrics all;
+    for (int i = 0; i < 6; ++i) { add_pair(all, {.chosen = -1, .rejected = -2}, 0.1); }
+    CHECK(mean_of(all, 6).accuracy == 1);    // counted, not summed up from sixths
     PreferenceMetrics m;
-    add_pair(m, example, 0.1, 0.5);
-    add_pair(m, {.chosen = -4, .rejected = -2, .reference_chosen = -3, .reference_rejected = -2}, 0.1, 0.5);
+    add_pair(m, example, 0.1);
+    add_pair(m, {.chosen = -4, .rejected = -2, .reference_chosen = -3, .reference_rejected = -2}, 0.1);
+    m = mean_of(m, 2);
     CHECK(m.rewards_chosen == doctest::Approx(0.05));
     CHECK(m.rewards_rejected == doctest::Approx(-0.15));
     CHECK(m.margin == doctest::Approx(0.2));

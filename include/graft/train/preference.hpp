@@ -16,7 +16,7 @@
 //   ipo       (a / n - b / m - 1 / (2 beta))^2      n, m: tokens of the two answers, 1 at least
 //
 //   preference_loss(pair, options)    the loss, and its slopes in both log-probabilities
-//   PreferenceMetrics                 what is shown of a step: means over its pairs
+//   PreferenceMetrics                 what is shown of a step: means over its pairs (add_pair, mean_of)
 //
 // All in f64, and finite for any margin: log s(x) is min(x, 0) - log1p(exp(-|x|)). Where the policy is the reference a
 // and b are 0: sigmoid gives ln 2, accuracy is 0 (a pair counts where its margin is above 0).
@@ -99,13 +99,20 @@ inline PairLoss preference_loss(const AnswerPair& p, const PreferenceOptions& o)
     return {};
 }
 
-// Adds one pair to the means of a step of 1 / scale pairs.
-inline void add_pair(PreferenceMetrics& to, const AnswerPair& p, double beta, double scale)
+// Adds one pair to sums, of which mean_of makes the metrics of a step.
+inline void add_pair(PreferenceMetrics& to, const AnswerPair& p, double beta)
 {
     const double a = beta * (p.chosen - p.reference_chosen), b = beta * (p.rejected - p.reference_rejected);
-    to.rewards_chosen += scale * a, to.rewards_rejected += scale * b, to.margin += scale * (a - b);
-    to.accuracy += a > b ? scale : 0.0;
-    to.logps_chosen += scale * p.chosen, to.logps_rejected += scale * p.rejected;
+    to.rewards_chosen += a, to.rewards_rejected += b, to.margin += a - b;
+    to.accuracy += a > b ? 1.0 : 0.0;
+    to.logps_chosen += p.chosen, to.logps_rejected += p.rejected;
+}
+
+inline PreferenceMetrics mean_of(const PreferenceMetrics& sums, std::int64_t pairs)
+{
+    const auto n = double(std::max<std::int64_t>(1, pairs));
+    return {sums.rewards_chosen / n, sums.rewards_rejected / n, sums.margin / n,
+            sums.accuracy / n, sums.logps_chosen / n, sums.logps_rejected / n};
 }
 
 }  // namespace graft

@@ -20,7 +20,8 @@
 //   collate_pairs(data, pairs)           a micro-batch: the chosen answers of these pairs, then the rejected ones
 //   reference_log_probs(model, data, …)  what the reference says of every answer, once, before training: two numbers a
 //                                        pair, after which the reference is not needed any more
-//   preference_forward_backward(model, …)  adds the gradients of one micro-batch; returns its share of the step's loss
+//   preference_forward_backward(model, …)  adds the gradients of one micro-batch, and its pairs to the sums of the
+//                                        metrics; returns its share of the step's loss
 //   evaluate_preference(model, …)        mean loss over all pairs of a set
 //
 // A step's loss is the mean over its pairs (scale: 1 / pairs). Log-probabilities come from the fused head, of answers
@@ -123,7 +124,7 @@ std::vector<double> reference_log_probs(const Model& model, const PreferenceData
 
 template <class Model, class Rope>
 double preference_forward_backward(const Model& model, const PreferenceData& data, const Batch& batch, const Rope& rope,
-                                   double scale, bool recompute, PreferenceMetrics& metrics)
+                                   double scale, bool recompute, PreferenceMetrics& sums_of_pairs)
 {
     require(data.reference.size() == data.examples.size(), "preference training needs the reference of every answer");
     Tape tape;
@@ -136,7 +137,7 @@ double preference_forward_backward(const Model& model, const PreferenceData& dat
         const auto found = preference_loss(pair, data.options);
         loss += scale * found.loss;
         slopes[std::size_t(i)] = scale * found.chosen, slopes[std::size_t(i + pairs)] = scale * found.rejected;
-        add_pair(metrics, pair, data.options.beta, scale);
+        add_pair(sums_of_pairs, pair, data.options.beta);
     }
     if (sums.needs_grad()) {
         const auto sink = sums.grad().sink();
