@@ -38,7 +38,8 @@ inline void check_preference(const FinetuneOptions& o)
 {
     using graft::require;
     if (o.task != "dpo") {
-        for (const char* name : {"beta", "loss", "label-smoothing", "reference", "max-prompt-length", "truncate"}) {
+        for (const char* name : {"beta", "loss", "label-smoothing", "reference", "max-prompt-length", "truncate",
+                                 "share-prompt"}) {
             require(!o.given.contains(name), [&] {
                 return std::string("--") + name + " belongs to preference training: give --task dpo too, or leave it out";
             });
@@ -86,6 +87,7 @@ inline void add_preference_settings(graft::RunSettings& out, const FinetuneOptio
     }
     add("max-prompt-length", std::to_string(o.max_prompt_length));
     add("truncate", o.truncate ? "true" : "false");
+    add("share-prompt", o.share_prompt ? "true" : "false");
 }
 
 // The pairs of a run and what the reference says of them. Empty for other tasks.
@@ -95,9 +97,11 @@ public:
     Preference(const FinetuneOptions& o, const graft::Dataset& data, const graft::Dataset* eval)
         : options_(&o), reference_(reference_of(o))
     {
-        sets_.push_back({.examples = data.examples, .prompts = data.prompts, .options = preference_options(o)});
+        sets_.push_back({.examples = data.examples, .prompts = data.prompts, .options = preference_options(o),
+                          .share_prompt = o.share_prompt});
         if (eval == nullptr) { return; }
-        sets_.push_back({.examples = eval->examples, .prompts = eval->prompts, .options = preference_options(o)});
+        sets_.push_back({.examples = eval->examples, .prompts = eval->prompts, .options = preference_options(o),
+                          .share_prompt = o.share_prompt});
     }
 
     explicit operator bool() const { return !sets_.empty(); }

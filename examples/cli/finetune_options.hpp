@@ -26,7 +26,7 @@ struct FinetuneOptions {
     std::string              target = "all-linear", exclude;
     std::string              task = "sft", train_on = "responses", chat_template = "auto";
     std::int64_t             max_length = 0, max_prompt_length = 0;
-    bool                     truncate = false;
+    bool                     truncate = false, share_prompt = false;
     double                   beta = 0.1, label_smoothing = 0;    // of --task dpo, see dpo.hpp
     std::string              loss = "sigmoid", reference;
     bool                     no_shuffle = false;
@@ -145,6 +145,7 @@ inline void add_preference_options(CLI::App& app, FinetuneOptions& o)
                                                            "round")->capture_default_str();
     app.add_option("--reference", o.reference, "dpo: adapter-off, start, or the folder of an adapter or a checkpoint; "
                                                "adapter-off unless --adapter is given, which asks for a choice");
+    app.add_flag("--share-prompt", o.share_prompt, "dpo: compute the prompt of a pair once for both answers");
 }
 
 inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)

@@ -55,7 +55,7 @@ inline RunPlan plan_of(const FinetuneOptions& o, const graft::ModelConfig& confi
                              .accumulate = o.accumulate, .steps = steps, .positions = max_length,
                              .recompute = o.recompute},
                  .bf16 = o.dtype == "bf16", .answers = o.task == "dpo" ? 2 : 1};
-    plan.options.preference = o.task == "dpo";
+    plan.options.preference = o.task == "dpo", plan.options.share_prompt = o.share_prompt;
     plan.options.batch *= plan.answers;
     if (data.examples.empty()) { return plan; }
     const auto count = std::int64_t(data.examples.size());

@@ -8,6 +8,7 @@
 #include "graft/ops/cross_entropy/cpu.hpp"
 #include "graft/ops/dropout/cpu.hpp"
 #include "graft/ops/embedding/cpu.hpp"
+#include "graft/ops/gather_rows/cpu.hpp"
 #include "graft/ops/linear_cross_entropy/cpu.hpp"
 #include "graft/ops/linear_log_probs/cpu.hpp"
 #include "graft/ops/lora/cpu.hpp"

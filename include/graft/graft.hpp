@@ -30,6 +30,7 @@
 #include "graft/ops/cross_entropy.hpp"
 #include "graft/ops/dropout.hpp"
 #include "graft/ops/embedding.hpp"
+#include "graft/ops/gather_rows.hpp"
 #include "graft/ops/linear_cross_entropy.hpp"
 #include "graft/ops/linear_log_probs.hpp"
 #include "graft/ops/lora.hpp"

@@ -115,52 +115,55 @@ TEST_CASE("golden dpo: log-probabilities, losses and the gradient of every adapt
     graft::load_adapter(model, adapter_folder);
     const std::vector<std::int64_t> all{0, 1, 2};
     const auto batch = graft::collate_pairs(data, all);
-    const auto policy = graft::answer_log_probs(graft::no_tape, model, batch, rope);
-    for (std::int64_t d = 0; d < 2 * pairs; ++d) {
-        const auto row = std::size_t(d);
-        CHECK(std::abs(policy.data()[d] - recorded.json["policy_logps"][row].get<double>()) < 1e-10);
-        CHECK(std::abs(data.reference[std::size_t(batch.rows[row])]
-                       - recorded.json["reference_logps"][row].get<double>()) < 1e-10);
-        CHECK(graft::detail::answer_tokens(data, batch.rows[row]) == recorded.json["completion_tokens"][row]);
-    }
-    const auto expected = graft::SafetensorsFile::open(folder / "expected.safetensors");
-    // The recorded gradients carry rounding of 1e-7 that losses and log-probabilities do not; differences of the loss
-    // along the gradient itself, below, hold ours to 1e-8.
-    constexpr double recorded_limit = 1e-6;
-    for (const std::string name : {"sigmoid", "sigmoid_beta_0.5", "ipo", "hinge", "sigmoid_smoothed_0.1_by_formula"}) {
-        CAPTURE(name);
-        const auto& want = recorded.json.at("losses").at(name);
-        data.options = {.loss = PreferenceLoss::sigmoid, .beta = want.at("beta"),
-                        .label_smoothing = want.at("label_smoothing")};
-        if (const auto loss = graft::preference_loss_named(name)) { data.options.loss = *loss; }
-        for (const bool recompute : {false, true}) {
-            graft::PreferenceMetrics metrics;
-            const double loss = graft::preference_forward_backward(
-                model, data, batch, rope, 1.0 / double(pairs), recompute, metrics);
-            CHECK(std::abs(loss - want.at("loss").get<double>()) < 1e-10);
-            const auto found = gradients(model);
-            if (want.contains("grad_norm")) {
-                double squares = 0;
-                for (const auto& [tensor, values] : found) {
-                    for (const double value : values) { squares += value * value; }
-                }
-                const double norm = want["grad_norm"];
-                CHECK(std::abs(std::sqrt(squares) - norm) < recorded_limit * norm);
-            }
-            for (const auto& [tensor, values] : found) {
-                const std::string key = name + ".grad.base_model.model." + tensor;
-                const auto* stored = expected.find(key);
-                if (stored == nullptr) { continue; }
-                const auto from = recorded_values(*stored);
-                REQUIRE(from.size() == values.size());
-                double off = 0, largest = 0;
-                for (std::size_t i = 0; i < from.size(); ++i) {
-                    off = std::max(off, std::abs(from[i] - values[i])), largest = std::max(largest, std::abs(from[i]));
-                }
-                CHECK(off < recorded_limit * largest);
-            }
+    for (const bool share : {true, false}) {
+        data.share_prompt = share;
+        const auto policy = graft::answer_log_probs(graft::no_tape, model, data, batch, rope);
+        for (std::int64_t d = 0; d < 2 * pairs; ++d) {
+            const auto row = std::size_t(d);
+            CHECK(std::abs(policy.data()[d] - recorded.json["policy_logps"][row].get<double>()) < 1e-10);
+            CHECK(std::abs(data.reference[std::size_t(batch.rows[row])]
+                           - recorded.json["reference_logps"][row].get<double>()) < 1e-10);
+            CHECK(graft::detail::answer_tokens(data, batch.rows[row]) == recorded.json["completion_tokens"][row]);
         }
-        check_slope(model, data, batch, rope);
-        CHECK(std::abs(graft::evaluate_preference(model, data, 2, rope) - want.at("loss").get<double>()) < 1e-10);
+        const auto expected = graft::SafetensorsFile::open(folder / "expected.safetensors");
+        // The recorded gradients carry rounding of 1e-7 that losses and log-probabilities do not; differences of the loss
+        // along the gradient itself, below, hold ours to 1e-8.
+        constexpr double recorded_limit = 1e-6;
+        for (const std::string name : {"sigmoid", "sigmoid_beta_0.5", "ipo", "hinge", "sigmoid_smoothed_0.1_by_formula"}) {
+            CAPTURE(name);
+            const auto& want = recorded.json.at("losses").at(name);
+            data.options = {.loss = PreferenceLoss::sigmoid, .beta = want.at("beta"),
+                            .label_smoothing = want.at("label_smoothing")};
+            if (const auto loss = graft::preference_loss_named(name)) { data.options.loss = *loss; }
+            for (const bool recompute : {false, true}) {
+                graft::PreferenceMetrics metrics;
+                const double loss = graft::preference_forward_backward(
+                    model, data, batch, rope, 1.0 / double(pairs), recompute, metrics);
+                CHECK(std::abs(loss - want.at("loss").get<double>()) < 1e-10);
+                const auto found = gradients(model);
+                if (want.contains("grad_norm")) {
+                    double squares = 0;
+                    for (const auto& [tensor, values] : found) {
+                        for (const double value : values) { squares += value * value; }
+                    }
+                    const double norm = want["grad_norm"];
+                    CHECK(std::abs(std::sqrt(squares) - norm) < recorded_limit * norm);
+                }
+                for (const auto& [tensor, values] : found) {
+                    const std::string key = name + ".grad.base_model.model." + tensor;
+                    const auto* stored = expected.find(key);
+                    if (stored == nullptr) { continue; }
+                    const auto from = recorded_values(*stored);
+                    REQUIRE(from.size() == values.size());
+                    double off = 0, largest = 0;
+                    for (std::size_t i = 0; i < from.size(); ++i) {
+                        off = std::max(off, std::abs(from[i] - values[i])), largest = std::max(largest, std::abs(from[i]));
+                    }
+                    CHECK(off < recorded_limit * largest);
+                }
+            }
+            check_slope(model, data, batch, rope);
+            CHECK(std::abs(graft::evaluate_preference(model, data, 2, rope) - want.at("loss").get<double>()) < 1e-10);
+        }
     }
 }

@@ -33,7 +33,8 @@ struct PlanOptions {
     std::int64_t   batch = 4, tokens = 2048, accumulate = 1, steps = 2;
     std::int64_t   positions = 0;     // that the table of rotary positions has; 0: as many as tokens
     bool           recompute = false;
-    bool           preference = false;    // log-probabilities of the documents, chosen and rejected ones, not a loss
+    bool           preference = false;    // pairs of documents and their log-probabilities, not a loss
+    bool           share_prompt = false;  // of them
 };
 
 struct MemoryPlan {
@@ -93,19 +94,28 @@ template <Float T> MemoryPlan plan_memory(const ModelConfig& config, const PlanO
     };
     pool->reset_peak();
     const Batch batch = detail::full_batch(options.batch, options.tokens);
+    // Pairs without a prompt: nothing that is shared makes them smaller.
+    const std::vector<Example> pair(2, Example{.ids = std::vector<std::int32_t>(std::size_t(options.tokens), 0),
+                                               .labels = std::vector<std::int32_t>(std::size_t(options.tokens), 0),
+                                               .source = {}});
+    const std::int64_t no_prompt = 0;
+    const PreferenceData pairs{.examples = pair, .prompts = {&no_prompt, 1}, .share_prompt = options.share_prompt};
+    const Batch batch_of_pairs = collate_pairs(pairs, std::vector<std::int64_t>(std::size_t(options.batch / 2), 0));
     // The first step makes the moments, the second has them all along; the second micro-batch of a step has gradients.
     for (std::int64_t step = 0; step < std::min<std::int64_t>(options.steps, 2); ++step) {
         for (std::int64_t micro = 0; micro < std::min<std::int64_t>(options.accumulate, 2); ++micro) {
-            auto on_device = upload<T, Cpu>(batch, rope, 0, pool);
-            on_device.context.training = !options.preference;
-            on_device.context.recompute = options.recompute;
             Tape tape;
             if (options.preference) {
-                const auto sums = model.log_probs(tape, on_device.ids, on_device.context, scored_rows(batch));
+                auto call = detail::upload_pairs<T, Cpu>(pairs, batch_of_pairs, rope, pool);
+                call.input.context.recompute = options.recompute;
+                const auto sums = model.log_probs(tape, call.input.ids, call.input.context, call.scored);
                 part("forward");
                 sums.grad().sink();
                 tape.run();
             } else {
+                auto on_device = upload<T, Cpu>(batch, rope, 0, pool);
+                on_device.context.training = true;
+                on_device.context.recompute = options.recompute;
                 const auto loss = model.loss(tape, on_device.ids, on_device.context, batch.labels, 1.0);
                 part("forward");
                 tape.backward(loss);

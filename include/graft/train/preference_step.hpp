@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,9 @@
 // A step's loss is the mean over its pairs (scale: 1 / pairs). Log-probabilities come from the fused head, of answers
 // alone: no logits are held, and prompts cost no head product. Dropout is off, in the policy as in the reference, which
 // is what makes log-probabilities that were formed before training those of the reference in it.
+//
+// With share_prompt the prompt of a pair is computed once: its rows are keys of both answers (key_rows of a Context),
+// which saves its share of all linear layers. Equal to the separate computation but for rounding.
 // Throws: Error where the numbers of examples, prompts and reference log-probabilities do not agree.
 namespace graft {
 
@@ -34,6 +38,7 @@ struct PreferenceData {
     std::span<const Example>      examples;          // of pair i: 2 i chosen, 2 i + 1 rejected
     std::span<const std::int64_t> prompts;           // of pair i: the tokens that both sides begin with
     PreferenceOptions             options = {};
+    bool                          share_prompt = false;
     std::vector<double>           reference = {};    // of each example
 
     std::int64_t pairs() const { return std::int64_t(examples.size() / 2); }
@@ -46,20 +51,6 @@ inline Batch collate_pairs(const PreferenceData& data, std::span<const std::int6
         for (const auto pair : pairs) { rows.push_back(2 * pair + side); }
     }
     return collate(data.examples, rows);
-}
-
-// Every label of a batch, into a sum for each document.
-inline ScoredRows scored_rows(const Batch& batch)
-{
-    ScoredRows out{.count = batch.documents()};
-    for (std::size_t d = 0; d + 1 < batch.bounds.size(); ++d) {
-        for (auto t = batch.bounds[d]; t < batch.bounds[d + 1]; ++t) {
-            const auto label = batch.labels[std::size_t(t)];
-            if (label == ignore) { continue; }
-            out.rows.push_back(std::int32_t(t)), out.targets.push_back(label), out.sums.push_back(std::int32_t(d));
-        }
-    }
-    return out;
 }
 
 namespace detail {
@@ -83,13 +74,101 @@ inline AnswerPair answer_pair(const PreferenceData& data, const Batch& batch, co
 
 }  // namespace detail
 
+namespace detail {
+
+// A batch of pairs as the model sees it.
+template <Float T, Device Dev> struct PairCall {
+    DeviceBatch<T, Dev> input;
+    ScoredRows          scored;
+};
+
+// Every answer behind a prompt of its own: every label goes into the sum of its document.
+inline ScoredRows scored_rows(const Batch& batch)
+{
+    ScoredRows out{.count = batch.documents()};
+    for (std::size_t d = 0; d + 1 < batch.bounds.size(); ++d) {
+        for (auto t = batch.bounds[d]; t < batch.bounds[d + 1]; ++t) {
+            const auto label = batch.labels[std::size_t(t)];
+            if (label == ignore) { continue; }
+            out.rows.push_back(std::int32_t(t)), out.targets.push_back(label), out.sums.push_back(std::int32_t(d));
+        }
+    }
+    return out;
+}
+
+// Prompt, chosen and rejected answer of each pair behind each other: the rejected one stands at the positions behind
+// the prompt, sees the prompt and itself, and its first token is scored by the prompt's last row.
+struct SharedPairs {
+    Batch                     batch;
+    std::vector<Segment>      segments;
+    std::vector<std::int32_t> key_rows;
+    ScoredRows                scored;
+};
+
+inline SharedPairs share_prompts(const PreferenceData& data, const Batch& batch)
+{
+    SharedPairs out;
+    const std::int64_t pairs = batch.documents() / 2;
+    out.scored.count = 2 * pairs;
+    const auto keys = [&](std::int64_t first, std::int64_t count) {
+        for (std::int64_t i = 0; i < count; ++i) { out.key_rows.push_back(std::int32_t(first + i)); }
+    };
+    for (std::int64_t i = 0; i < pairs; ++i) {
+        const std::int64_t  row = batch.rows[std::size_t(i)], prompt = data.prompts[std::size_t(row / 2)];
+        const std::int64_t  first = out.batch.tokens();
+        const Example&      chosen = data.examples[std::size_t(row)];
+        const Example&      rejected = data.examples[std::size_t(row + 1)];
+        const auto          length = std::int64_t(chosen.ids.size()), rest = std::int64_t(rejected.ids.size()) - prompt;
+        const auto          place = [&](const Example& side, std::int64_t from, std::int64_t sum) {
+            for (auto t = from; t < std::int64_t(side.ids.size()); ++t) {
+                out.batch.ids.push_back(side.ids[std::size_t(t)]);
+                out.batch.positions.push_back(std::int32_t(t));
+            }
+            for (auto t = std::max<std::int64_t>(1, prompt); t < std::int64_t(side.ids.size()); ++t) {
+                if (side.labels[std::size_t(t)] == ignore) { continue; }
+                const auto before = t - 1 < prompt ? first + t - 1 : first + (from == 0 ? 0 : length - prompt) + t - 1;
+                out.scored.rows.push_back(std::int32_t(before)), out.scored.sums.push_back(std::int32_t(sum));
+                out.scored.targets.push_back(side.labels[std::size_t(t)]);
+            }
+        };
+        auto at = std::int64_t(out.key_rows.size());
+        out.segments.push_back({first, length, at, 0, std::uint32_t(i)});
+        keys(first, length);
+        at += length;
+        out.segments.push_back({first + length, rest, at, prompt, std::uint32_t(i)});
+        keys(first, prompt), keys(first + length, rest);
+        place(chosen, 0, i), place(rejected, prompt, i + pairs);
+    }
+    return out;
+}
+
+template <Float T, Device Dev>
+PairCall<T, Dev> upload_pairs(const PreferenceData& data, const Batch& batch,
+                              std::shared_ptr<const RopeTable<acc<T>, Dev>> rope,
+                              const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
+{
+    if (!data.share_prompt) { return {upload<T, Dev>(batch, std::move(rope), 0, pool), scored_rows(batch)}; }
+    auto shared = share_prompts(data, batch);
+    auto input = upload<T, Dev>(shared.batch, std::move(rope), 0, pool);
+    input.context.segments = std::make_shared<const std::vector<Segment>>(std::move(shared.segments));
+    input.context.key_rows = Buffer<std::int32_t, Dev>(std::int64_t(shared.key_rows.size()), pool);
+    compute(pool, [&] {
+        memory<Dev>::copy(input.context.key_rows.data(), shared.key_rows.data(),
+                          shared.key_rows.size() * sizeof(std::int32_t), pool->stream());
+    });
+    return {std::move(input), std::move(shared.scored)};
+}
+
+}  // namespace detail
+
 // Log-probabilities of all answers of a batch, chosen ones first.
 template <class Model, class Rope>
-auto answer_log_probs(TapeRef tape, const Model& model, const Batch& batch, const Rope& rope, bool recompute = false)
+auto answer_log_probs(TapeRef tape, const Model& model, const PreferenceData& data, const Batch& batch,
+                      const Rope& rope, bool recompute = false)
 {
-    auto on_device = upload<typename Model::T, typename Model::Dev>(batch, rope);
-    on_device.context.recompute = recompute;
-    return model.log_probs(tape, on_device.ids, on_device.context, scored_rows(batch));
+    auto call = detail::upload_pairs<typename Model::T, typename Model::Dev>(data, batch, rope);
+    call.input.context.recompute = recompute;
+    return model.log_probs(tape, call.input.ids, call.input.context, call.scored);
 }
 
 // Batches of `pairs` pairs, in the order of the data.
@@ -109,7 +188,7 @@ std::vector<double> reference_log_probs(const Model& model, const PreferenceData
 {
     std::vector<double> out(data.examples.size());
     each_pair_batch(data, pairs, [&](const Batch& batch) {
-        const auto sums = answer_log_probs(no_tape, model, batch, rope);
+        const auto sums = answer_log_probs(no_tape, model, data, batch, rope);
         for (std::size_t d = 0; d < batch.rows.size(); ++d) {
             const auto& example = data.examples[std::size_t(batch.rows[d])];
             require(std::isfinite(sums.data()[d]), [&] {
@@ -128,7 +207,7 @@ double preference_forward_backward(const Model& model, const PreferenceData& dat
 {
     require(data.reference.size() == data.examples.size(), "preference training needs the reference of every answer");
     Tape tape;
-    const auto sums = answer_log_probs(tape, model, batch, rope, recompute);
+    const auto sums = answer_log_probs(tape, model, data, batch, rope, recompute);
     const std::int64_t pairs = batch.documents() / 2;
     std::vector<double> slopes(std::size_t(2 * pairs));
     double loss = 0;
@@ -152,7 +231,7 @@ double evaluate_preference(const Model& model, const PreferenceData& data, std::
 {
     double sum = 0;
     each_pair_batch(data, pairs, [&](const Batch& batch) {
-        const auto sums = answer_log_probs(no_tape, model, batch, rope);
+        const auto sums = answer_log_probs(no_tape, model, data, batch, rope);
         for (std::int64_t i = 0; i < batch.documents() / 2; ++i) {
             sum += preference_loss(detail::answer_pair(data, batch, sums.data(), i), data.options).loss;
         }
