@@ -28,6 +28,10 @@ inline graft::Dataset read_data(const FinetuneOptions& o, const std::vector<std:
                                 const std::optional<graft::ChatTemplate>& chat, std::int64_t max_length,
                                 std::int64_t vocab)
 {
+    graft::require(o.task == "dpo" || (o.max_prompt_length == 0 && !o.truncate), [&] {
+        return std::string(o.truncate ? "--truncate" : "--max-prompt-length") +
+               " belongs to preference pairs: give --task dpo too, or leave it out";
+    });
     const std::vector<std::filesystem::path> files(names.begin(), names.end());
     return graft::load_dataset(files, tokenizer ? &*tokenizer : nullptr,
                                {.task = o.task == "text"  ? graft::Task::text

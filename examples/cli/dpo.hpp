@@ -38,8 +38,7 @@ inline void check_preference(const FinetuneOptions& o)
 {
     using graft::require;
     if (o.task != "dpo") {
-        for (const char* name : {"beta", "loss", "label-smoothing", "reference", "max-prompt-length", "truncate",
-                                 "share-prompt"}) {
+        for (const char* name : {"beta", "loss", "label-smoothing", "reference", "share-prompt"}) {
             require(!o.given.contains(name), [&] {
                 return std::string("--") + name + " belongs to preference training: give --task dpo too, or leave it out";
             });

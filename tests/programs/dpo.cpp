@@ -95,7 +95,9 @@ TEST_CASE("finetune replays golden_training: dpo_lora")
     }
     write_text(temp / "rows.jsonl", rows);
     for (const Arguments& more : {Arguments{"--reference", "adapter-off"}, {"--reference", "start"}, {"--recompute",
-                                  "--reference", (golden / "dpo_lora/start").string()}}) {
+                                  "--reference", (golden / "dpo_lora/start").string()},
+                                 {"--share-prompt", "--reference", "start"},
+                                 {"--share-prompt", "--recompute", "--reference", "adapter-off"}}) {
         const auto ended = run("finetune", joined(
             {"--model", (*root / "data/models/stories260K").string(), "--data", (temp / "rows.jsonl").string(),
              "--output", (temp / "out").string(), "--overwrite", "--task", "dpo", "--beta", "0.1", "--adapter",
@@ -218,7 +220,7 @@ TEST_CASE("finetune --task dpo: the memory plan is a bound")
 {
     if (!ready()) { return; }
     const Pairs place;
-    for (const Arguments& more : {Arguments{}, {"--method", "full"}, {"--recompute"}}) {
+    for (const Arguments& more : {Arguments{}, {"--method", "full"}, {"--recompute"}, {"--share-prompt"}}) {
         const auto plan = run("finetune", place.dpo(joined({"--plan"}, more)));
         REQUIRE(plan.status == 0);
         const auto at = plan.out.find("peak, in");
@@ -246,7 +248,7 @@ TEST_CASE("finetune --task dpo: a resumed run is the run that was never cut, to 
     fs::rename(place.temp / "out", adapter);
     for (const Arguments& more : {Arguments{"--reference", "start", "--adapter", adapter},
                                   {"--reference", "adapter-off", "--adapter", adapter}, {"--reference", adapter},
-                                  {"--method", "full"}, {"--loss", "hinge"}}) {
+                                  {"--method", "full"}, {"--loss", "hinge", "--share-prompt"}}) {
         const auto to = [&](const char* name, const Arguments& also) {
             auto arguments = place.dpo(joined(joined({"--batch", "2", "--epochs", "2", "--lr", "0.01", "--save-every",
                                                       "1", "--keep", "99"}, more), also));
@@ -278,6 +280,26 @@ TEST_CASE("finetune --task dpo: a resumed run is the run that was never cut, to 
         fs::copy(place.temp / "whole/checkpoint-1", place.temp / "cut/checkpoint-1");
         check_refused(to("cut", {"--resume", "--beta", "0.2"}), {"beta", "0.1", "0.2"});
     }
+}
+
+TEST_CASE("finetune --task dpo --share-prompt is the run without it, within rounding")
+{
+    if (!ready()) { return; }
+    const Pairs place;
+    const Arguments arguments = place.dpo({"--steps", "6", "--batch", "3", "--accumulate", "2", "--lr", "0.003",
+                                           "--overwrite"});
+    REQUIRE(run("finetune", arguments).status == 0);
+    const auto apart = json_lines(place.temp / "out/metrics.jsonl");
+    REQUIRE(run("finetune", joined(arguments, {"--share-prompt"})).status == 0);
+    const auto together = json_lines(place.temp / "out/metrics.jsonl");
+    for (std::size_t k = 0; k < 6; ++k) {
+        CAPTURE(k);
+        for (const char* key : {"loss", "grad_norm", "margin", "rewards_chosen", "logps_chosen", "logps_rejected"}) {
+            CHECK(std::abs(number(apart[k], key) - number(together[k], key))
+                  <= 2e-5 * (1 + std::abs(number(apart[k], key))));
+        }
+    }
+    CHECK(number(together.back(), "peak_bytes") < number(apart.back(), "peak_bytes"));
 }
 
 TEST_CASE("finetune --task dpo: a checkpoint as the reference")

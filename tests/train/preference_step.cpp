@@ -126,10 +126,11 @@ TEST_CASE("golden dpo: log-probabilities, losses and the gradient of every adapt
             CHECK(graft::detail::answer_tokens(data, batch.rows[row]) == recorded.json["completion_tokens"][row]);
         }
         const auto expected = graft::SafetensorsFile::open(folder / "expected.safetensors");
-        // The recorded gradients carry rounding of 1e-7 that losses and log-probabilities do not; differences of the loss
-        // along the gradient itself, below, hold ours to 1e-8.
+        // The recorded gradients carry rounding of 1e-7 that losses and log-probabilities do not; differences of the
+        // loss along the gradient itself, below, hold ours to 1e-8.
         constexpr double recorded_limit = 1e-6;
-        for (const std::string name : {"sigmoid", "sigmoid_beta_0.5", "ipo", "hinge", "sigmoid_smoothed_0.1_by_formula"}) {
+        for (const std::string name :
+             {"sigmoid", "sigmoid_beta_0.5", "ipo", "hinge", "sigmoid_smoothed_0.1_by_formula"}) {
             CAPTURE(name);
             const auto& want = recorded.json.at("losses").at(name);
             data.options = {.loss = PreferenceLoss::sigmoid, .beta = want.at("beta"),
@@ -157,7 +158,8 @@ TEST_CASE("golden dpo: log-probabilities, losses and the gradient of every adapt
                     REQUIRE(from.size() == values.size());
                     double off = 0, largest = 0;
                     for (std::size_t i = 0; i < from.size(); ++i) {
-                        off = std::max(off, std::abs(from[i] - values[i])), largest = std::max(largest, std::abs(from[i]));
+                        off = std::max(off, std::abs(from[i] - values[i]));
+                        largest = std::max(largest, std::abs(from[i]));
                     }
                     CHECK(off < recorded_limit * largest);
                 }
