@@ -233,7 +233,7 @@ TEST_CASE("finetune --task dpo: the memory plan is a bound")
         REQUIRE(ended.status == 0);
         const auto peak = number(json_lines(place.temp / "out/metrics.jsonl").back(), "peak_bytes");
         CHECK(peak <= std::stod(digits));
-        CHECK(peak > 0.5 * std::stod(digits));
+        CHECK(peak > 0.4 * std::stod(digits));
         fs::remove_all(place.temp / "out");
     }
 }
@@ -279,6 +279,28 @@ TEST_CASE("finetune --task dpo: a resumed run is the run that was never cut, to 
         fs::create_directories(place.temp / "cut");
         fs::copy(place.temp / "whole/checkpoint-1", place.temp / "cut/checkpoint-1");
         check_refused(to("cut", {"--resume", "--beta", "0.2"}), {"beta", "0.1", "0.2"});
+    }
+}
+
+TEST_CASE("finetune --task dpo: six pairs at once, two by two or one by one are the same step")
+{
+    if (!ready()) { return; }
+    const Pairs place;
+    std::vector<nlohmann::json> first;
+    for (const char* pairs : {"6", "2", "1"}) {
+        const auto ended = run("finetune", place.dpo({"--steps", "2", "--batch", pairs, "--accumulate",
+                                                      std::to_string(6 / std::stoi(pairs)), "--lr", "0.003",
+                                                      "--overwrite"}));
+        REQUIRE(ended.status == 0);
+        const auto found = json_lines(place.temp / "out/metrics.jsonl");
+        if (first.empty()) { first = found; }
+        for (std::size_t k = 0; k < 2; ++k) {
+            CHECK(found[k].at("tokens") == first[k].at("tokens"));
+            for (const char* key : {"loss", "grad_norm", "margin", "logps_chosen"}) {
+                CHECK(std::abs(number(found[k], key) - number(first[k], key))
+                      <= 2e-5 * (1 + std::abs(number(first[k], key))));
+            }
+        }
     }
 }
 

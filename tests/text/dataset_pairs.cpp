@@ -210,6 +210,30 @@ TEST_CASE("pairs: truncation keeps the prompt's end and the answers' start, the 
     CHECK(noted(short_ones, "dropped 2 rows: the prompt alone fills --max-length 7"));
 }
 
+TEST_CASE("pairs: where a token crosses the seam the prompt loses it on both sides, and both answers learn it")
+{
+    const auto folder = fs::path(GRAFT_EXAMPLES_DIR) / "data/stories260K";
+    if (!fs::exists(folder / "tokenizer.json")) { return graft_test::skip("there is no examples/data/stories260K"); }
+    const auto tokenizer = graft::Tokenizer::load(folder);
+    const small::File file("{\"prompt\": \"Gr\u00fc\u00dfe\", \"chosen\": \", Max\", \"rejected\": \"n\"}\n"
+                           "{\"prompt\": \"The cat\", \"chosen\": \" sat.\", \"rejected\": \" ran.\"}\n");
+    const std::vector<fs::path> files{file.path()};
+    const auto set = graft::load_dataset(files, &tokenizer, pairs());
+    CHECK(set.report.pairs->seams == 1);
+    CHECK(noted(set, "in 1 pair a token crosses the seam of prompt and answer"));
+    for (std::size_t i = 0; i < 2; ++i) {
+        const auto& chosen = set.examples[2 * i];
+        const auto& rejected = set.examples[2 * i + 1];
+        for (std::size_t t = 0; t < chosen.ids.size(); ++t) {
+            CHECK((chosen.labels[t] == graft::ignore) == (std::int64_t(t) < set.prompts[i]));
+            if (std::int64_t(t) < set.prompts[i]) { CHECK(chosen.ids[t] == rejected.ids[t]); }
+        }
+        CHECK(tokenizer.decode(chosen.ids).find(i == 0 ? "Gr\u00fc\u00dfe, Max" : "The cat sat.") != std::string::npos);
+    }
+    const auto alone = tokenizer.encode("Gr\u00fc\u00dfe", {.add_special = true, .control_tokens = true});
+    CHECK(set.prompts[0] == std::int64_t(alone.size()) - 1);
+}
+
 TEST_CASE("pairs: prompt and answers as TRL splits them, seven tokenisers, text and chats")
 {
     const auto root = graft_test::data();

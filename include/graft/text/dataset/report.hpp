@@ -21,6 +21,14 @@
 // space that the template writes behind it aside).
 namespace graft {
 
+// What became of the lengths of preference pairs.
+struct PairLedger {
+    std::int64_t prompts_cut = 0, prompt_tokens_lost = 0;
+    std::int64_t answers_cut = 0, answer_tokens_lost = 0, ends_lost = 0;
+    std::int64_t dropped_for_length = 0;
+    std::int64_t seams = 0;    // a token crosses from the prompt into an answer, and counts as the answer's
+};
+
 struct DataReport {
     // A row that is used.
     struct Row {
@@ -36,16 +44,8 @@ struct DataReport {
         std::vector<std::string> first;   // the first few, as FILE:LINE
     };
 
-    // Preference pairs; a row is a pair, and has two examples.
-    struct Pairs {
-        std::int64_t prompts_cut = 0, prompt_tokens_lost = 0;
-        std::int64_t answers_cut = 0, answer_tokens_lost = 0, ends_lost = 0;
-        std::int64_t dropped_for_length = 0;
-        std::int64_t seams = 0;    // a token crosses from the prompt into an answer, and counts as the answer's
-    };
-
     std::string          form;                 // "messages", "text", ...
-    std::optional<Pairs> pairs;                // what became of the lengths of preference pairs
+    std::optional<PairLedger> pairs;           // preference pairs: a row is a pair, and has two examples
     std::int64_t         rows_read = 0, rows_used = 0, examples = 0;
     std::vector<Dropped> dropped;
     std::int64_t         rows_cut = 0, tokens_lost = 0;        // sft: too long, the end cut away
@@ -142,7 +142,7 @@ inline std::string cut_line(const DataReport& report)
 }
 
 // What became of pairs that were too long.
-inline std::string ledger_line(const DataReport::Pairs& pairs)
+inline std::string ledger_line(const PairLedger& pairs)
 {
     const auto line = counted(pairs.prompts_cut, "prompt") + " cut (" + counted(pairs.prompt_tokens_lost, "token")
                       + " lost), " + counted(pairs.answers_cut, "answer") + " cut ("
