@@ -2,6 +2,7 @@
 #include "cli/adapter_options.hpp"
 #include "cli/adapters.hpp"
 #include "cli/data.hpp"
+#include "cli/dpo.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/plan.hpp"
 #include "cli/program.hpp"
@@ -38,12 +39,15 @@ struct Job {
     std::vector<std::int64_t>       stop;    // ids that end a text
     graft::Dataset       data;
     std::optional<graft::Dataset> eval;
+    cli::Preference      preference;    // of --task dpo
     std::int64_t         max_length = 0;
     graft::Audit         audit;
     graft::Report        report;
     graft::Metadata      metadata;           // of the adapter's file
 
     bool full() const { return options.method == "full"; }
+    // Preference pairs are two examples each.
+    std::int64_t rows() const { return std::int64_t(data.examples.size()) / (options.task == "dpo" ? 2 : 1); }
 };
 
 graft::Dataset read_data(Job& job, const std::vector<std::string>& names)
@@ -63,6 +67,7 @@ Job prepare(const cli::FinetuneOptions& o)
 {
     Job job;
     job.options = o;
+    cli::check_preference(o);
     cli::Folders named(o.stack.begin(), o.stack.end());
     if (!o.adapter.empty()) { named.emplace_back(o.adapter); }
     const bool settled = o.ignore_adapter || o.most_steps >= 0;    // a replay was answered when its run began
@@ -121,7 +126,8 @@ Job prepare(const cli::FinetuneOptions& o)
 graft::Batches batches_of(const Job& job)
 {
     const auto& o = job.options;
-    return {job.data.examples, {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle}};
+    return {std::span(job.data.examples).first(std::size_t(job.rows())),
+            {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle}};
 }
 
 cli::RunPlan plan_of(const Job& job)
@@ -147,6 +153,10 @@ void print_job(const Job& job)
     cli::print(graft::to_text(job.audit));
     cli::print("\ndata\n");
     for (const auto& line : graft::summary(job.data.report)) { cli::print("  " + line + "\n"); }
+    if (job.eval) {
+        cli::print("  evaluation\n");
+        for (const auto& line : graft::summary(job.eval->report, false)) { cli::print("    " + line + "\n"); }
+    }
     if (job.tokenizer && !job.data.examples.empty()) {
         cli::print("  first row, what is learnt in «»: " +
                    graft::printable(graft::marked(job.data.examples[0], *job.tokenizer), 400) + "\n");
@@ -164,6 +174,10 @@ std::vector<std::vector<std::int32_t>> sample_prompts(const Job& job)
         end = std::min(std::max<std::size_t>(end, 1), example.ids.size());
         const std::int64_t most = graft::covered_positions(job.config);
         const std::int64_t room = std::min(most, job.config.sliding_window.value_or(most));
+        if (!out.empty() && std::equal(out.back().begin(), out.back().end(), example.ids.begin(),
+                                   example.ids.begin() + std::ptrdiff_t(end))) {
+            continue;    // the other answer of a pair
+        }
         if (job.tokenizer && std::int64_t(end) + 48 <= room) {
             out.emplace_back(example.ids.begin(), example.ids.begin() + std::ptrdiff_t(end));
         }
@@ -199,6 +213,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     using Clock = std::chrono::steady_clock;
     using T = typename Model::T;
     const auto& o = job.options;
+    const auto& dpo = job.preference;
     graft::Batches batches = batches_of(job);
     graft::AdamW<T> adamw(model, {.lr = o.lr, .weight_decay = o.weight_decay, .clip = o.clip});
     const auto schedule = *graft::schedule_named(o.schedule);
@@ -216,21 +231,27 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     const auto first = std::int64_t(done.size());
     std::int64_t tokens = done.empty() ? 0 : done.back().tokens;
     const double before = done.empty() ? 0 : done.back().seconds;
-    graft::RowCount count(batches, std::int64_t(job.data.examples.size()));
+    graft::RowCount count(batches, job.rows());
     count.done_before(first);
     const auto start = Clock::now();
     for (std::int64_t step = first; step < end && !stop; ++step) {
-        const auto micro = batches.micro_batches(step);
+        const auto micro = dpo ? dpo.micro_batches(batches.rows(step)) : batches.micro_batches(step);
         const auto targets = graft::targets(micro);
         graft::StepMetrics m{
             .step = step, .lr = o.lr * graft::factor(schedule, step, total, warmup), .targets = targets};
+        std::int64_t documents = 0;
+        for (const auto& batch : micro) { documents += batch.documents(); }
+        if (dpo) { m.preference.emplace(); }
         std::uint32_t sample = 0;
         for (const auto& batch : micro) {
             tokens += batch.tokens();
-            count.add(batch.rows);
+            count.add(dpo ? dpo.pairs(batch) : batch.rows);
             if (targets == 0) { continue; }
-            const double part = graft::forward_backward(model, batch, rope, sample, 1.0 / double(targets),
-                                                        {{o.seed, std::uint32_t(step)}, o.recompute});
+            const double part =
+                dpo ? graft::preference_forward_backward(
+                          model, dpo.data(), batch, rope, 2.0 / double(documents), o.recompute, *m.preference)
+                    : graft::forward_backward(model, batch, rope, sample, 1.0 / double(targets),
+                                              {{o.seed, std::uint32_t(step)}, o.recompute});
             require(std::isfinite(part), [&] {
                 const auto tensor = graft::not_finite(model);
                 return "step " + std::to_string(step) + ": the loss is not finite; "
@@ -241,6 +262,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
             m.loss += part;
             sample += std::uint32_t(batch.documents());
         }
+        if (dpo) { m.preference = graft::mean_of(*m.preference, documents / 2); }
         if (step == first && targets > 0) {
             // The audit never lies: what it calls trainable has a gradient now.
             for (const auto& tensor : adamw.trained()) {
@@ -255,7 +277,9 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
         count.end_step();
         const bool last = step + 1 == end || stop;
         if (job.eval && (last || (o.eval_every > 0 && (step + 1) % o.eval_every == 0))) {
-            m.eval_loss = graft::evaluate(model, std::span<const graft::Example>(job.eval->examples), o.batch, rope);
+            const std::span<const graft::Example> held(job.eval->examples);
+            m.eval_loss = dpo ? graft::evaluate_preference(model, dpo.eval(), o.batch, rope)
+                              : graft::evaluate(model, held, o.batch, rope);
         }
         m.tokens = tokens;
         m.seconds = before + std::chrono::duration<double>(Clock::now() - start).count();
@@ -278,10 +302,12 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
     graft::load_weights(model, checkpoint, {.double_quant = o.double_quant});
     for (const auto& folder : o.stack) { graft::stack_adapter(model, std::filesystem::path(folder)); }
     graft::AdapterTypes types;
+    job.preference.before_adapter(model, job.max_length);
     if (!job.full()) {
         graft::add_adapter(model, job.targets, job.adapter, o.seed);
         if (!o.adapter.empty()) { types = graft::load_adapter(model, o.adapter); }
     }
+    job.preference.at_start(model, job.max_length);
 
     record.begin(model);
 
@@ -306,7 +332,7 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
         }
     }
     output.retire();
-    record.rows(std::int64_t(job.data.examples.size()), batches_of(job).steps(), checkpoints.changed());
+    record.rows(job.rows(), batches_of(job).steps(), checkpoints.changed());
     graft::write_file(output.file("report.html"), graft::report_html(job.report));
     if (job.full()) {
         graft::save_checkpoint(model, o.model, output.path(),
@@ -336,6 +362,7 @@ void finetune(const cli::FinetuneOptions& o, const graft::OptionValues& given, c
     if (o.plan) { return show_plan(prepare(o)); }
     graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
     Job job = prepare(o);
+    if (o.task == "dpo") { job.preference = {job.options, job.data, job.eval ? &*job.eval : nullptr}; }
     if (o.memory_limit > 0) {
         const auto plan = plan_of(job);
         cli::require_memory(plan, job.config, plan.of(job.config, plan.options), o.memory_limit);

@@ -18,13 +18,20 @@ inline graft::Dataset read_data(const FinetuneOptions& o, const std::vector<std:
                                 const std::optional<graft::ChatTemplate>& chat, std::int64_t max_length,
                                 std::int64_t vocab)
 {
+    graft::require(o.task == "dpo" || (o.max_prompt_length == 0 && !o.truncate), [&] {
+        return std::string(o.truncate ? "--truncate" : "--max-prompt-length") +
+               " belongs to preference pairs: give --task dpo too, or leave it out";
+    });
     const std::vector<std::filesystem::path> files(names.begin(), names.end());
     return graft::load_dataset(files, tokenizer ? &*tokenizer : nullptr,
-                               {.task = o.task == "text" ? graft::Task::text : graft::Task::sft,
+                               {.task = o.task == "text"  ? graft::Task::text
+                                        : o.task == "dpo" ? graft::Task::dpo : graft::Task::sft,
                                 .task_given = o.task_given,
                                 .train_on = o.train_on == "all" ? graft::TrainOn::all : graft::TrainOn::responses,
                                 .tmpl = chat ? &*chat : nullptr,
                                 .max_length = max_length,
+                                .max_prompt_length = o.max_prompt_length,
+                                .truncate = o.truncate,
                                 .vocab = std::int32_t(vocab)});
 }
 

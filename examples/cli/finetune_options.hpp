@@ -27,7 +27,10 @@ struct FinetuneOptions {
     bool                     rslora = false, double_quant = false;
     std::string              target = "all-linear", exclude;
     std::string              task = "sft", train_on = "responses", chat_template = "auto";
-    std::int64_t             max_length = 0;
+    std::int64_t             max_length = 0, max_prompt_length = 0;
+    bool                     truncate = false, share_prompt = false;
+    double                   beta = 0.1, label_smoothing = 0;    // of --task dpo, see dpo.hpp
+    std::string              loss = "sigmoid", reference;
     std::string              rope_scaling;
     bool                     no_shuffle = false;
     std::int64_t             batch = 4, accumulate = 1, steps = -1;
@@ -127,14 +130,29 @@ inline CLI::Option* add_data_option(CLI::App& app, FinetuneOptions& o)
 inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOptions& o)
 {
     return {
-        app.add_option("--task", o.task)->check(CLI::IsMember({"sft", "text"}))->capture_default_str(),
+        app.add_option("--task", o.task)->check(CLI::IsMember({"sft", "text", "dpo"}))->capture_default_str(),
         app.add_option("--train-on", o.train_on)->check(CLI::IsMember({"responses", "all"}))->capture_default_str(),
         app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, ...) or a file")
             ->capture_default_str(),
         app.add_option("--max-length", o.max_length, "2048, or the model's positions where these are fewer")
             ->check(CLI::PositiveNumber),
+        app.add_option("--max-prompt-length", o.max_prompt_length, "dpo: tokens of a prompt; what is longer is an error")
+            ->check(CLI::PositiveNumber),
+        app.add_flag("--truncate", o.truncate, "dpo: cut pairs that are too long, and count what is lost"),
         app.add_option("--rope-scaling", o.rope_scaling, rope_scaling_help),
     };
+}
+
+// --task dpo.
+inline void add_preference_options(CLI::App& app, FinetuneOptions& o)
+{
+    app.add_option("--beta", o.beta, "dpo: how far the policy is held to the reference")->capture_default_str();
+    app.add_option("--loss", o.loss, "dpo")->check(CLI::IsMember({"sigmoid", "hinge", "ipo"}))->capture_default_str();
+    app.add_option("--label-smoothing", o.label_smoothing, "dpo, sigmoid: share of pairs that may be the wrong way "
+                                                           "round")->capture_default_str();
+    app.add_option("--reference", o.reference, "dpo: adapter-off, start, or the folder of an adapter or a checkpoint; "
+                                               "adapter-off unless --adapter is given, which asks for a choice");
+    app.add_flag("--share-prompt", o.share_prompt, "dpo: compute the prompt of a pair once for both answers");
 }
 
 inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
@@ -151,6 +169,7 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
         ->delimiter(',')->allow_extra_args(false);
     app.add_flag("--ignore-adapter", o.ignore_adapter, "train over the bare base, though its folder holds an adapter");
     auto* task = add_reading_options(app, o).front();
+    add_preference_options(app, o);
     app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
     app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
     app.add_option("--accumulate", o.accumulate)->check(CLI::PositiveNumber)->capture_default_str();

@@ -36,6 +36,7 @@ inline std::string in_words(std::int64_t bytes)
 struct RunPlan {
     graft::PlanOptions options;
     bool               bf16 = false, exact = false;
+    std::int64_t       answers = 1;    // documents of a row: 2 for preference pairs
 
     graft::MemoryPlan of(const graft::ModelConfig& config, const graft::PlanOptions& changed) const
     {
@@ -53,7 +54,9 @@ inline RunPlan plan_of(const FinetuneOptions& o, const graft::ModelConfig& confi
                              .targets = targets, .adapter = adapter, .batch = o.batch, .tokens = max_length,
                              .accumulate = o.accumulate, .steps = steps, .positions = max_length,
                              .recompute = o.recompute},
-                 .bf16 = o.dtype == "bf16"};
+                 .bf16 = o.dtype == "bf16", .answers = o.task == "dpo" ? 2 : 1};
+    plan.options.preference = o.task == "dpo", plan.options.share_prompt = o.share_prompt;
+    plan.options.batch *= plan.answers;
     if (data.examples.empty()) { return plan; }
     const auto count = std::int64_t(data.examples.size());
     auto&      p = plan.options;
@@ -76,8 +79,10 @@ inline RunPlan plan_of(const FinetuneOptions& o, const graft::ModelConfig& confi
 
 inline std::string plan_text(const RunPlan& plan, const graft::MemoryPlan& found)
 {
-    return "memory, bytes in the pools, for " + std::to_string(plan.options.batch) + " rows of " +
-           std::to_string(plan.options.tokens) + " tokens" +
+    const bool pairs = plan.answers == 2;
+    return "memory, bytes in the pools, for " + std::to_string(plan.options.batch / plan.answers) +
+           (pairs ? " pairs of two answers of " : " rows of ") + std::to_string(plan.options.tokens) + " tokens" +
+           (pairs ? ", prompts included" : "") +
            (plan.exact ? "" : " (at most: rows may be shorter, and not every label a target)") + "\n" +
            graft::to_text(found);
 }
@@ -97,10 +102,11 @@ inline void require_memory(const RunPlan& plan, const graft::ModelConfig& config
         return peak <= limit;
     };
     const auto smaller = [&](graft::PlanOptions changed, const std::string& also) {
-        while (changed.batch > 1) {
-            changed.accumulate *= (changed.batch + changed.batch / 2 - 1) / (changed.batch / 2);
-            changed.batch /= 2;
-            if (attempt(changed, also + "--batch " + std::to_string(changed.batch) + " --accumulate " +
+        while (changed.batch > plan.answers) {
+            const auto rows = changed.batch / plan.answers;
+            changed.accumulate *= (rows + rows / 2 - 1) / (rows / 2);
+            changed.batch = rows / 2 * plan.answers;
+            if (attempt(changed, also + "--batch " + std::to_string(rows / 2) + " --accumulate " +
                                      std::to_string(changed.accumulate))) {
                 break;
             }
@@ -111,7 +117,7 @@ inline void require_memory(const RunPlan& plan, const graft::ModelConfig& config
     if (!p.recompute) { attempt(less, "--recompute"); }
     smaller(p, "");
     if (fits.empty() && !p.recompute) { smaller(less, "--recompute "); }
-    less.batch = 1;
+    less.batch = plan.answers;
     while (less.tokens > 32) {
         less.tokens /= 2, less.positions = less.tokens;
         if (attempt(less, "--recompute --batch 1 --max-length " + std::to_string(less.tokens))) { break; }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/adapter_options.hpp"
+#include "cli/dpo.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
 #include "graft/checkpoint/checkpoint.hpp"
@@ -64,6 +65,7 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
     add("template", o.chat_template);
     number("max-length", double(max_length));
     if (!o.rope_scaling.empty()) { add("rope-scaling", o.rope_scaling); }
+    add_preference_settings(out, o);
     flag("no-shuffle", o.no_shuffle);
     number("batch", double(o.batch));
     number("accumulate", double(o.accumulate));

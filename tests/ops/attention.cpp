@@ -201,6 +201,113 @@ TEST_CASE_TEMPLATE("attention: token by token and by parts through a cache equal
     }
 }
 
+namespace {
+
+struct Shared {
+    std::int64_t prompt, first, second;    // rows of the prompt and of the two answers behind it
+};
+
+// Prompt, first and second answer behind each other; the second sees the prompt and itself.
+template <class T> Context<T, Cpu> sharing(const std::vector<Shared>& documents, std::vector<std::int32_t>& key_rows)
+{
+    Context<T, Cpu> c;
+    std::vector<Segment> segments;
+    std::int64_t at = 0;
+    const auto keys = [&](std::int64_t from, std::int64_t count) {
+        for (std::int64_t i = 0; i < count; ++i) { key_rows.push_back(std::int32_t(from + i)); }
+    };
+    for (const Shared& d : documents) {
+        const std::int64_t both = d.prompt + d.first;
+        segments.push_back({at, both, std::int64_t(key_rows.size()), 0});
+        keys(at, both);
+        segments.push_back({at + both, d.second, std::int64_t(key_rows.size()), d.prompt});
+        keys(at, d.prompt), keys(at + both, d.second);
+        at += both + d.second;
+    }
+    c.key_rows = Buffer<std::int32_t, Cpu>(std::int64_t(key_rows.size()));
+    std::copy(key_rows.begin(), key_rows.end(), c.key_rows.data());
+    c.segments = std::make_shared<const std::vector<Segment>>(std::move(segments));
+    return c;
+}
+
+Matrix spread(const Matrix& from, const std::vector<std::int32_t>& rows)
+{
+    Matrix out(std::int64_t(rows.size()), from.cols);
+    for (std::int64_t i = 0; i < out.rows; ++i) {
+        for (std::int64_t j = 0; j < out.cols; ++j) { out(i, j) = from(rows[std::size_t(i)], j); }
+    }
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("attention: documents that share their beginning give what each gives alone, and sum its gradients",
+                   T, double, float, bf16)
+{
+    for (const auto& documents : {std::vector<Shared>{{5, 3, 4}}, {{1, 1, 1}, {0, 2, 3}}, {{60, 49, 1}, {3, 2, 100}},
+                                  {{47, 150, 97}}}) {
+        std::vector<std::int32_t> key_rows;
+        const auto c = sharing<T>(documents, key_rows);
+        std::vector<std::int64_t> lengths;
+        std::vector<char> repeated;    // rows of the separate documents that are a second copy of a prompt
+        std::int64_t rows = 0;
+        for (const Shared& d : documents) {
+            lengths.push_back(d.prompt + d.first), lengths.push_back(d.prompt + d.second);
+            rows += d.prompt + d.first + d.second;
+            repeated.insert(repeated.end(), std::size_t(d.prompt + d.first), 0);
+            repeated.insert(repeated.end(), std::size_t(d.prompt), 1);
+            repeated.insert(repeated.end(), std::size_t(d.second), 0);
+        }
+        CAPTURE(rows);
+        const auto pool = Pool<Cpu>::create({.poison = true});
+        const std::int64_t head = 10;
+        auto q = Acts<T, dyn, Cpu>(rows, 6 * head, pool), up = Acts<T, dyn, Cpu>(rows, 6 * head, pool);
+        auto k = Acts<T, dyn, Cpu>(rows, 2 * head, pool), v = Acts<T, dyn, Cpu>(rows, 2 * head, pool);
+        fill(q, 1), fill(k, 2), fill(v, 3), fill(up, 4);
+        Tape tape;
+        q.on(&tape).want_grad(), k.want_grad(), v.want_grad();
+        const auto y = attention(q, k, v, int(head), c);
+        const auto sink = y.grad().sink();
+        for (std::int64_t i = 0; i < rows; ++i) { std::copy_n(up.view().row(i), up.cols(), sink.view.row(i)); }
+        tape.run();
+
+        Matrix up_alone = spread(matrix(up), key_rows);
+        for (std::int64_t i = 0; i < up_alone.rows; ++i) {
+            for (std::int64_t j = 0; j < up_alone.cols && repeated[std::size_t(i)] != 0; ++j) { up_alone(i, j) = 0; }
+        }
+        const auto alone = formula(spread(matrix(q), key_rows), spread(matrix(k), key_rows),
+                                   spread(matrix(v), key_rows), up_alone, lengths, head);
+        const auto together = [&](const Matrix& from) {
+            Matrix out(rows, from.cols);
+            for (std::int64_t i = 0; i < from.rows; ++i) {
+                for (std::int64_t j = 0; j < from.cols; ++j) { out(key_rows[std::size_t(i)], j) += from(i, j); }
+            }
+            return out;
+        };
+        const double near = epsilon<T>() + 8 * epsilon<acc<T>>() * std::sqrt(double(head));
+        double size = 0;
+        for (const double value : alone.dv.at) { size = std::fmax(size, std::abs(value)); }
+        CHECK(difference(spread(matrix(y), key_rows), alone.y) < near);
+        CHECK(difference(matrix(q.grad()), together(alone.dq), size) < 4 * near);
+        CHECK(difference(matrix(k.grad()), together(alone.dk), size) < 8 * near);
+        CHECK(difference(matrix(v.grad()), together(alone.dv)) < 8 * near);
+    }
+}
+
+TEST_CASE("attention: gradients against differences where documents share their beginning; keys out of place: Errors")
+{
+    std::vector<std::int32_t> key_rows;
+    auto c = sharing<double>({{2, 1, 3}, {1, 1, 1}}, key_rows);
+    auto q = filled<double>(9, 12, 1), k = filled<double>(9, 6, 2), v = filled<double>(9, 6, 3);
+    const auto all =
+        gradcheck([&](TapeRef) { return probe(attention(q, k, v, 6, c)); }, {{"q", q}, {"k", k}, {"v", v}});
+    CHECK_MESSAGE(all.worst < 1e-8, all.text());
+    auto segments = *c.segments;
+    segments[1].keys += 1;
+    c.segments = std::make_shared<const std::vector<Segment>>(segments);
+    CHECK_THROWS_WITH_AS(attention(q, k, v, 6, c), doctest::Contains("back to back"), Error);
+}
+
 TEST_CASE("attention: large scores do not overflow, and do not become NaN")
 {
     auto q = filled<float>(20, 8, 1, 100.0), k = filled<float>(20, 8, 2, 100.0), v = filled<float>(20, 8, 3);

@@ -41,8 +41,8 @@ PlanOptions options_of(const std::string& method, const ModelConfig& config, dou
     return o;
 }
 
-// What the run really takes, from the first weight on.
-template <class T> std::int64_t measured(const ModelConfig& config, const PlanOptions& o)
+// What the run really takes, from the first weight on. Of pairs that share `prompt` tokens.
+template <class T> std::int64_t measured(const ModelConfig& config, const PlanOptions& o, std::int64_t prompt = 0)
 {
     const auto pool = Pool<Cpu>::create({.poison = true});
     auto model = make_model<T>(config, o.model, pool);
@@ -75,9 +75,27 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
     AdamW<T> adamw(model);
     const auto  rope = model.positions(o.positions, pool);
     const Batch batch = graft::detail::full_batch(o.batch, o.tokens);
+    std::vector<Example> pair(2);
+    for (auto& answer : pair) {
+        answer.ids.assign(std::size_t(o.tokens), 0), answer.labels.assign(std::size_t(o.tokens), 0);
+        std::fill_n(answer.labels.begin(), prompt, ignore);
+    }
+    const PreferenceData pairs{.examples = pair, .prompts = {&prompt, 1}, .share_prompt = o.share_prompt};
+    const Batch batch_of_pairs = collate_pairs(pairs, std::vector<std::int64_t>(std::size_t(o.batch / 2), 0));
     double      last = 0;
     for (std::int64_t step = 0; step < o.steps; ++step) {
         for (std::int64_t micro = 0; micro < o.accumulate; ++micro) {
+            if (o.preference) {
+                auto call = graft::detail::upload_pairs<T, Cpu>(pairs, batch_of_pairs, rope, pool);
+                call.input.context.recompute = o.recompute;
+                Tape       tape;
+                const auto sums = model.log_probs(tape, call.input.ids, call.input.context, call.scored);
+                last = sums.data()[0];
+                const auto sink = sums.grad().sink();
+                std::fill_n(sink.view.data, o.batch, 1e-3);
+                tape.run();
+                continue;
+            }
             auto on_device = upload<T, Cpu>(batch, rope, 0, pool);
             on_device.context.training = true, on_device.context.recompute = o.recompute;
             Tape       tape;
@@ -128,6 +146,22 @@ TEST_CASE_TEMPLATE("memory plan: the measured peak to the byte, for every method
     for (bool recompute : {false, true}) {
         same_peak<T>("lora", false, 0.1, recompute, false, 1);
         same_peak<T>("qlora", true, 0.0, recompute, false, 2);
+    }
+}
+
+TEST_CASE_TEMPLATE("memory plan: preference pairs to the byte without a prompt, a bound with one", T, float, bf16)
+{
+    for (const char* method : {"lora", "qlora", "full"}) {
+        for (const bool share : {false, true}) {
+            const auto config = small(true);
+            auto       o = options_of(method, config, 0.0);
+            o.batch = 4, o.preference = true, o.share_prompt = share;
+            const auto peak = plan_memory<T>(config, o).peak;
+            CHECK(peak == measured<T>(config, o));
+            CHECK(measured<T>(config, o, 30) < peak);
+            o.recompute = true;
+            CHECK(plan_memory<T>(config, o).peak == measured<T>(config, o));
+        }
     }
 }
 

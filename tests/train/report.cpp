@@ -68,6 +68,12 @@ TEST_CASE("metrics: one line of JSON with the named keys, numbers exact")
     CHECK(with["eval_loss"] == 2.5);
     CHECK(with["loss"].is_null());
     CHECK(with["grad_norm"].is_null());
+    CHECK(!with.contains("rewards_chosen"));
+    m.preference = {0.5, -0.25, 0.75, 1, -12.5, -30};
+    const auto pairs = nlohmann::json::parse(graft::metrics_line(m));
+    const std::pair<const char*, double> want[] = {{"rewards_chosen", 0.5}, {"rewards_rejected", -0.25},
+        {"margin", 0.75}, {"accuracy", 1}, {"logps_chosen", -12.5}, {"logps_rejected", -30}};
+    for (const auto& [name, value] : want) { CHECK(pairs.at(name) == value); }
     m.loss = 5e-324;
     CHECK(nlohmann::json::parse(graft::metrics_line(m))["loss"].get<double>() == 5e-324);
 }
@@ -86,6 +92,9 @@ TEST_CASE("progress: a line for people")
     m.eval_loss = 2.5;
     CHECK(graft::progress_line(m, 24, {.bar = 10}) ==
           "[#####.....] step 12/24  loss 2.3457  lr 1.96e-04  100 tok/s  34.1 MiB  0:12 left  eval 2.5000");
+    m.eval_loss.reset(), m.preference = {.margin = 0.21349, .accuracy = 0.75};
+    CHECK(graft::progress_line(m, 100)
+          == "step 12/100  loss 2.3457  lr 1.96e-04  100 tok/s  34.1 MiB  1:28 left  accuracy 0.75  margin 0.213");
     CHECK(has(graft::progress_line({}, 0, {.bar = 4}), "[####] step 1/0"));
     CHECK(graft::bytes_text(0) == "0 B");
     CHECK(graft::bytes_text(1023) == "1023 B");

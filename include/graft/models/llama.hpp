@@ -228,6 +228,12 @@ public:
     {
         return scorer().loss(hidden(tape, ids, context), labels, scale);
     }
+    // Sums of log-probabilities of the tokens that are scored; no logits of other rows are formed.
+    Tensor<double, Shape<dyn>, Dev> log_probs(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
+                                              const Context<T, Dev>& context, const ScoredRows& scored) const
+    {
+        return scorer().log_probs(hidden(tape, ids, context), scored);
+    }
     // cos and sin for documents of up to `count` tokens: goes into the context. A dynamic or longrope scaling turns
     // every position by what that length asks for.
     std::shared_ptr<const RopeTable<acc<T>, Dev>>

@@ -10,6 +10,7 @@
 #include "graft/nn/nf4_linear.hpp"
 #include "graft/ops/embedding.hpp"
 #include "graft/ops/linear_cross_entropy.hpp"
+#include "graft/ops/linear_log_probs.hpp"
 #include "graft/ops/rms_norm.hpp"
 
 // Layers whose kind is chosen at run time, as programs need it: what a checkpoint's layer is made of, and whether it is
@@ -144,6 +145,10 @@ template <int V, int D, Float T, Device Dev> struct AnyTable : AnyWeight<Shape<V
     auto loss(const Acts<T, D, Dev>& h, std::span<const std::int32_t> labels, double scale) const
     {
         return this->with([&](const auto& head) { return linear_cross_entropy(h, head, labels, scale); });
+    }
+    auto log_probs(const Acts<T, D, Dev>& h, const ScoredRows& scored) const
+    {
+        return this->with([&](const auto& head) { return linear_log_probs(h, head, scored); });
     }
 };
 

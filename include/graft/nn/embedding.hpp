@@ -3,6 +3,7 @@
 
 #include "graft/ops/embedding.hpp"
 #include "graft/ops/linear_cross_entropy.hpp"
+#include "graft/ops/linear_log_probs.hpp"
 #include "graft/ops/matmul.hpp"
 
 // A table of V rows of D: the embedding of tokens, and the head that scores them. Frozen or trained, by type.
@@ -23,6 +24,10 @@ template <int V, int D, Float T, Device Dev, bool Trained> struct Table {
     auto loss(const Acts<T, D, Dev>& h, std::span<const std::int32_t> labels, double scale) const
     {
         return linear_cross_entropy(h, weight, labels, scale);
+    }
+    auto log_probs(const Acts<T, D, Dev>& h, const ScoredRows& scored) const
+    {
+        return linear_log_probs(h, weight, scored);
     }
     bool empty() const { return weight.empty(); }
     static void parts(auto& self, auto&& part) { part("weight", self.weight); }

@@ -5,6 +5,7 @@
 
 #include "graft/autograd/tape.hpp"
 #include "graft/ops/context.hpp"
+#include "graft/ops/gather_rows.hpp"
 
 // Causal grouped-query attention within documents.
 //
@@ -16,7 +17,9 @@
 //   saved   q, k, v, y and one log-sum-exp a row and head, in acc<T>; scores are formed again in backward
 //   numerics: scores, softmax and sums in acc<T>
 //
-// With a cache in the context, k and v are first appended to the layer's cache, and every key there is seen.
+// With a cache in the context, k and v are first appended to the layer's cache, and every key there is seen. With
+// key_rows in the context, keys and values are those rows of k and v (gather_rows): a prompt that several answers share
+// is computed once and seen by all of them.
 // Throws: Error where heads do not divide widths, or a cache is full or used with a tape.
 // Source: Vaswani et al. 2017, arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245 (grouped queries);
 // Dao et al. 2022, arXiv:2205.14135 (keeping the log-sum-exp and recomputing scores).
@@ -51,13 +54,17 @@ void append_to_cache(KvCache<T, Dev>& cache, int layer, const Tensor<T, S, Dev>&
 }  // namespace detail
 
 template <Float T, class SQ, class SK, Device Dev>
-Tensor<T, SQ, Dev> attention(const Tensor<T, SQ, Dev>& q, const Tensor<T, SK, Dev>& k, const Tensor<T, SK, Dev>& v,
-                             int head_dim, const Context<T, Dev>& context)
+Tensor<T, SQ, Dev> attention(const Tensor<T, SQ, Dev>& q, const Tensor<T, SK, Dev>& all_k,
+                             const Tensor<T, SK, Dev>& all_v, int head_dim, const Context<T, Dev>& context)
 {
     using Kernel = kernel<AttentionOp, Dev>;
     using A = acc<T>;
+    const bool chosen = context.key_rows.size() > 0;
+    Tape* const tape = q.tape() != nullptr ? q.tape() : all_k.tape() != nullptr ? all_k.tape() : all_v.tape();
+    const auto  keyed_rows = [&](Tensor<T, SK, Dev> x) { return chosen ? gather_rows(x.on(tape), context.key_rows) : x; };
+    const auto  k = keyed_rows(all_k), v = keyed_rows(all_v);
     require(head_dim > 0 && q.cols() % head_dim == 0 && k.cols() % head_dim == 0 && v.cols() == k.cols() &&
-                k.cols() > 0 && q.cols() % k.cols() == 0 && q.rows() == k.rows() && k.rows() == v.rows(),
+                k.cols() > 0 && q.cols() % k.cols() == 0 && q.rows() == all_k.rows() && k.rows() == v.rows(),
             [&] {
                 return "attention: q is (" + std::to_string(q.rows()) + ", " + std::to_string(q.cols()) + "), k is (" +
                        std::to_string(k.rows()) + ", " + std::to_string(k.cols()) + ") with heads of " +
@@ -65,11 +72,14 @@ Tensor<T, SQ, Dev> attention(const Tensor<T, SQ, Dev>& q, const Tensor<T, SK, De
             });
     AttentionProblem problem{int(q.cols() / head_dim), int(k.cols() / head_dim), head_dim, 0};
     const Segments segments = context.segments;
-    std::int64_t covered = 0;
+    std::int64_t covered = 0, keyed = 0;
     for (const Segment& s : *segments) {
         problem.longest = std::max(problem.longest, s.before + s.count);
-        covered += s.count;
+        require(!chosen || s.keys == keyed, "attention: key_rows must hold the keys of the segments back to back");
+        covered += s.count, keyed += s.before + s.count;
     }
+    require(!chosen || (keyed == k.rows() && context.cache == nullptr),
+            "attention: key_rows must hold every key of the segments, and goes with no cache");
     require(covered == q.rows(), "attention: the segments of the context do not cover the rows of q");
 
     View<const T> keys = k.view(), values = v.view();
@@ -91,11 +101,10 @@ Tensor<T, SQ, Dev> attention(const Tensor<T, SQ, Dev>& q, const Tensor<T, SK, De
         });
     }
 
-    Tape* tape = q.tape() != nullptr ? q.tape() : k.tape() != nullptr ? k.tape() : v.tape();
     y.on(tape);
     if (tape != nullptr && (q.needs_grad() || k.needs_grad() || v.needs_grad())) {
         for (const Segment& part : *segments) {
-            require(part.before == 0 && part.keys == part.rows,
+            require(chosen || (part.before == 0 && part.keys == part.rows),
                     "attention: a segment that continues an earlier one is for inference; train on whole documents");
         }
         y.want_grad();

@@ -11,6 +11,9 @@
 // Rows of all documents of a batch lie back to back; there is no padding. A segment is one document's part of a call:
 // query rows [rows, rows + count); its keys begin at row `keys` (of the batch, or of a cache) and `before` of them
 // stand ahead of the first query. Causally: query i sees keys [keys, keys + before + i].
+//
+// Documents that share their beginning hold it once: key_rows then lists, for all segments back to back, the row of
+// the batch that each key is, so that the rows of the shared part are keys of several segments.
 namespace graft {
 
 struct Segment {
@@ -43,6 +46,7 @@ template <Float T, Device Dev> struct Context {
     std::shared_ptr<const RopeTable<acc<T>, Dev>> rope;
     Buffer<std::int32_t, Dev>                     positions;    // one a row: where it stands in its document
     Segments                                      segments;
+    Buffer<std::int32_t, Dev>                     key_rows;     // empty: keys are the rows themselves, or of the cache
     KvCache<T, Dev>*                              cache = nullptr;
     int                                           layer = 0;
     bool                                          training = false;

@@ -10,6 +10,7 @@
 #include "graft/core/labels.hpp"
 #include "graft/text/chat_template.hpp"
 #include "graft/text/dataset/load.hpp"
+#include "graft/text/dataset/load_pairs.hpp"
 #include "graft/text/dataset/proof.hpp"
 #include "graft/text/labels.hpp"
 #include "graft/text/tokenizer.hpp"
@@ -25,6 +26,9 @@
 // Every row is told apart by its own fields (dataset/forms.hpp), and all rows of a set must be of one kind. How a row
 // becomes tokens and what of it is learnt stands in dataset/encode.hpp. Labels are not shifted (dataset/report.hpp).
 //
+// Preference pairs (options.task dpo) are told apart by dataset/pairs.hpp; a pair becomes two examples, and how they
+// share their prompt and what is cut stands in dataset/load_pairs.hpp.
+//
 // A tokeniser without a chat template (options.tmpl null): instruction rows take the Alpaca text, which the report
 // says; conversations are refused with the names of the templates that ship with the library.
 // A null tokeniser is enough for ready-made ids.
@@ -37,6 +41,10 @@ namespace graft {
 inline Dataset load_dataset(std::span<const std::filesystem::path> files, const Tokenizer* tokenizer,
                             const DataOptions& options)
 {
+    if (options.task == Task::dpo) {
+        return detail::dataset::load_pair_rows(
+            files, tokenizer, options.tmpl, options, detail::named_template_list());
+    }
     return detail::dataset::load_rows(
         files, tokenizer, options.tmpl, options,
         [&] { return ChatTemplate::named("alpaca", tokenizer->special_tokens()); }, detail::named_template_list());

@@ -9,6 +9,7 @@
 #include "graft/io/text.hpp"
 #include "graft/models/any.hpp"
 #include "graft/optim/adamw.hpp"
+#include "graft/train/preference_step.hpp"
 #include "graft/train/step.hpp"
 
 // What a training run will hold in its pools, before anything is loaded.
@@ -18,7 +19,8 @@
 //   to_text(plan)                     a table: bytes of each kind, the peak, and where it is
 //
 // The plan is exact for micro-batches of `batch` documents of `tokens` tokens whose labels are all targets; it is a
-// bound for shorter rows and for rows with labels that are ignored. It holds for as many threads as the plan was made
+// bound for shorter rows and for rows with labels that are ignored. With `preference` a document is one answer behind
+// its prompt, so it is a bound for pairs, whose prompts are not scored. It holds for as many threads as the plan was made
 // with: scratch grows with them. What is not in the pools is not counted: the program itself, the data set and the
 // files while they are read (pages of the system's cache, which it takes back when it needs them).
 namespace graft {
@@ -32,6 +34,8 @@ struct PlanOptions {
     std::int64_t   batch = 4, tokens = 2048, accumulate = 1, steps = 2;
     std::int64_t   positions = 0;     // that the table of rotary positions has; 0: as many as tokens
     bool           recompute = false;
+    bool           preference = false;    // pairs of documents and their log-probabilities, not a loss
+    bool           share_prompt = false;  // of them
 };
 
 struct MemoryPlan {
@@ -94,16 +98,32 @@ template <Float T> MemoryPlan plan_memory(const ModelConfig& config, const PlanO
     };
     pool->reset_peak();
     const Batch batch = detail::full_batch(options.batch, options.tokens);
+    // Pairs without a prompt: nothing that is shared makes them smaller.
+    const std::vector<Example> pair(2, Example{.ids = std::vector<std::int32_t>(std::size_t(options.tokens), 0),
+                                               .labels = std::vector<std::int32_t>(std::size_t(options.tokens), 0),
+                                               .source = {}});
+    const std::int64_t no_prompt = 0;
+    const PreferenceData pairs{.examples = pair, .prompts = {&no_prompt, 1}, .share_prompt = options.share_prompt};
+    const Batch batch_of_pairs = collate_pairs(pairs, std::vector<std::int64_t>(std::size_t(options.batch / 2), 0));
     // The first step makes the moments, the second has them all along; the second micro-batch of a step has gradients.
     for (std::int64_t step = 0; step < std::min<std::int64_t>(options.steps, 2); ++step) {
         for (std::int64_t micro = 0; micro < std::min<std::int64_t>(options.accumulate, 2); ++micro) {
-            auto on_device = upload<T, Cpu>(batch, rope, 0, pool);
-            on_device.context.training = true;
-            on_device.context.recompute = options.recompute;
             Tape tape;
-            const auto loss = model.loss(tape, on_device.ids, on_device.context, batch.labels, 1.0);
-            part("forward");
-            tape.backward(loss);
+            if (options.preference) {
+                auto call = detail::upload_pairs<T, Cpu>(pairs, batch_of_pairs, rope, pool);
+                call.input.context.recompute = options.recompute;
+                const auto sums = model.log_probs(tape, call.input.ids, call.input.context, call.scored);
+                part("forward");
+                sums.grad().sink();
+                tape.run();
+            } else {
+                auto on_device = upload<T, Cpu>(batch, rope, 0, pool);
+                on_device.context.training = true;
+                on_device.context.recompute = options.recompute;
+                const auto loss = model.loss(tape, on_device.ids, on_device.context, batch.labels, 1.0);
+                part("forward");
+                tape.backward(loss);
+            }
             part("backward");
         }
         adamw.step();

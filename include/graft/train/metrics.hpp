@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
+
+#include "graft/train/preference.hpp"
 
 // metrics.jsonl: what a training step measured, a line of JSON each.
 //
@@ -16,6 +19,8 @@
 //   targets     labels after the shift in this step
 //   seconds     since the run began
 //   peak_bytes  of the pools
+//   rewards_chosen, rewards_rejected, margin, accuracy, logps_chosen, logps_rejected
+//               preference training alone: means over the pairs of the step (preference.hpp), whose mean loss is loss
 //   eval_loss   mean over all targets of the evaluation set, only where it was measured
 //
 // Numbers are written as the shortest text that reads back to the same bits. JSON has no NaN and no infinity: null.
@@ -29,6 +34,7 @@ struct StepMetrics {
     double                seconds = 0;
     std::int64_t          peak_bytes = 0;
     std::optional<double> eval_loss = {};
+    std::optional<PreferenceMetrics> preference = {};
 };
 
 namespace detail {
@@ -44,6 +50,12 @@ inline std::string shortest(double value)
 
 }  // namespace detail
 
+// The numbers of preference training and their names.
+inline constexpr std::pair<const char*, double PreferenceMetrics::*> preference_fields[] = {
+    {"rewards_chosen", &PreferenceMetrics::rewards_chosen}, {"rewards_rejected", &PreferenceMetrics::rewards_rejected},
+    {"margin", &PreferenceMetrics::margin}, {"accuracy", &PreferenceMetrics::accuracy},
+    {"logps_chosen", &PreferenceMetrics::logps_chosen}, {"logps_rejected", &PreferenceMetrics::logps_rejected}};
+
 // One line, without its line end.
 inline std::string metrics_line(const StepMetrics& m)
 {
@@ -52,6 +64,11 @@ inline std::string metrics_line(const StepMetrics& m)
                        + ", \"lr\": " + shortest(m.lr) + ", \"grad_norm\": " + shortest(m.grad_norm)
                        + ", \"tokens\": " + std::to_string(m.tokens) + ", \"targets\": " + std::to_string(m.targets)
                        + ", \"seconds\": " + shortest(m.seconds) + ", \"peak_bytes\": " + std::to_string(m.peak_bytes);
+    if (m.preference) {
+        for (const auto& [name, field] : preference_fields) {
+            line += ", \"" + std::string(name) + "\": " + shortest((*m.preference).*field);
+        }
+    }
     if (m.eval_loss) { line += ", \"eval_loss\": " + shortest(*m.eval_loss); }
     return line + "}";
 }

@@ -42,6 +42,15 @@ inline std::vector<StepMetrics> metrics_of(std::string_view text, const std::str
                       .grad_norm = number("grad_norm"), .tokens = json_int(json, "tokens", line),
                       .targets = json_int(json, "targets", line), .seconds = number("seconds"),
                       .peak_bytes = json_int(json, "peak_bytes", line)};
+        if (json.contains(preference_fields[0].first)) {
+            m.preference.emplace();
+            for (const auto& [name, field] : preference_fields) {
+                require(json.contains(name), [&, missing = name] {
+                    return line + ": " + missing + " is missing beside " + preference_fields[0].first;
+                });
+                (*m.preference).*field = number(name);
+            }
+        }
         if (json.contains("eval_loss")) { m.eval_loss = number("eval_loss"); }
         require(m.step == std::int64_t(out.size()), [&] {
             return line + ": step " + std::to_string(m.step) + " where " + std::to_string(out.size()) + " is expected";

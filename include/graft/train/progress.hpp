@@ -11,6 +11,7 @@
 //
 //   progress_line(metrics, total, {...})    "step 12/100  loss 2.3457  lr 1.96e-04  812 tok/s  34.1 MiB  1:02 left"
 //
+// Preference training adds "  accuracy 0.75  margin 0.213", a measured evaluation "  eval 2.3012".
 // With bar > 0 it starts with a bar of that many characters, for a terminal. Text alone: printing is the program's.
 // Throws: nothing.
 namespace graft {
@@ -70,6 +71,10 @@ inline std::string progress_line(const StepMetrics& m, std::int64_t total, const
     std::snprintf(text, sizeof text, "step %lld/%lld  loss %.4f  lr %.2e  %.0f tok/s  ", static_cast<long long>(done),
                   static_cast<long long>(total), m.loss, m.lr, speed);
     line += text + bytes_text(m.peak_bytes) + "  " + duration_text(left) + " left";
+    if (m.preference) {
+        std::snprintf(text, sizeof text, "  accuracy %.2f  margin %.3f", m.preference->accuracy, m.preference->margin);
+        line += text;
+    }
     if (m.eval_loss) {
         std::snprintf(text, sizeof text, "  eval %.4f", *m.eval_loss);
         line += text;

@@ -10,7 +10,7 @@
 
 // report.html: a run on one page that needs nothing else: no script, no font, no network.
 //
-//   report_html(Report)   title, key numbers, curves of loss and rate, samples, data (summary, histogram of targets,
+//   report_html(Report)   title, key numbers, curves of loss and rate (and of rewards and accuracy), samples, data (summary, histogram of targets,
 //                         first row, rows to look at), settings, audit
 //
 // Every text is escaped; control characters and bytes that are not UTF-8 become U+FFFD. Light and dark follow the
@@ -124,6 +124,27 @@ inline void report_curves(std::string& html, const Report& report)
     html += "</p></section>\n<section><h2>Learning rate</h2>\n" + svg(rate) + "</section>\n";
 }
 
+inline void report_preference(std::string& html, const Report& report)
+{
+    Chart rewards{.label = "Rewards by step"}, accuracy{.label = "Accuracy by step"};
+    Curve chosen{.colour = "--rate", .points = {}, .smooth = true}, right{.colour = "--loss", .points = {}, .smooth = true};
+    Curve rejected{.colour = "--eval", .points = {}, .smooth = true};
+    for (const auto& step : report.steps) {
+        if (!step.preference) { continue; }
+        chosen.points.emplace_back(double(step.step), step.preference->rewards_chosen);
+        rejected.points.emplace_back(double(step.step), step.preference->rewards_rejected);
+        right.points.emplace_back(double(step.step), step.preference->accuracy);
+    }
+    if (chosen.points.empty()) { return; }
+    rewards.curves = {std::move(chosen), std::move(rejected)}, rewards.height = 190;
+    accuracy.curves = {std::move(right)}, accuracy.from_zero = true, accuracy.height = 190;
+    html += "<section><h2>Rewards</h2>\n" + svg(rewards)
+            + "<p class=\"key\"><i style=\"background: var(--rate); margin-left: 0\"></i>chosen"
+              "<i style=\"background: var(--eval)\"></i>rejected</p></section>\n"
+              "<section><h2>Accuracy: share of pairs whose chosen answer has the higher reward</h2>\n"
+            + svg(accuracy) + "</section>\n";
+}
+
 inline void report_data(std::string& html, const Report& report)
 {
     if (report.data.empty() && report.first_row.empty() && report.targets_a_row.empty() && report.worst_rows.empty()) {
@@ -186,6 +207,7 @@ inline std::string report_html(const Report& report)
                        + "</style>\n</head>\n<body>\n<main>\n<h1>" + html_text(report.title) + "</h1>\n";
     detail::report_numbers(html, report);
     detail::report_curves(html, report);
+    detail::report_preference(html, report);
     detail::report_samples(html, report);
     detail::report_data(html, report);
     if (!report.settings.empty()) {

@@ -4,6 +4,7 @@
 
 #include "graft/core/parallel.hpp"
 #include "graft/ops/attention.hpp"
+#include "graft/ops/gather_rows/cpu.hpp"
 #include "graft/ops/matmul/cpu_gemm.hpp"
 #include "graft/ops/vector_math.hpp"
 
@@ -146,7 +147,7 @@ template <> struct kernel<AttentionOp, Cpu> {
         const cpu::AttentionRoom<A> room(p);
         A* const base = cpu::aligned<A>(scratch);
         std::int64_t work = 0;
-        for (const Segment& s : segments) { work += p.heads * s.count * s.count * p.head_dim / 4; }
+        for (const Segment& s : segments) { work += p.heads * s.count * (s.before + s.count) * p.head_dim / 4; }
         parallel_for(std::int64_t(segments.size()) * p.kv_heads, work, [&](std::int64_t task, int worker) {
             backward_head(dq, dk, dv, dy, y, lse, q, k, v, segments[std::size_t(task / p.kv_heads)], p,
                           task % p.kv_heads, scale, room, base + worker * room.backward());
@@ -184,7 +185,7 @@ private:
     {
         const Target       on = machine().target;
         const std::int64_t d = p.head_dim, group = p.heads / p.kv_heads, big = room.keys * room.width;
-        const std::int64_t small = room.block * room.width, all = s.count;
+        const std::int64_t small = room.block * room.width, all = s.before + s.count;
         A *keys = at, *values = keys + big, *key_rows = values + big, *sum_k = key_rows + big, *sum_v = sum_k + big;
         A *query = sum_v + big, *up = query + small, *packed = up + small;
         A *part = packed + small, *spare = part + small;
@@ -196,15 +197,15 @@ private:
         std::fill(sum_k, sum_k + big, A(0));
         std::fill(sum_v, sum_v + big, A(0));
         for (std::int64_t h = g * group; h < (g + 1) * group; ++h) {
-            for (std::int64_t i = 0; i < all; i += room.block) {
-                const std::int64_t m = std::min(room.block, all - i), n = i + m;
+            for (std::int64_t i = 0; i < s.count; i += room.block) {
+                const std::int64_t m = std::min(room.block, s.count - i), n = s.before + i + m;
                 cpu::head_rows<A>(q.row(s.rows + i) + h * d, q.stride, m, d, scale, query, room.width);
                 cpu::head_rows<A>(dy.row(s.rows + i) + h * d, dy.stride, m, d, A(1), up, room.width);
                 cpu::multiply_panels<A>(on, m, n, d, {query, room.width, 1}, keys, d, prob, room.keys, false);
                 cpu::multiply_panels<A>(on, m, n, d, {up, room.width, 1}, values, d, slope, room.keys, false);
                 cpu::row_loops(on, [&](auto loops) {
                     for (std::int64_t r = 0; r < m; ++r) {
-                        const std::int64_t row = s.rows + i + r, visible = i + r + 1;
+                        const std::int64_t row = s.rows + i + r, visible = s.before + i + r + 1;
                         A* const pr = prob + r * room.keys;
                         A* const sl = slope + r * room.keys;
                         const A along = loops.dot(dy.row(row) + h * d, y.row(row) + h * d, d);

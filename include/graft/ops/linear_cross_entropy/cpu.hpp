@@ -23,16 +23,29 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
                         View<const T> w, const std::int32_t* live, const std::int32_t* targets, double scale,
                         const LinearCrossEntropyProblem& p, void* scratch, Stream)
     {
+        rows(each, dh, Sink<A>{dw, false}, gathered, z, h, w, live, targets, scale, nullptr, p, scratch);
+        double total = 0;
+        for (std::int64_t n = 0; n < p.live; ++n) { total += each[n]; }
+        *loss = A(total * scale);
+    }
+
+    // What each live row costs, unscaled; dh and dw where they are wanted, of row n times scale and, where there are
+    // weights, times its own.
+    template <class T, class A>
+    static void rows(double* each, View<T> dh, Sink<A> dw, View<T> gathered, View<A> z, View<const T> h,
+                     View<const T> w, const std::int32_t* live, const std::int32_t* targets, double scale,
+                     const double* weights, const LinearCrossEntropyProblem& p, void* scratch)
+    {
         const std::int64_t chunk = p.chunk();
         for (std::int64_t begin = 0; begin < p.live; begin += chunk) {
             const std::int64_t m = std::min(chunk, p.live - begin);
             for (std::int64_t r = 0; r < m; ++r) {
                 std::copy_n(h.row(live[begin + r]), p.dim, gathered.row(r));
             }
-            const View<const T> rows{gathered.data, m, gathered.stride, p.dim};
+            const View<const T> some{gathered.data, m, gathered.stride, p.dim};
             const View<A>       logits{z.data, m, z.stride, p.vocab};
-            cpu::product<A>(m, p.vocab, p.dim, rows, false, w, true, scratch, cpu::store_to(Sink<A>{logits, false}));
-            const bool back = dh.data != nullptr || dw.data != nullptr;
+            cpu::product<A>(m, p.vocab, p.dim, some, false, w, true, scratch, cpu::store_to(Sink<A>{logits, false}));
+            const bool back = dh.data != nullptr || dw;
             cpu::row_loops(machine().target, [&](auto loops) {
                 parallel_rows(m, 1, 4 * p.vocab, [&](std::int64_t first, std::int64_t end) {
                     for (std::int64_t r = first; r < end; ++r) {
@@ -42,9 +55,10 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
                         const A sum = loops.exp_sum(row, p.vocab, A(1), top);
                         each[begin + r] = double(top + std::log(sum)) - double(scored);
                         if (back) {
-                            const A weight = A(scale) / sum;
+                            const A slope = A(weights == nullptr ? scale : scale * weights[begin + r]);
+                            const A weight = slope / sum;
                             for (std::int64_t j = 0; j < p.vocab; ++j) { row[j] *= weight; }
-                            row[label] -= A(scale);
+                            row[label] -= slope;
                         }
                     }
                 });
@@ -54,14 +68,11 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
                 const View<T> to{dh.row(begin), m, dh.stride, p.dim};
                 cpu::product<A>(m, p.dim, p.vocab, dz, false, w, false, scratch, cpu::store_to(Sink<T>{to, false}));
             }
-            if (dw.data != nullptr) {
-                cpu::product<A>(p.vocab, p.dim, m, dz, true, rows, false, scratch,
-                                cpu::store_to(Sink<A>{dw, begin != 0}));
+            if (dw) {
+                cpu::product<A>(p.vocab, p.dim, m, dz, true, some, false, scratch,
+                                cpu::store_to(Sink<A>{dw.view, dw.add || begin != 0}));
             }
         }
-        double total = 0;
-        for (std::int64_t n = 0; n < p.live; ++n) { total += each[n]; }
-        *loss = A(total * scale);
     }
 
     template <class T, class A>

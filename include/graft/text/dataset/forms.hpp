@@ -81,7 +81,7 @@ inline void refuse_preferences(const Json& row, const RowPlace& place)
 {
     const auto is_bool = [&](const char* key) { return row.contains(key) && row[key].is_boolean(); };
     require(!present(row, "chosen") && !present(row, "rejected"), [&] {
-        return at(place) + ": preference pairs (chosen, rejected) are not trained here; give rows with answers";
+        return at(place) + ": these rows are preference pairs (chosen, rejected); train on them with --task dpo";
     });
     require(!is_bool("label") && !is_bool("kto_tag"), [&] {
         return at(place) + ": judged answers (a true or false label) are not trained here; keep the good answers, "

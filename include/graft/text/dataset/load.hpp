@@ -20,8 +20,9 @@
 namespace graft {
 
 struct Dataset {
-    std::vector<Example> examples;
-    DataReport           report;
+    std::vector<Example>      examples;      // of preference pairs: chosen and rejected in turn
+    DataReport                report;
+    std::vector<std::int64_t> prompts{};     // of preference pairs: the tokens that both answers follow
 };
 
 struct MarkedPart {

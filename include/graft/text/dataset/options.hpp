@@ -6,7 +6,7 @@ namespace graft {
 
 class ChatTemplate;
 
-enum class Task { sft, text };
+enum class Task { sft, text, dpo };
 enum class TrainOn { responses, all };
 
 struct DataOptions {
@@ -15,6 +15,8 @@ struct DataOptions {
     TrainOn             train_on   = TrainOn::responses;
     const ChatTemplate* tmpl       = nullptr;       // null: the tokeniser has none and none was named
     std::int64_t        max_length = 2048;          // tokens of an example
+    std::int64_t        max_prompt_length = 0;      // dpo: tokens of a prompt; 0: as many as fit
+    bool                truncate   = false;         // dpo: what is longer is cut and counted, not an error
     std::int32_t        vocab      = 0;             // ready-made ids must lie below it; 0: not checked
     bool                control_in_contents = false;   // contents of conversations may hold real control tokens
     bool                strict     = false;         // a row that would be dropped is an error

@@ -80,7 +80,9 @@ inline std::string row_title(const Dataset& set, std::size_t number)
     }
     auto out = detail::dataset::printable(example.source, 400) + " row " + std::to_string(example.row) + ": " +
                counted(row.targets, "target") + " of " + counted(tokens, "token");
-    if (row.examples > 1) { out += " in " + counted(row.examples, "piece") + " (the first is shown)"; }
+    if (set.report.pairs) {
+        out += " in both answers (the chosen one is shown)";
+    } else if (row.examples > 1) { out += " in " + counted(row.examples, "piece") + " (the first is shown)"; }
     if (row.tokens_lost > 0) {
         out += ", cut: " + counted(row.tokens_lost, "token") + " and " + counted(row.targets_lost, "target") + " lost";
     }

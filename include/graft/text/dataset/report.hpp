@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,14 @@
 // space that the template writes behind it aside).
 namespace graft {
 
+// What became of the lengths of preference pairs.
+struct PairLedger {
+    std::int64_t prompts_cut = 0, prompt_tokens_lost = 0;
+    std::int64_t answers_cut = 0, answer_tokens_lost = 0, ends_lost = 0;
+    std::int64_t dropped_for_length = 0;
+    std::int64_t seams = 0;    // a token crosses from the prompt into an answer, and counts as the answer's
+};
+
 struct DataReport {
     // A row that is used.
     struct Row {
@@ -36,6 +45,7 @@ struct DataReport {
     };
 
     std::string          form;                 // "messages", "text", ...
+    std::optional<PairLedger> pairs;           // preference pairs: a row is a pair, and has two examples
     std::int64_t         rows_read = 0, rows_used = 0, examples = 0;
     std::vector<Dropped> dropped;
     std::int64_t         rows_cut = 0, tokens_lost = 0;        // sft: too long, the end cut away
@@ -131,6 +141,18 @@ inline std::string cut_line(const DataReport& report)
     return line + "; " + counted(report.rows_end_lost, "row") + " lost the end of turn";
 }
 
+// What became of pairs that were too long.
+inline std::string ledger_line(const PairLedger& pairs)
+{
+    const auto line = counted(pairs.prompts_cut, "prompt") + " cut (" + counted(pairs.prompt_tokens_lost, "token")
+                      + " lost), " + counted(pairs.answers_cut, "answer") + " cut ("
+                      + counted(pairs.answer_tokens_lost, "token") + " lost), "
+                      + counted(pairs.ends_lost, "answer") + " lost the end of turn, "
+                      + counted(pairs.dropped_for_length, "pair") + " dropped for length";
+    const bool any = pairs.prompts_cut + pairs.answers_cut + pairs.dropped_for_length > 0;
+    return any ? "ledger: " + line : "nothing is cut";
+}
+
 inline std::string control_line(const DataReport& report)
 {
     return counted(report.control_tokens, "control token") + " inside the contents of " +
@@ -140,7 +162,8 @@ inline std::string control_line(const DataReport& report)
 
 inline std::string end_line(const DataReport& report)
 {
-    const auto of = " of " + counted(report.rows_used, "row");
+    const auto of = " of " + (report.pairs ? counted(report.rows_used, "pair") + ", in both answers"
+                                           : counted(report.rows_used, "row"));
     if (report.end_of_turn.empty()) {
         return "no control token ends a turn; the last target is a control token in " +
                std::to_string(report.rows_ending_in_control) + of;
@@ -191,7 +214,13 @@ inline std::vector<std::string> summary(const DataReport& report, bool histogram
         lines.push_back("split " + counted(report.rows_split, "long row") + " into " + counted(report.pieces, "piece") +
                         ", nothing lost");
     }
-    if (report.rows_cut > 0) {
+    if (report.pairs) {
+        lines.push_back(ledger_line(*report.pairs));
+        if (report.pairs->seams > 0) {
+            lines.push_back("in " + counted(report.pairs->seams, "pair") +
+                            " a token crosses the seam of prompt and answer, and is learnt as the answer's");
+        }
+    } else if (report.rows_cut > 0) {
         lines.push_back(cut_line(report));
     } else if (report.rows_cut_away == 0 && report.rows_split == 0) {
         lines.push_back("no row is cut");
