@@ -18,7 +18,7 @@ struct Options {
     int          threads = 0;
 };
 
-template <class T> void answer(const Options& o, const graft::ModelConfig& config, bool is_chat)
+template <class T> void answer(const Options& o, graft::ModelConfig config, bool is_chat)
 {
     const auto tokenizer = graft::Tokenizer::load(o.model);
     graft::GenerateOptions options{o.max_tokens, o.temperature, o.top_p, o.seed, cli::stop_ids(o.model, tokenizer)};
@@ -40,14 +40,21 @@ template <class T> void answer(const Options& o, const graft::ModelConfig& confi
         prompt = tokenizer.encode(o.prompt);
     }
 
+    graft::AdapterConfig  adapter;
+    graft::AdapterTargets targets;
+    if (!o.adapter.empty()) {
+        adapter = graft::read_adapter_config(o.adapter);
+        targets = graft::adapter_targets(adapter, config, o.adapter);
+        targets.saved.frozen = true;
+        config.tied = config.tied && !targets.saved.untie;
+    }
     auto model = graft::make_model<T>(
         config, {.base = config.quantization ? graft::Base::nf4 : graft::Base::frozen,
                  .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()});
-    graft::load_weights(model, graft::Checkpoint::open(o.model));
+    graft::load_weights(model, graft::Checkpoint::open(o.model), {.untie = targets.saved.untie});
     if (!o.adapter.empty()) {
-        const auto adapter = graft::read_adapter_config(o.adapter);
-        graft::add_adapter(model, graft::adapter_targets(adapter, config, o.adapter), adapter, 0);
-        graft::load_adapter(model, o.adapter);
+        graft::add_adapter(model, targets, adapter, 0);
+        graft::load_adapter(model, o.adapter, targets.saved);
     }
 
     const std::int64_t room = std::min(config.max_positions, config.sliding_window.value_or(config.max_positions)) -

@@ -51,6 +51,13 @@ inline void refuse_other_settings(const FinetuneOptions& o, const graft::Adapter
         compare("target", o.target, choice_text(has.targets, "q_proj and v_proj"));
         compare("exclude", o.exclude, choice_text(has.exclude, "none"));
     }
+    asked = has;
+    asked.modules_to_save = split_names(o.modules_to_save);
+    const auto modules = graft::adapter_targets(has, model, o.adapter).saved;
+    if (graft::adapter_targets(asked, model, o.adapter).saved.modules != modules.modules) {
+        compare("modules-to-save", o.modules_to_save, modules.empty() ? "none" : graft::name_list(modules.modules));
+    }
+    compare("untie", o.untie ? "true" : "false", modules.untie ? "true" : "false");
     graft::require(differ.empty(), [&] {
         return "--adapter " + graft::printable(o.adapter, 1000) + " keeps its own settings, which differ from "
              + graft::name_list(differ) + ": leave these options out, or train a new adapter without --adapter";
