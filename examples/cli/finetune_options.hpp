@@ -159,7 +159,7 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     app.add_option("--steps", o.steps, "beats --epochs")->check(CLI::NonNegativeNumber);
     app.add_option("--lr", o.lr)->check(CLI::NonNegativeNumber)->capture_default_str();
     app.add_option("--embedding-lr", o.embedding_lr, "of embedding and head in --modules-to-save; --lr unless given")
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::PositiveNumber);
     app.add_option("--schedule", o.schedule)->check(CLI::IsMember({"linear", "cosine", "constant"}))
         ->capture_default_str();
     app.add_option("--warmup", o.warmup, "steps, or below 1 a share of them")->check(CLI::NonNegativeNumber)
