@@ -138,7 +138,8 @@ public:
         if (saved_ < total_ && saved_ > 0 && (o_.eval_every == 0 || saved_ % o_.eval_every != 0)) {
             state.steps.back().eval_loss.reset();
         }
-        graft::save_run_state(output_.path(), state, model, adamw, {.adapter = adapter, .keep = o_.keep, .metadata = metadata_, .kept = kept});
+        graft::save_run_state(output_.path(), state, model, adamw,
+                              {.adapter = adapter, .keep = o_.keep, .metadata = metadata_, .kept = kept});
         output_.hold();
     }
 

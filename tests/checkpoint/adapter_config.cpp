@@ -237,7 +237,8 @@ TEST_CASE("modules_to_save: found by their endings, without an adapter of their 
         return graft::adapter_targets(with(patch), base).saved;
     };
     CHECK(saved("{}").empty());
-    CHECK(saved(R"({"modules_to_save": ["lm_head", "embed_tokens"]})").modules == Names{"model.embed_tokens", "lm_head"});
+    CHECK(saved(R"({"modules_to_save": ["lm_head", "embed_tokens"]})").modules
+          == Names{"model.embed_tokens", "lm_head"});
     CHECK(saved(R"({"modules_to_save": ["model.norm"]})").modules == Names{"model.norm"});
     CHECK(saved(R"({"modules_to_save": ["norm"]})").modules.size() == 1 + 2 * std::size_t(model().layers));
 
@@ -254,10 +255,14 @@ TEST_CASE("modules_to_save: found by their endings, without an adapter of their 
     }
     CHECK(!saved(R"({"modules_to_save": ["norm"]})", true).untie);
 
-    for (const auto& [patch, says] : {std::pair{R"({"modules_to_save": ["q_proj"]})", "q_proj, which means model.layers.0"},
-                                      std::pair{R"({"modules_to_save": ["mlp"]})", "mlp, which means model.layers.0.mlp"},
-                                      std::pair{R"({"modules_to_save": ["score"]})", "score, which the model does not"}}) {
-        const std::string text = refusal([&, patch = patch] { saved(patch); });
+    const std::pair<const char*, const char*> cases[] = {
+        {R"({"modules_to_save": ["q_proj"]})", "q_proj, which means model.layers.0"},
+        {R"({"modules_to_save": ["mlp"]})", "mlp, which means model.layers.0.mlp"},
+        {R"({"modules_to_save": ["score"]})", "score, which the model does not have"},
+    };
+    for (const auto& item : cases) {
+        const char *patch = item.first, *says = item.second;
+        const std::string text = refusal([&] { saved(patch); });
         INFO(text);
         CHECK(text.find(says) != std::string::npos);
     }

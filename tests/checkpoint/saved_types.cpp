@@ -9,7 +9,8 @@ using namespace graft_test;
 
 namespace {
 
-const char *const embedding = "base_model.model.model.embed_tokens.weight", *const head = "base_model.model.lm_head.weight";
+const char* const embedding = "base_model.model.model.embed_tokens.weight";
+const char* const head = "base_model.model.lm_head.weight";
 
 fs::path made(const fs::path& folder)
 {
@@ -40,7 +41,8 @@ graft::AnyModel<float> trained_model(const fs::path& base, const graft::AdapterC
     auto model = graft::load_model<float>(base, {}, {.untie = untie});
     graft::add_adapter(model, config, 1);
     for (auto& tensor : graft::trained_tensors(model)) {
-        for (std::int64_t i = 0; i < tensor.value.rows(); ++i) { tensor.value.view().row(i)[0] += 0.25F * float(i + 1); }
+        const auto view = tensor.value.view();
+        for (std::int64_t i = 0; i < view.rows; ++i) { view.row(i)[0] += 0.25F * float(i + 1); }
     }
     return model;
 }

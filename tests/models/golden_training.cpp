@@ -45,7 +45,8 @@ template <class T> void replay(const std::string& name, const Limits& limits)
     auto model = graft::load_model<T>(*root / "golden/archs/llama");
     graft::add_adapter(model, folder / "start");
     const double rate = settings.at("lr");
-    graft::AdamW<T> adamw(model, {.lr = rate, .weight_decay = settings.at("weight_decay"), .clip = settings.at("clip")});
+    graft::AdamW<T> adamw(model, {.lr = rate, .weight_decay = settings.at("weight_decay"),
+                                  .clip = settings.at("clip")});
     const auto batches = recorded_batches(*root / "golden/training/batches.json");
     const auto rope = model.positions(64);
     double worst_loss = 0, worst_norm = 0;

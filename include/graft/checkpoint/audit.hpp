@@ -121,12 +121,13 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
             const bool norm = tensor.kind == TensorKind::norm;
             AuditGroup& group = norm ? others : pair;
             group.tensors += 1, group.parameters += elements;
-            if (!norm) { group.name += (group.name.empty() ? "" : ", ") + tensor.name.substr(0, tensor.name.rfind('.')); }
+            const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
+            if (!norm) { group.name += (group.name.empty() ? "" : ", ") + module; }
         }
         if (trains && saved.has(tensor.name)) {
             for (const std::string& name : saved.tensors()) {
-                const bool other_name = saved.shared && tensor.kind == TensorKind::embedding && name == "lm_head.weight";
-                if (name != tensor.name && !other_name) { continue; }
+                const bool twin = saved.shared && tensor.kind == TensorKind::embedding && name == "lm_head.weight";
+                if (name != tensor.name && !twin) { continue; }
                 const auto type = settings.saved_types.find(name);
                 audit.file_tensors += 1;
                 audit.file_bytes += elements * (type == settings.saved_types.end() ? 4 : stored_bits(type->second) / 8);

@@ -10,8 +10,8 @@
 //
 //   saved_types(saved, config, model, adapter)   by tensor: the type that the adapter's file has, where one is given,
 //                                                else that of the base, f32 at most; of a config.json alone, its dtype
-//   round_to(model, types)                       the values that a model would have once saved and loaded again: what is
-//                                                measured after a run is then what was saved
+//   round_to(model, types)                       the values that a model would have once saved and loaded again: what
+//                                                is measured after a run is then what was saved
 //
 // Throws: Error for files that cannot be read.
 namespace graft {
@@ -35,7 +35,8 @@ inline AdapterTypes saved_types(const SavedModules& saved, const ModelConfig& co
         const auto checkpoint = Checkpoint::open(model);
         for (const std::string& name : saved.tensors()) {
             const StoredTensor* tensor = checkpoint.find(name);
-            if (tensor == nullptr && name == detail::head_weight) { tensor = checkpoint.find(detail::embedding_weight); }
+            const bool tied = tensor == nullptr && name == detail::head_weight;
+            if (tied) { tensor = checkpoint.find(detail::embedding_weight); }
             if (tensor != nullptr) { found(name, *tensor); }
         }
     }
