@@ -9,6 +9,7 @@
 #include "cli/replay.hpp"
 #include "cli/resume.hpp"
 #include "cli/run_record.hpp"
+#include "cli/saved_modules.hpp"
 #include "cli/session.hpp"
 #include "cli/text.hpp"
 
@@ -44,6 +45,8 @@ struct Job {
     graft::Audit         audit;
     graft::Report        report;
     graft::Metadata      metadata;           // of the adapter's file
+    graft::AdapterTypes  saved_types;        // of modules that it holds whole
+    graft::KeptTensors   kept;               // of the adapter that is continued: what goes on as it is
 
     bool full() const { return options.method == "full"; }
     // Preference pairs are two examples each.
@@ -74,6 +77,7 @@ Job prepare(const cli::FinetuneOptions& o)
     cli::require_answer(o.model, named, o.output, settled, cli::finetune_choices);
     job.config = cli::config_of(o.model, o.rope_scaling, named);
     require(o.adapter.empty() || !job.full(), "--adapter and --method full exclude each other");
+    cli::check_saved_names(o, job.config);
     if (o.adapter.empty()) {
         job.adapter = cli::adapter_of(o);
     } else {
@@ -90,13 +94,17 @@ Job prepare(const cli::FinetuneOptions& o)
     }
     job.stacked = cli::stacked_targets(o.stack, o.adapter, o.method, job.config);
     job.metadata = graft::stack_metadata(cli::Folders(o.stack.begin(), o.stack.end()));
+    cli::settle_saved(o, job.targets, job.config);
+    job.saved_types = graft::saved_types(job.targets.saved, job.config, o.model, o.adapter);
     job.audit = graft::make_audit(
         job.config, {.method = job.full() ? graft::TrainMethod::full
                                : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora,
                      .targets = job.targets,
                      .base_type = o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
                      .double_quant = o.double_quant,
-                     .stacked = job.stacked});
+                     .stacked = job.stacked,
+                     .saved_types = job.saved_types});
+    cli::add_rates(job.audit, o);
 
     require(o.expect_trainable < 0 || o.expect_trainable == job.audit.trainable_parameters, [&] {
         return "--expect-trainable " + graft::with_commas(o.expect_trainable) + ": the run would train "
@@ -150,7 +158,7 @@ void show_plan(const Job& job)
 
 void print_job(const Job& job)
 {
-    cli::print(graft::to_text(job.audit));
+    cli::print(graft::to_text(job.audit) + cli::saved_text(job.options, job.targets.saved));
     cli::print("\ndata\n");
     for (const auto& line : graft::summary(job.data.report)) { cli::print("  " + line + "\n"); }
     if (job.eval) {
@@ -215,7 +223,8 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     const auto& o = job.options;
     const auto& dpo = job.preference;
     graft::Batches batches = batches_of(job);
-    graft::AdamW<T> adamw(model, {.lr = o.lr, .weight_decay = o.weight_decay, .clip = o.clip});
+    graft::AdamW<T> adamw(model, {.lr = o.lr, .weight_decay = o.weight_decay, .clip = o.clip,
+                                  .rates = cli::rates_of(o, job.targets.saved)});
     const auto schedule = *graft::schedule_named(o.schedule);
     const std::int64_t total = batches.steps(), warmup = graft::warmup_steps(o.warmup, total);
     const std::int64_t end = o.most_steps < 0 ? total : std::min(total, o.most_steps);
@@ -269,7 +278,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
                 require(tensor.grad.written(), "the audit calls " + tensor.name + " trainable, but it got no gradient");
             }
         }
-        m.grad_norm = adamw.step_at(m.lr).grad_norm;
+        m.grad_norm = adamw.step(graft::factor(schedule, step, total, warmup)).grad_norm;
         require(std::isfinite(m.grad_norm), [&] {
             return "step " + std::to_string(step) + ": a gradient is not finite: " + graft::not_finite(model) +
                    "; sample: " + guilty_sample(job, model, micro.front(), rope) + not_applied;
@@ -287,9 +296,10 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
         metrics_file.write(m);
         progress.show(m);
         done.push_back(m);
-        if (checkpoints.due(step + 1)) { checkpoints.save(done, model, adamw, adapter); }
+        if (checkpoints.due(step + 1)) { checkpoints.save(done, model, adamw, adapter, job.kept); }
     }
-    if (checkpoints.on()) { checkpoints.save(done, model, adamw, adapter); }
+    if (checkpoints.on()) { checkpoints.save(done, model, adamw, adapter, job.kept); }
+    graft::round_to(model, job.saved_types);    // what is measured now is what is saved
     record.end(model, adamw, job.audit.trainable_names, count, done);
 }
 
@@ -298,14 +308,18 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
 {
     const auto& o = job.options;
     const auto checkpoint = graft::Checkpoint::open(o.model);
-    auto model = graft::make_model<T>(job.config, cli::model_options(o, job.config));
-    graft::load_weights(model, checkpoint, {.double_quant = o.double_quant});
+    auto model = graft::make_model<T>(job.config, cli::model_options(o, job.config, job.targets));
+    graft::load_weights(model, checkpoint, {.double_quant = o.double_quant, .untie = job.targets.saved.untie});
     for (const auto& folder : o.stack) { graft::stack_adapter(model, std::filesystem::path(folder)); }
     graft::AdapterTypes types;
     job.preference.before_adapter(model, job.max_length);
     if (!job.full()) {
         graft::add_adapter(model, job.targets, job.adapter, o.seed);
-        if (!o.adapter.empty()) { types = graft::load_adapter(model, o.adapter); }
+        if (!o.adapter.empty()) {
+            types = graft::load_adapter(model, o.adapter, job.targets.saved);
+            job.kept = graft::kept_tensors(model, o.adapter);
+        }
+        types.insert(job.saved_types.begin(), job.saved_types.end());
     }
     job.preference.at_start(model, job.max_length);
 
@@ -341,8 +355,8 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
     } else {
         // Without a step the tensors go back as they came, each in its own element type.
         graft::save_adapter(model, output.path(), job.adapter,
-                            job.report.steps.empty() ? types : graft::AdapterTypes(), job.metadata,
-                            record.writer(output));
+                            job.report.steps.empty() ? types : job.saved_types,
+                            {.metadata = job.metadata, .kept = job.kept, .before_last = record.writer(output)});
     }
     output.commit();
     cli::print(record.text());

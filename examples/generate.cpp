@@ -22,7 +22,7 @@ struct Options {
     int          threads = 0;
 };
 
-template <class T> void answer(const Options& o, const graft::ModelConfig& config, bool is_chat)
+template <class T> void answer(const Options& o, graft::ModelConfig config, bool is_chat)
 {
     const auto tokenizer = graft::Tokenizer::load(o.model);
     graft::GenerateOptions options{o.max_tokens, o.temperature, o.top_p, o.seed, cli::stop_ids(o.model, tokenizer)};
@@ -44,11 +44,24 @@ template <class T> void answer(const Options& o, const graft::ModelConfig& confi
         prompt = tokenizer.encode(o.prompt);
     }
 
+    graft::AdapterConfig  adapter;
+    graft::AdapterTargets targets;
+    if (o.adapters.size() == 1) {    // it alone may hold modules that were trained whole
+        adapter = graft::read_adapter_config(o.adapters[0]);
+        targets = graft::adapter_targets(adapter, config, o.adapters[0]);
+        targets.saved.frozen = true;
+        config.tied = config.tied && !targets.saved.untie;
+    }
     auto model = graft::make_model<T>(
         config, {.base = config.quantization ? graft::Base::nf4 : graft::Base::frozen,
                  .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()});
-    graft::load_weights(model, graft::Checkpoint::open(o.model));
-    for (const auto& folder : o.adapters) { graft::stack_adapter(model, std::filesystem::path(folder)); }
+    graft::load_weights(model, graft::Checkpoint::open(o.model), {.untie = targets.saved.untie});
+    if (!targets.saved.empty()) {
+        graft::add_adapter(model, targets, adapter, 0);
+        graft::load_adapter(model, o.adapters[0], targets.saved);
+    } else {
+        for (const auto& folder : o.adapters) { graft::stack_adapter(model, std::filesystem::path(folder)); }
+    }
 
     const std::int64_t most = graft::covered_positions(config);
     const std::int64_t room = std::min(most, config.sliding_window.value_or(most)) - std::int64_t(prompt.size());

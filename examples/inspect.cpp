@@ -3,6 +3,7 @@
 #include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
+#include "cli/saved_modules.hpp"
 #include "cli/verify.hpp"
 #include "cli/verify_run.hpp"
 
@@ -24,6 +25,10 @@ void inspect_adapter(const fs::path& folder)
     std::string text = "adapter " + graft::printable(folder.string(), 300) + "\n";
     text += "  rank " + std::to_string(config.rank) + ", alpha " + graft::detail::number_json(config.alpha).dump() +
             (config.rslora ? ", rslora" : "") + ", dropout " + graft::detail::number_json(config.dropout).dump() + "\n";
+    if (!config.modules_to_save.empty()) {
+        text += "  trained whole: " + graft::name_list(config.modules_to_save)
+              + (config.ensure_weight_tying ? ", a tied pair as one tensor" : "") + "\n";
+    }
     if (!config.base_model.empty()) { text += "  base " + graft::printable(config.base_model, 300) + "\n"; }
     const auto path = folder / "adapter_model.safetensors";
     graft::require(
@@ -129,10 +134,12 @@ int main(int argc, char** argv)
             inspect_adapter(what);
             return;
         }
-        const auto config = graft::read_config(what);
+        auto config = graft::read_config(what);
         bool asked = false;
-        for (const char* option : {"--method", "--rank", "--alpha", "--rslora", "--target", "--exclude"}) {
+        for (const char* option : {"--method", "--rank", "--alpha", "--rslora", "--target", "--exclude",
+                                   "--modules-to-save", "--untie"}) {
             asked = asked || app.get_option(option)->count() > 0;
+            if (app.get_option(option)->count() > 0) { o.given.insert(option + 2); }
         }
         graft::AuditSettings audit{.base_type = dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
                                    .double_quant = o.double_quant};
@@ -144,12 +151,15 @@ int main(int argc, char** argv)
         } else if (asked) {
             audit.method = o.method == "full"    ? graft::TrainMethod::full
                            : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora;
+            cli::check_saved_names(o, config);
             if (o.method != "full") {
                 audit.targets = graft::adapter_targets(cli::adapter_of(o), config, "--target");
                 graft::require(audit.targets.unmatched.empty(), "--target: the model has no module named " +
                                                                     graft::name_list(audit.targets.unmatched));
             }
         }
+        cli::settle_saved(o, audit.targets, config);
+        audit.saved_types = graft::saved_types(audit.targets.saved, config, what, adapter);
         cli::print(std::string(graft::family_name(config.family)) + " " + graft::printable(what, 300) + "\n" +
                    graft::to_text(graft::make_audit(config, audit)));
         if (fs::is_directory(what)) {

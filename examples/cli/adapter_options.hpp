@@ -70,6 +70,13 @@ inline void refuse_other_settings(const FinetuneOptions& o, const graft::Adapter
                 layers.empty() ? "" : ", in layers " + graft::name_list(layers));
         compare("exclude", o.exclude, choice_text(has.exclude, "none"));
     }
+    asked = has;
+    asked.modules_to_save = split_names(o.modules_to_save);
+    const auto modules = graft::adapter_targets(has, model, o.adapter).saved;
+    if (graft::adapter_targets(asked, model, o.adapter).saved.modules != modules.modules) {
+        compare("modules-to-save", o.modules_to_save, modules.empty() ? "none" : graft::name_list(modules.modules));
+    }
+    compare("untie", o.untie ? "true" : "false", modules.untie ? "true" : "false");
     graft::require(differ.empty(), [&] {
         std::string all;
         for (const auto& one : differ) { all += (all.empty() ? "" : ", ") + one; }

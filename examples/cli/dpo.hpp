@@ -137,6 +137,10 @@ public:
         }
         const auto adapter = graft::read_adapter_config(folder);
         const auto targets = graft::adapter_targets(adapter, model.config, reference_);
+        graft::require(targets.saved.empty(), [&] {
+            return "--reference " + graft::printable(reference_, 400) + ": trained " +
+                   graft::name_list(targets.saved.modules) + " whole; merge it, and give the merged checkpoint";
+        });
         graft::add_adapter(model, targets, adapter, 0);
         graft::load_adapter(model, folder);
         measure(model, max_length);
@@ -173,7 +177,7 @@ private:
         });
         FinetuneOptions frozen = *options_;
         if (frozen.method == "full") { frozen.method = "lora"; }
-        auto model = graft::make_model<typename Model::T>(config, model_options(frozen, config));
+        auto model = graft::make_model<typename Model::T>(config, model_options(frozen, config, {}));
         graft::load_weights(model, graft::Checkpoint::open(reference_), {.double_quant = options_->double_quant});
         measure(model, max_length);
     }

@@ -26,6 +26,9 @@ struct FinetuneOptions {
     double                   alpha = 32, dropout = 0;
     bool                     rslora = false, double_quant = false;
     std::string              target = "all-linear", exclude;
+    std::string              modules_to_save;
+    double                   embedding_lr = -1;    // below 0: lr
+    bool                     untie = false, freeze_saved = false;
     std::string              task = "sft", train_on = "responses", chat_template = "auto";
     std::int64_t             max_length = 0, max_prompt_length = 0;
     bool                     truncate = false, share_prompt = false;
@@ -89,6 +92,8 @@ inline graft::AdapterConfig adapter_of(const FinetuneOptions& o)
     config.rank = o.rank, config.alpha = o.alpha, config.dropout = o.dropout, config.rslora = o.rslora;
     config.targets = module_choice(o.target);
     config.exclude = module_choice(o.exclude);
+    config.modules_to_save = split_names(o.modules_to_save);
+    config.ensure_weight_tying = !o.untie && !config.modules_to_save.empty();
     config.base_model = o.model;
     return config;
 }
@@ -104,6 +109,9 @@ inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptio
         app.add_option("--target", o.target, "all-linear, attention, or names of modules with commas")
             ->capture_default_str(),
         app.add_option("--exclude", o.exclude, "names of modules with commas"),
+        app.add_option("--modules-to-save", o.modules_to_save,
+                       "trained whole beside the adapter: embed_tokens, lm_head, norms"),
+        app.add_flag("--untie", o.untie, "of a tied model, train embedding and head as two tensors"),
     };
     app.add_flag("--double-quant", o.double_quant, "qlora: the scales of NF4 blocks in 8 bits");
     return adapter;
@@ -168,6 +176,7 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
                                        "after: folders with commas")
         ->delimiter(',')->allow_extra_args(false);
     app.add_flag("--ignore-adapter", o.ignore_adapter, "train over the bare base, though its folder holds an adapter");
+    app.add_flag("--freeze-saved-modules", o.freeze_saved, "keep modules as they are that --adapter has trained whole");
     auto* task = add_reading_options(app, o).front();
     add_preference_options(app, o);
     app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
@@ -176,6 +185,8 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     app.add_option("--epochs", o.epochs)->check(CLI::NonNegativeNumber)->capture_default_str();
     app.add_option("--steps", o.steps, "beats --epochs")->check(CLI::NonNegativeNumber);
     app.add_option("--lr", o.lr)->check(CLI::NonNegativeNumber)->capture_default_str();
+    app.add_option("--embedding-lr", o.embedding_lr, "of embedding and head in --modules-to-save; --lr unless given")
+        ->check(CLI::PositiveNumber);
     app.add_option("--schedule", o.schedule)->check(CLI::IsMember({"linear", "cosine", "constant"}))
         ->capture_default_str();
     app.add_option("--warmup", o.warmup, "steps, or below 1 a share of them")->check(CLI::NonNegativeNumber)

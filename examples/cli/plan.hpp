@@ -15,11 +15,13 @@
 namespace cli {
 
 // What the layers of the model are made of.
-inline graft::ModelOptions model_options(const FinetuneOptions& o, const graft::ModelConfig& config)
+inline graft::ModelOptions model_options(const FinetuneOptions& o, const graft::ModelConfig& config,
+                                         const graft::AdapterTargets& targets)
 {
     const bool full = o.method == "full", nf4 = o.method == "qlora" || config.quantization.has_value();
     return {.base = full ? graft::Base::trained : nf4 ? graft::Base::nf4 : graft::Base::frozen,
             .train_rest = full,
+            .trained = targets.saved.trained(),
             .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()};
 }
 
@@ -49,7 +51,7 @@ inline RunPlan plan_of(const FinetuneOptions& o, const graft::ModelConfig& confi
                        const graft::AdapterTargets& targets, const graft::Dataset& data, const graft::Dataset* eval,
                        std::int64_t max_length, std::int64_t steps)
 {
-    RunPlan plan{.options = {.model = model_options(o, config),
+    RunPlan plan{.options = {.model = model_options(o, config, targets),
                              .double_quant = config.quantization ? config.quantization->double_quant : o.double_quant,
                              .targets = targets, .adapter = adapter, .batch = o.batch, .tokens = max_length,
                              .accumulate = o.accumulate, .steps = steps, .positions = max_length,

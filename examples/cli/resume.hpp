@@ -52,6 +52,7 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
         number("dropout", o.dropout);
         add("target", o.target);
         if (!o.exclude.empty()) { add("exclude", o.exclude); }
+        if (!o.modules_to_save.empty()) { add("modules-to-save", o.modules_to_save); }
     }
     if (!o.stack.empty()) {
         std::string names;
@@ -59,6 +60,9 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
         const std::vector<std::filesystem::path> folders(o.stack.begin(), o.stack.end());
         bytes("stack", names, graft::stack_fingerprint(folders));
     }
+    if (o.untie) { flag("untie", true); }
+    if (o.freeze_saved) { flag("freeze-saved-modules", true); }
+    if (o.embedding_lr >= 0) { number("embedding-lr", o.embedding_lr); }
     flag("double-quant", o.double_quant);
     add("task", o.task);
     add("train-on", o.train_on);
@@ -135,7 +139,7 @@ public:
     // A checkpoint of the steps done, unless there is one.
     template <class Model, class AdamW>
     void save(const std::vector<graft::StepMetrics>& steps, Model& model, AdamW& adamw,
-              const graft::AdapterConfig* adapter)
+              const graft::AdapterConfig* adapter, const graft::KeptTensors& kept = {})
     {
         if (std::int64_t(steps.size()) == saved_) { return; }
         graft::RunState state{.steps = steps, .settings = settings_, .changed = changed_};
@@ -145,7 +149,7 @@ public:
             state.steps.back().eval_loss.reset();
         }
         graft::save_run_state(output_.path(), state, model, adamw,
-                              {.adapter = adapter, .keep = o_.keep, .metadata = metadata_});
+                              {.adapter = adapter, .keep = o_.keep, .metadata = metadata_, .kept = kept});
         output_.hold();
     }
 

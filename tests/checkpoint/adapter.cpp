@@ -97,7 +97,7 @@ TEST_CASE("adapter: stacked ones are frozen, in the type of the model, beside th
 {
     const TempFolder temp;
     auto first = adapted(all_linear(3));
-    graft::save_adapter(first, temp.path(), all_linear(3), {}, {{"colour", "blue"}});
+    graft::save_adapter(first, temp.path(), all_linear(3), {}, {.metadata = {{"colour", "blue"}}});
     const auto file = graft::SafetensorsFile::open(temp / "adapter_model.safetensors");
     CHECK(file.metadata() == std::map<std::string, std::string>{{"colour", "blue"}, {"format", "pt"}});
 

@@ -74,10 +74,10 @@ TEST_CASE("what is refused, and by which name")
         {R"({"use_dora": true})", "use_dora"},
         {R"({"lora_bias": true})", "lora_bias"},
         {R"({"bias": "all"})", "bias all"},
-        {R"({"modules_to_save": ["lm_head"]})", "modules_to_save"},
+        {R"({"modules_to_save": "lm_head"})", "modules_to_save must be a list"},
         {R"({"trainable_token_indices": {"embed_tokens": [1]}})", "trainable_token_indices"},
         {R"({"fan_in_fan_out": true})", "fan_in_fan_out"},
-        {R"({"ensure_weight_tying": true})", "ensure_weight_tying"},
+        {R"({"ensure_weight_tying": 1})", "ensure_weight_tying"},
         {R"({"init_lora_weights": "pissa"})", "init_lora_weights pissa"},
         {R"({"init_lora_weights": "olora"})", "olora"},
         {R"({"init_lora_weights": 3})", "init_lora_weights must be a text"},
@@ -319,5 +319,45 @@ TEST_CASE("a config sample with one field more is refused by that field, and by 
                      : name == "runtime_config" || name == "auto_mapping" ? graft::OrderedJson::parse(R"({"x": 1})")
                                                     : graft::OrderedJson("other");
         CHECK(graft::parse_adapter_config(other.dump(), "FILE").rank == 8);
+    }
+}
+
+TEST_CASE("modules_to_save: found by their endings, without an adapter of their own, refused where they are linears")
+{
+    using Names = std::vector<std::string>;
+    const auto saved = [](const char* patch, bool tied = false) {
+        auto base = model();
+        base.tied = tied;
+        return graft::adapter_targets(with(patch), base).saved;
+    };
+    CHECK(saved("{}").empty());
+    CHECK(saved(R"({"modules_to_save": ["lm_head", "embed_tokens"]})").modules
+          == Names{"model.embed_tokens", "lm_head"});
+    CHECK(saved(R"({"modules_to_save": ["model.norm"]})").modules == Names{"model.norm"});
+    CHECK(saved(R"({"modules_to_save": ["norm"]})").modules.size() == 1 + 2 * std::size_t(model().layers));
+
+    // A tied pair: two tensors, or one that either name means.
+    const auto apart = saved(R"({"modules_to_save": ["embed_tokens"]})", true);
+    CHECK((apart.untie && !apart.shared));
+    for (const char* name : {"embed_tokens", "lm_head"}) {
+        const auto text = std::string(R"({"ensure_weight_tying": true, "modules_to_save": [")") + name + "\"]}";
+        const auto one = saved(text.c_str(), true);
+        CHECK((one.shared && !one.untie));
+        CHECK(one.modules == Names{"model.embed_tokens"});
+        CHECK(one.tensors() == Names{"model.embed_tokens.weight", "lm_head.weight"});
+        CHECK(!saved(text.c_str()).shared);
+    }
+    CHECK(!saved(R"({"modules_to_save": ["norm"]})", true).untie);
+
+    const std::pair<const char*, const char*> cases[] = {
+        {R"({"modules_to_save": ["q_proj"]})", "q_proj, which means model.layers.0"},
+        {R"({"modules_to_save": ["mlp"]})", "mlp, which means model.layers.0.mlp"},
+        {R"({"modules_to_save": ["score"]})", "score, which the model does not have"},
+    };
+    for (const auto& item : cases) {
+        const char *patch = item.first, *says = item.second;
+        const std::string text = refusal([&] { saved(patch); });
+        INFO(text);
+        CHECK(text.find(says) != std::string::npos);
     }
 }

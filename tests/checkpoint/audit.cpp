@@ -2,6 +2,7 @@
 
 #include "graft/checkpoint/adapter_config.hpp"
 #include "graft/checkpoint/hf_config.hpp"
+#include "graft/checkpoint/saved_types.hpp"
 #include "graft/io/safetensors.hpp"
 #include "support.hpp"
 
@@ -130,6 +131,61 @@ TEST_CASE("adapters below the one that is trained are counted as frozen")
     CHECK(text.find("stacked A  BF16             330") != std::string::npos);
     settings.method = graft::TrainMethod::full;
     CHECK_THROWS_AS(graft::make_audit(model, settings), graft::Error);
+}
+
+TEST_CASE("modules trained whole: rows, groups and the size of the adapter's file")
+{
+    const auto llama = config("Llama-3.1-8B");
+    graft::AdapterConfig adapter{.rank = 64};
+    adapter.targets.kind = graft::ModuleChoice::Kind::all_linear;
+    adapter.modules_to_save = {"embed_tokens", "lm_head"};
+    const auto audit_of = [&](const graft::ModelConfig& model, bool frozen = false) {
+        graft::AuditSettings settings{.method = graft::TrainMethod::lora,
+                                      .targets = graft::adapter_targets(adapter, model),
+                                      .base_type = graft::StoredType::bf16};
+        settings.targets.saved.frozen = frozen;
+        settings.saved_types = graft::saved_types(settings.targets.saved, model, "nowhere");
+        return graft::make_audit(model, settings);
+    };
+    const auto audit = audit_of(llama);
+    CHECK(audit.trainable_parameters == 1'218'445'312);
+    CHECK(audit.trainable_tensors == 450);
+    CHECK(audit.trainable_names.size() == 450);
+    CHECK(audit.base_parameters == 8'030'261'248);
+    REQUIRE(audit.groups.size() == 2);
+    CHECK(audit.groups[0].parameters == 1'050'673'152);
+    CHECK(audit.groups[0].name == "model.embed_tokens, lm_head");
+    CHECK(audit.groups[1].parameters == 167'772'160);
+    CHECK(audit.file_tensors == 450);
+    CHECK(audit.file_bytes == 2'772'434'944);
+    const auto text = graft::to_text(audit);
+    MESSAGE(text);
+    CHECK(text.find("group model.embed_tokens, lm_head  2 tensors, 1,050,673,152 parameters\n") != std::string::npos);
+    CHECK(text.find("group adapter                      448 tensors, 167,772,160 parameters\n") != std::string::npos);
+    CHECK(text.find("the adapter's file will hold 450 tensors, 2,772,434,944 bytes\n") != std::string::npos);
+
+    const auto kept = audit_of(llama, true);
+    CHECK(kept.trainable_parameters == 167'772'160);
+    CHECK(kept.file_bytes == 2'772'434'944);
+    CHECK(kept.groups.empty());
+    CHECK(graft::to_text(kept).find("from the adapter's file, frozen") != std::string::npos);
+
+    // A tied pair counts once and is written twice.
+    const auto small = config("Llama-3.2-1B");
+    adapter.ensure_weight_tying = true;
+    const auto tied = audit_of(small);
+    const std::int64_t pair = small.vocab * small.dim;
+    CHECK(tied.groups[0].parameters == pair);
+    CHECK(tied.groups[0].tensors == 1);
+    CHECK(tied.file_bytes == 2 * 2 * pair + 4 * tied.groups[1].parameters);
+    CHECK(graft::to_text(tied).find("trained as one tensor") != std::string::npos);
+
+    adapter.modules_to_save = {"norm", "embed_tokens"};
+    const auto norms = audit_of(llama);
+    REQUIRE(norms.groups.size() == 3);
+    CHECK(norms.groups[1].name == "other modules");
+    CHECK(norms.groups[1].parameters == 65 * 4096);
+    CHECK(norms.groups[1].tensors == 65);
 }
 
 TEST_CASE("the tensors of a checkpoint are those of the reference's files")

@@ -1,3 +1,4 @@
+#include "../files.hpp"
 #include "golden_support.hpp"
 
 #include "graft/checkpoint/adapter.hpp"
@@ -23,11 +24,13 @@ template <class T> graft::AnyModel<T> adapted_model(const std::filesystem::path&
 {
     const auto adapter = graft::read_adapter_config(folder);
     const auto base = folder / adapter.base_model;
-    const auto config = graft::read_config(base);
-    auto model = graft::make_model<T>(config, {.base = graft::Base::frozen});
-    graft::load_weights(model, graft::Checkpoint::open(base));
-    graft::add_adapter(model, graft::adapter_targets(adapter, config, folder.string()), adapter, 0);
-    graft::load_adapter(model, folder);
+    auto config = graft::read_config(base);
+    const auto targets = graft::adapter_targets(adapter, config, folder.string());
+    config.tied = config.tied && !targets.saved.untie;
+    auto model = graft::make_model<T>(config, {.base = graft::Base::frozen, .trained = targets.saved.trained()});
+    graft::load_weights(model, graft::Checkpoint::open(base), {.untie = targets.saved.untie});
+    graft::add_adapter(model, targets, adapter, 0);
+    graft::load_adapter(model, folder, targets.saved);
     return model;
 }
 
@@ -38,6 +41,7 @@ template <class T> void check_adapter(const std::filesystem::path& folder)
     auto model = adapted_model<T>(folder);
 
     std::int64_t count = 0;
+    CHECK(graft::trained_tensors(model).size() == recorded.at("trainable").size());
     for (const auto& tensor : graft::trained_tensors(model)) {
         count += tensor.value.rows() * tensor.value.cols();
         const auto name = "base_model.model." + tensor.name;
@@ -64,6 +68,46 @@ TEST_CASE_TEMPLATE("golden peft: logits, loss and the gradient of every adapter 
     }
 }
 
+// Of a tied model PEFT trains two tensors unless ensure_weight_tying is set, and only warns; what it computes is right.
+TEST_CASE_TEMPLATE("golden peft: modules trained whole, a tied pair as one tensor or as two", T, float, double)
+{
+    const auto root = adapters();
+    if (!root) { return; }
+    for (const char* name : {"modules_to_save", "tied_modules_to_save_both", "tied_modules_to_save_embed",
+                             "tied_modules_to_save_both_ensure"}) {
+        check_adapter<T>(*root / name);
+    }
+}
+
+TEST_CASE("golden peft: modules trained whole are written as PEFT writes them, and read again")
+{
+    const auto root = adapters();
+    if (!root) { return; }
+    for (const char* name : {"modules_to_save", "tied_modules_to_save_both", "tied_modules_to_save_embed",
+                             "tied_modules_to_save_both_ensure"}) {
+        CAPTURE(name);
+        const TempFolder temp;
+        const auto folder = *root / name;
+        auto model = adapted_model<float>(folder);
+        const auto adapter = graft::read_adapter_config(folder);
+        graft::save_adapter(model, temp.path(), adapter);
+        const auto theirs = graft::SafetensorsFile::open(folder / "adapter_model.safetensors");
+        const auto ours = graft::SafetensorsFile::open(temp / "adapter_model.safetensors");
+        REQUIRE(ours.tensors().size() == theirs.tensors().size());
+        for (const auto& tensor : theirs.tensors()) {
+            CAPTURE(tensor.name);
+            REQUIRE(ours.find(tensor.name) != nullptr);
+            CHECK(ours.find(tensor.name)->shape == tensor.shape);
+            CHECK(std::equal(tensor.bytes.begin(), tensor.bytes.end(), ours.find(tensor.name)->bytes.begin(),
+                             ours.find(tensor.name)->bytes.end()));
+        }
+        const auto config = graft::read_json(temp / "adapter_config.json"),
+                   wanted = graft::read_json(folder / "adapter_config.json");
+        CHECK(config.at("modules_to_save") == wanted.at("modules_to_save"));
+        CHECK(config.at("ensure_weight_tying") == wanted.at("ensure_weight_tying"));
+    }
+}
+
 TEST_CASE("golden peft: every other kind is refused by the name of what it needs")
 {
     const auto root = adapters();
@@ -72,9 +116,7 @@ TEST_CASE("golden peft: every other kind is refused by the name of what it needs
         const char *name, *word;
     };
     for (const Refused& refused : {Refused{"dora", "use_dora"}, {"dora_rslora", "use_dora"},
-             {"gemma2_dora", "use_dora"}, {"phi3_all_linear", "phi3"}, {"modules_to_save", "modules_to_save"},
-             {"tied_modules_to_save_both", "modules_to_save"}, {"tied_modules_to_save_both_ensure", "modules_to_save"},
-             {"tied_modules_to_save_embed", "modules_to_save"}, {"trainable_tokens", "trainable_token_indices"},
+             {"gemma2_dora", "use_dora"}, {"phi3_all_linear", "phi3"}, {"trainable_tokens", "trainable_token_indices"},
              {"tied_trainable_tokens", "trainable_token_indices"}, {"embedding", "embed_tokens"},
              {"tied_embedding", "embed_tokens"}, {"head", "lm_head"}, {"lora_bias", "lora_bias"},
              {"lora_bias_without_base_bias", "lora_bias"}, {"bias_all", "bias"}, {"bias_lora_only", "bias"}}) {
@@ -135,5 +177,5 @@ TEST_CASE("golden peft: none of the recorded kinds is left out above")
     if (!root) { return; }
     std::size_t count = 0;
     for (const auto& entry : std::filesystem::directory_iterator(*root)) { count += entry.is_directory(); }
-    CHECK(count == 8 + 17 + 1);
+    CHECK(count == 8 + 4 + 13 + 1);
 }

@@ -170,3 +170,21 @@ TEST_CASE("adamw: clipping scales what is applied, and reports the norm before i
     b.step();
     CHECK(largest_difference(get(clipped.matrix.value().view()), get(scaled.matrix.value().view())) <= 1e-15);
 }
+
+TEST_CASE("adamw: a tensor with a rate of its own takes it, and the schedule multiplies both")
+{
+    Small<double> model(1, 2, 2), plain(1, 2, 2);
+    for (auto* one : {&model, &plain}) {
+        set(one->matrix.value().view(), {1, 1});
+        set(one->vector.value().view(), {1, 1});
+    }
+    graft::AdamW<double> names(model, {.lr = 0.1});
+    const std::string own = names.trained()[1].name;
+    graft::AdamW<double> adamw(model, {.lr = 0.1, .rates = {{own, 0.001}}});
+    set(model.matrix.grad().sink().view, {1, -1});
+    set(model.vector.grad().sink().view, {1, -1});
+    adamw.step(0.5);
+    CHECK(largest_difference(get(model.matrix.value().view()), {0.95, 1.05}) <= 1e-8);
+    CHECK(largest_difference(get(model.vector.value().view()), {0.9995, 1.0005}) <= 1e-9);
+    CHECK_THROWS_AS((graft::AdamW<double>(plain, {.rates = {{"nothing", 0.1}}})), graft::Error);
+}

@@ -204,7 +204,7 @@ TEST_CASE("finetune refuses an adapter of another model, of another rank, or of 
     change("use_dora", true);
     refused(place, args, {"use_dora"});
     change("modules_to_save", {"lm_head"});
-    refused(place, args, {"modules_to_save"});
+    refused(place, args, {"missing", "lm_head.weight"});
     change("bias", "all");
     refused(place, args, {"bias"});
     change("peft_type", "IA3");

@@ -1,11 +1,17 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "graft/checkpoint/adapter/tensors.hpp"
 #include "graft/checkpoint/adapter_config.hpp"
 #include "graft/checkpoint/load.hpp"
 #include "graft/models/any.hpp"
@@ -13,19 +19,27 @@
 // LoRA adapters in PEFT's form, onto a model of AnyLinear layers and back.
 //
 //   add_adapter(model, targets, config, seed)    lays branches over the targeted linears; A random by name, B zero
-//   load_adapter(model, folder)                  fills all branches from adapter_model.safetensors, strictly both ways
+//   load_adapter(model, folder, targets.saved)   fills all branches, and the modules that are saved whole, from
+//                                                adapter_model.safetensors, strictly both ways
 //   stack_adapter(model, folder)                 lays a finished adapter over the base, frozen: to generate with, or to
 //                                                train another one over it; as often as there are adapters, which add
 //   stack_adapter(model, targets)                the same without values: to plan memory
-//   save_adapter(model, folder, config, types, metadata, before_last)
-//                                                the trained branches alone: adapter_model.safetensors with this
-//                                                metadata, then adapter_config.json, which makes it count
+//   kept_tensors(model, folder)                  tensors of the file that the model does not train, to be saved as
+//                                                they are
+//   save_adapter(model, folder, config, types, {.metadata, .kept, .before_last})
+//                                                what is trained: adapter_model.safetensors, then adapter_config.json,
+//                                                which makes it count
 //   adapter_metadata(folder)                     what save_adapter wrote beside the tensors
-//
 //   adapter_scaling(folder)                      the rotary scaling that an option named when it was trained, or ""
+//
 // Tensor names in the file are "base_model.model." and the name in the model; a prefix written twice, as a model
 // wrapped twice writes it, is read too. Values are f32 on saving, or of the types that load_adapter found where those
 // are given.
+//
+// Modules that are saved whole (adapter_config/saved_modules.hpp) are loaded whether the model trains them or not. A
+// file may hold the embedding or the head although its config names neither: PEFT adds them on its own when it thinks
+// that they changed. They are loaded into the base and kept. Older names, ….modules_to_save.weight, are read. An
+// adapter with such modules cannot be stacked: there is one embedding.
 //
 // Metadata, texts by name in the header of the file; foreign adapters have none of them:
 //   graft.base    fingerprint of the base that it was trained over (train/fingerprint.hpp)
@@ -37,23 +51,20 @@
 // model). Source: huggingface/peft 0.21, utils/save_and_load.py.
 namespace graft {
 
-using AdapterTypes = std::map<std::string, StoredType>;    // by the name in the model
-
 // Is told the name and the text of the file that makes a folder count, when all others are there.
 using BeforeLast = std::function<void(const std::string& name, const std::string& text)>;
 
-namespace detail {
+// Tensors of an adapter's file that go back into the next one byte by byte.
+struct KeptTensors {
+    std::optional<SafetensorsFile> file{};       // whose memory they are in
+    std::vector<StoredTensor>      tensors{};    // by the names in the model
+};
 
-inline constexpr std::string_view peft_prefix = "base_model.model.";
-
-inline std::string without_prefix(std::string_view name)
-{
-    if (name.starts_with(peft_prefix)) { name.remove_prefix(peft_prefix.size()); }
-    if (name.starts_with(peft_prefix)) { name.remove_prefix(peft_prefix.size()); }
-    return std::string(name);
-}
-
-}  // namespace detail
+struct SaveAdapterOptions {
+    Metadata    metadata{};
+    KeptTensors kept{};
+    BeforeLast  before_last{};
+};
 
 template <class Model>
 void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfig& config, std::uint64_t seed)
@@ -77,75 +88,58 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
                 for (std::int64_t i = 0; i < b.rows; ++i) { std::fill(b.row(i), b.row(i) + b.cols(), 0); }
             });
             wanted.erase(at);
+        } else if constexpr (requires { module.train(); }) {
+            const auto trained = targets.saved.trained();
+            if (std::find(trained.begin(), trained.end(), name) != trained.end()) { module.train(); }
         }
+    });
+    require(!targets.saved.untie || !model.config.tied, [&] {
+        return "adapter: it trains the tied head or embedding on its own: make the model with a head of its own "
+               "(tied false, LoadOptions::untie), or set ensure_weight_tying";
     });
     require(wanted.empty(), [&] { return "adapter: the model has no linear " + printable(wanted.begin()->first); });
     for (const auto& tensor : trained_tensors(model)) { refresh(tensor); }
 }
 
-namespace detail {
-
-// adapter_model.safetensors by the names in the model, compared as a whole before anything is read.
-class AdapterTensors {
-public:
-    explicit AdapterTensors(const std::filesystem::path& folder)
-        : file_(open(folder)), where_(printable(file_.path().string(), 1000))
-    {
-        for (const StoredTensor& t : file_.tensors()) {
-            require(stored_.emplace(without_prefix(t.name), &t).second,
-                    [&] { return where_ + ": " + printable(t.name) + " is there twice under different prefixes"; });
-        }
-    }
-
-    AdapterTensors(const AdapterTensors&) = delete;
-    AdapterTensors& operator=(const AdapterTensors&) = delete;
-
-    void expect(const std::string& name, const std::vector<std::int64_t>& shape)
-    {
-        const auto at = stored_.find(name);
-        if (at == stored_.end()) {
-            report_.missing.push_back(name);
-            return;
-        }
-        const StoredTensor& t = *at->second;
-        if (t.shape != shape || !is_float(t.type)) {
-            report_.misshaped.push_back(name + " (" + std::string(stored_name(t.type)) + " " + shape_text(t.shape) +
-                                        ", expected " + shape_text(shape) + ")");
-        }
-        types_[name] = t.type;
-    }
-    // The type of each tensor, where all are there, as expected, and none besides.
-    AdapterTypes check()
-    {
-        for (const auto& [name, tensor] : stored_) {
-            if (!types_.contains(name)) { report_.extra.push_back(tensor->name); }
-        }
-        report_.check(where_);
-        return types_;
-    }
-    template <class T> void read(const std::string& name, View<T> to) const { read_dense(*stored_.at(name), to); }
-
-private:
-    static SafetensorsFile open(const std::filesystem::path& folder)
-    {
-        const auto path = folder / "adapter_model.safetensors";
-        require(std::filesystem::exists(path), [&] {
-            const bool pickled = std::filesystem::exists(folder / "adapter_model.bin");
-            return printable(folder.string(), 1000) + ": no adapter_model.safetensors" +
-                   (pickled ? "; adapter_model.bin is a pickle, which is not read: save the adapter as safetensors"
-                            : "");
+template <class Model>
+AdapterTypes load_adapter(Model& model, const std::filesystem::path& folder, const SavedModules& saved = {})
+{
+    detail::AdapterTensors file(folder, model.config.tied);
+    const auto each = [&](auto&& use) {
+        leaves(model, [&](const std::string& name, auto& leaf) {
+            if constexpr (requires { leaf.value(); }) {
+                const bool extra = (name == detail::embedding_weight || name == detail::head_weight) && file.has(name);
+                const bool part = std::remove_cvref_t<decltype(leaf)>::trainable && detail::is_adapter_part(name);
+                if (part || saved.has(name) || extra) { use(name, leaf); }
+            }
         });
-        return SafetensorsFile::open(path);
+    };
+    each([&](const std::string& name, auto& leaf) {
+        using Extents = typename std::remove_cvref_t<decltype(leaf)>::Extents;
+        file.expect(name, detail::shape_of<Extents>(leaf.value().rows(), leaf.value().cols()));
+    });
+    const AdapterTypes types = file.check();
+    each([&](const std::string& name, auto& leaf) {
+        auto to = leaf.value().view();
+        file.read(name, View<std::remove_pointer_t<decltype(to.data)>>(to));
+    });
+    for (const auto& tensor : trained_tensors(model)) { refresh(tensor); }
+    return types;
+}
+
+template <class Model> KeptTensors kept_tensors(Model& model, const std::filesystem::path& folder)
+{
+    KeptTensors kept;
+    kept.file = SafetensorsFile::open(folder / "adapter_model.safetensors");
+    std::set<std::string> trained;
+    for (const auto& tensor : trained_tensors(model)) { trained.insert(tensor.name); }
+    if (model.config.tied && trained.contains(detail::embedding_weight)) { trained.insert(detail::head_weight); }
+    for (StoredTensor tensor : kept.file->tensors()) {
+        tensor.name = detail::name_in_model(tensor.name);
+        if (!trained.contains(tensor.name)) { kept.tensors.push_back(std::move(tensor)); }
     }
-
-    SafetensorsFile                            file_;
-    std::string                                where_;
-    std::map<std::string, const StoredTensor*> stored_;
-    LoadReport                                 report_;
-    AdapterTypes                               types_;
-};
-
-}  // namespace detail
+    return kept;
+}
 
 inline std::string adapter_scaling(const std::filesystem::path& folder)
 {
@@ -154,23 +148,6 @@ inline std::string adapter_scaling(const std::filesystem::path& folder)
     const auto file = SafetensorsFile::open(path);
     const auto at = file.metadata().find("graft.rope");
     return at == file.metadata().end() ? "" : at->second;
-}
-
-template <class Model> AdapterTypes load_adapter(Model& model, const std::filesystem::path& folder)
-{
-    detail::AdapterTensors file(folder);
-    const auto each = [&](auto&& use) {
-        leaves(model, [&](const std::string& name, auto& leaf) {
-            if constexpr (std::remove_cvref_t<decltype(leaf)>::trainable) {
-                if (detail::is_adapter_part(name)) { use(name, leaf); }
-            }
-        });
-    };
-    each([&](const std::string& name, auto& leaf) { file.expect(name, {leaf.value().rows(), leaf.value().cols()}); });
-    const AdapterTypes types = file.check();
-    each([&](const std::string& name, auto& leaf) { file.read(name, View(leaf.value().view())); });
-    for (const auto& tensor : trained_tensors(model)) { refresh(tensor); }
-    return types;
 }
 
 inline Metadata adapter_metadata(const std::filesystem::path& folder)
@@ -207,6 +184,10 @@ template <class Model> AdapterConfig stack_adapter(Model& model, const std::file
 {
     AdapterConfig config = read_adapter_config(folder);
     const AdapterTargets targets = adapter_targets(config, model.config, folder.string());
+    require(targets.saved.empty(), [&] {
+        return printable(folder.string(), 1000) + ": trained " + name_list(targets.saved.modules)
+             + " whole, and cannot lie beside or under other adapters: merge it into its base";
+    });
     detail::AdapterTensors file(folder);
     for (const AdapterTarget& target : targets.modules) {
         file.expect(target.name + ".lora_A.weight", {target.rank, target.in});
@@ -250,25 +231,37 @@ template <class A> std::vector<std::byte> stored_values(View<const A> view, Stor
 
 template <class Model>
 void save_adapter(Model& model, const std::filesystem::path& folder, const AdapterConfig& config,
-                  const AdapterTypes& types = {}, const Metadata& metadata = {}, const BeforeLast& before_last = {})
+                  const AdapterTypes& types = {}, const SaveAdapterOptions& options = {})
 {
     std::vector<TensorHead> heads;
-    const auto trained = trained_tensors(model);
-    for (const auto& tensor : trained) {
+    auto trained = trained_tensors(model);
+    for (std::size_t i = 0; i < trained.size(); ++i) {
+        const auto& tensor = trained[i];
         const auto type = types.find(tensor.name);
+        std::vector<std::int64_t> shape{tensor.value.cols()};
+        if (!tensor.vector) { shape.insert(shape.begin(), tensor.value.rows()); }
         heads.push_back({std::string(detail::peft_prefix) + tensor.name,
-                         type == types.end() ? StoredType::f32 : type->second,
-                         {tensor.value.rows(), tensor.value.cols()}});
+                         type == types.end() ? StoredType::f32 : type->second, std::move(shape)});
+        if (model.config.tied && tensor.name == detail::embedding_weight) {
+            auto head = tensor;
+            head.name = detail::head_weight;
+            trained.insert(trained.begin() + std::ptrdiff_t(i) + 1, std::move(head));
+        }
     }
-    Metadata all = metadata;
-    if (!model.config.rope_named.empty()) { all["graft.rope"] = model.config.rope_named; }
+    const auto& kept = options.kept.tensors;
+    for (const StoredTensor& tensor : kept) {
+        heads.push_back({std::string(detail::peft_prefix) + tensor.name, tensor.type, tensor.shape});
+    }
+    Metadata metadata = options.metadata;
+    if (!model.config.rope_named.empty()) { metadata["graft.rope"] = model.config.rope_named; }
     const auto give = [&](std::size_t i, const WriteBytes& write) {
+        if (i >= trained.size()) { return write(kept[i - trained.size()].bytes); }
         write(detail::stored_values(std::as_const(trained[i].value).view(), heads[i].type));
     };
-    write_safetensors(folder / "adapter_model.safetensors", heads, give, all);
+    write_safetensors(folder / "adapter_model.safetensors", heads, give, metadata);
     const auto path = folder / "adapter_config.json";
     const std::string text = adapter_config_text(config, model.config, printable(path.string(), 1000));
-    if (before_last) { before_last("adapter_config.json", text); }
+    if (options.before_last) { options.before_last("adapter_config.json", text); }
     write_file(path, text);
 }
 

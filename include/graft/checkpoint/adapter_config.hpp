@@ -26,11 +26,12 @@
 //
 // Plain LoRA on linears is read: r, lora_alpha (whole or not), lora_dropout, use_rslora, target_modules (list, regular
 // expression, "all-linear", absent), exclude_modules, rank_pattern, alpha_pattern, layers_to_transform, layers_pattern,
-// init_lora_weights true, false or "gaussian". Fields without effect are ignored; unknown ones may be there as long as
+// init_lora_weights true, false or "gaussian"; modules_to_save, for embedding, head and norms, and ensure_weight_tying
+// for them (adapter_config/saved_modules.hpp). Fields without effect are ignored; unknown ones may be there as long as
 // they are null, false, 0 or empty.
 //
 // Refused, with an Error of one line that names file and field: another peft_type; use_dora, lora_bias, bias other than
-// none, modules_to_save, trainable_token_indices, fan_in_fan_out, ensure_weight_tying; initialisations that may have
+// none, trainable_token_indices, fan_in_fan_out; initialisations that may have
 // changed the base model; another task_type; any other or unknown field that is set; layers_to_transform or
 // layers_pattern with a text as target_modules; layers_pattern without layers_to_transform; r below 1, dropout outside
 // [0, 1). Writing is refused where patterns overlap so that PEFT's sorting of their keys would give a module another
@@ -73,6 +74,9 @@ public:
         });
         c.targets    = choice("target_modules");
         c.exclude    = choice("exclude_modules");
+        c.modules_to_save = json_strings(json_, "modules_to_save", where_);
+        std::erase(c.modules_to_save, std::string());
+        c.ensure_weight_tying = json_bool_or(json_, "ensure_weight_tying", false, where_);
         c.base_model = json_string_or(json_, "base_model_name_or_path", "", where_);
         c.revision   = json_string_or(json_, "revision", "", where_);
         read_patterns(c);
@@ -101,13 +105,11 @@ private:
         const std::string bias = json_string_or(json_, "bias", "none", where_);
         if (bias != "none") { refuse("bias " + printable(bias) + " is not supported: none is (biases stay frozen)"); }
 
-        constexpr std::array<std::pair<const char*, const char*>, 6> kinds{{
+        constexpr std::array<std::pair<const char*, const char*>, 4> kinds{{
             {"use_dora", "DoRA adapters are not supported"},
             {"lora_bias", "adapters with a bias on B are not supported"},
-            {"modules_to_save", "modules trained in full beside the adapter are not supported"},
             {"trainable_token_indices", "trained rows of the embedding are not supported"},
             {"fan_in_fan_out", "transposed weights are not supported"},
-            {"ensure_weight_tying", "adapters of tied embeddings are not supported"},
         }};
         for (const auto& [key, why] : kinds) {
             const OrderedJson* field = json_find(json_, key);
@@ -277,11 +279,11 @@ inline std::string adapter_config_text(const AdapterConfig& config, const ModelC
     json out = json::object();    // nlohmann::json keeps its names sorted
     for (const char* key : {"alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config",
              "kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config",
-             "megatron_config", "modules_to_save", "monteclora_config", "target_parameters", "trainable_token_indices",
+             "megatron_config", "monteclora_config", "target_parameters", "trainable_token_indices",
              "use_bdlora", "velora_config"}) {
         out[key] = nullptr;
     }
-    for (const char* key : {"ensure_weight_tying", "fan_in_fan_out", "lora_bias", "use_dora", "use_qalora"}) {
+    for (const char* key : {"fan_in_fan_out", "lora_bias", "use_dora", "use_qalora"}) {
         out[key] = false;
     }
     out["alpha_pattern"]           = alphas;
@@ -303,6 +305,8 @@ inline std::string adapter_config_text(const AdapterConfig& config, const ModelC
     out["revision"]                = text_or_null(config.revision);
     out["task_type"]               = "CAUSAL_LM";
     out["use_rslora"]              = config.rslora;
+    out["ensure_weight_tying"] = now.saved.shared;
+    out["modules_to_save"] = config.modules_to_save.empty() ? json() : json(config.modules_to_save);
     ModuleChoice targets = config.targets;
     if (targets.kind == ModuleChoice::Kind::none) { targets = detail::default_targets(); }
     out["target_modules"] = choice(targets);

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,7 +26,9 @@
 //
 // Bytes: trained values 4 an element (f32); frozen ones as base_type. NF4: half a byte an element and one f32 for each
 // 64 (double_quant: one byte for each 64, one f32 for each 256 of these, and a map of 256 f32). Gradients and optimiser
-// state are not counted. Methods: none (nothing is trained), lora, qlora (linears of the blocks in NF4), full. A
+// state are not counted. Modules that are trained whole beside an adapter are rows of their own, and groups by rate.
+// The size of the adapter's file is known before a run: A and B in f32, modules in their types there.
+// Methods: none (nothing is trained), lora, qlora (linears of the blocks in NF4), full. A
 // checkpoint that is stored in NF4 counts as such with every method.
 //
 // Throws: Error for full training of a checkpoint that is stored in NF4.
@@ -39,6 +42,7 @@ struct AuditSettings {
     StoredType     base_type    = StoredType::f32;
     bool           double_quant = false;            // qlora
     std::vector<AdapterTargets> stacked{};          // adapters below the one that is trained: frozen, as base_type
+    std::map<std::string, StoredType> saved_types{};    // of tensors saved whole, in the adapter's file; f32 otherwise
 };
 
 struct AuditRow {
@@ -46,6 +50,13 @@ struct AuditRow {
     std::string  type;    // of an element
     std::int64_t tensors = 0, parameters = 0, bytes = 0;
     bool         trainable = false;
+};
+
+// Trained tensors that share a rate.
+struct AuditGroup {
+    std::string           name;
+    std::int64_t          tensors = 0, parameters = 0;
+    std::optional<double> rate{};    // where one is known
 };
 
 struct Audit {
@@ -56,6 +67,8 @@ struct Audit {
     AdapterTargets           targets;
     // MODULE.lora_A.weight (without PEFT's prefix), or the name in the checkpoint.
     std::vector<std::string> trainable_names;
+    std::vector<AuditGroup>  groups;    // where modules are trained whole beside an adapter; the adapter is the last
+    std::int64_t             file_tensors = 0, file_bytes = 0;    // of the adapter's file, without its header
     std::vector<std::string> notes;
 };
 
@@ -129,8 +142,11 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
     const bool twice = model.quantization ? model.quantization->double_quant : settings.double_quant;
 
     const std::array<const char*, 6> parts{"embedding", "attention", "mlp", "norms", "biases", "head"};
-    std::array<AuditRow, 6> dense{}, packed{};
+    const bool trains = settings.method == TrainMethod::lora || settings.method == TrainMethod::qlora;
+    const SavedModules& saved = settings.targets.saved;
+    std::array<AuditRow, 6> dense{}, packed{}, whole{};
     Audit audit;
+    AuditGroup pair, others{.name = "other modules"};
     for (const TensorInfo& tensor : checkpoint_tensors(model)) {
         std::int64_t elements = 1;
         for (const std::int64_t extent : tensor.shape) { elements *= extent; }
@@ -139,21 +155,38 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
             nf4 && linear
             && !(model.quantization
                  && detail::is_skipped(tensor.name.substr(0, tensor.name.rfind('.')), model.quantization->skipped));
-        AuditRow& row = (pack ? packed : dense)[static_cast<std::size_t>(tensor.kind)];
+        const bool train = full || (trains && !saved.frozen && saved.has(tensor.name));
+        AuditRow& row = (pack ? packed : train && !full ? whole : dense)[static_cast<std::size_t>(tensor.kind)];
         row.tensors += 1;
         row.parameters += elements;
         row.bytes += pack ? detail::nf4_bytes(elements, twice)
-                          : elements * (full ? 4 : stored_bits(settings.base_type) / 8);
-        if (full) { audit.trainable_names.push_back(tensor.name); }
+                          : elements * (train ? 4 : stored_bits(settings.base_type) / 8);
+        if (train) { audit.trainable_names.push_back(tensor.name); }
+        if (train && !full) {
+            const bool norm = tensor.kind == TensorKind::norm;
+            AuditGroup& group = norm ? others : pair;
+            group.tensors += 1, group.parameters += elements;
+            const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
+            if (!norm) { group.name += (group.name.empty() ? "" : ", ") + module; }
+        }
+        if (trains && saved.has(tensor.name)) {
+            for (const std::string& name : saved.tensors()) {
+                const bool twin = saved.shared && tensor.kind == TensorKind::embedding && name == "lm_head.weight";
+                if (name != tensor.name && !twin) { continue; }
+                const auto type = settings.saved_types.find(name);
+                audit.file_tensors += 1;
+                audit.file_bytes += elements * (type == settings.saved_types.end() ? 4 : stored_bits(type->second) / 8);
+            }
+        }
     }
     const std::string dense_type = std::string(stored_name(full ? StoredType::f32 : settings.base_type));
     const std::string nf4_type = twice ? "NF4, double" : "NF4";
     for (std::size_t i = 0; i < parts.size(); ++i) {
-        for (AuditRow* row : {&dense[i], &packed[i]}) {
+        for (AuditRow* row : {&dense[i], &packed[i], &whole[i]}) {
             if (row->tensors == 0) { continue; }
             row->part      = parts[i];
-            row->type      = row == &packed[i] ? nf4_type : dense_type;
-            row->trainable = full;
+            row->type      = row == &packed[i] ? nf4_type : row == &whole[i] ? "F32" : dense_type;
+            row->trainable = full || row == &whole[i];
             audit.base_parameters += row->parameters;
             audit.rows.push_back(*row);
         }
@@ -178,6 +211,14 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
         b.bytes = 4 * b.parameters;
         audit.rows.push_back(a);
         audit.rows.push_back(b);
+        audit.file_tensors += trained ? a.tensors + b.tensors : 0;
+        audit.file_bytes += trained ? a.bytes + b.bytes : 0;
+        if (trained && pair.tensors + others.tensors > 0) {
+            for (const AuditGroup& group : {pair, others}) {
+                if (group.tensors > 0) { audit.groups.push_back(group); }
+            }
+            audit.groups.push_back({"adapter", a.tensors + b.tensors, a.parameters + b.parameters});
+        }
     }
     for (const AuditRow& row : audit.rows) {
         audit.tensors += row.tensors;
@@ -189,6 +230,13 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
     if (model.tied) { audit.notes.push_back("the head is the embedding (tied), counted once"); }
     if (const auto scaling = scaling_text(model); !scaling.empty()) {
         audit.notes.push_back("rotary scaling: " + scaling);
+    }
+    if (saved.shared && !saved.frozen && trains) {
+        audit.notes.emplace_back("it is trained as one tensor: the gradients of both uses are added, and the adapter's "
+                                 "file holds it under both names");
+    }
+    if (!saved.empty() && (saved.frozen || !trains)) {
+        audit.notes.push_back(name_list(saved.modules) + ": from the adapter's file, frozen");
     }
     if (!settings.targets.unmatched.empty()) {
         audit.notes.push_back("no module answers to " + name_list(settings.targets.unmatched));
@@ -223,6 +271,19 @@ inline std::string to_text(const Audit& audit)
     line("trainable", "", with_commas(audit.trainable_tensors), with_commas(audit.trainable_parameters), "", share);
 
     if (!audit.targets.modules.empty()) { out += "adapter on " + detail::modules_text(audit.targets) + "\n"; }
+    std::size_t width = 0;
+    for (const AuditGroup& group : audit.groups) { width = std::max(width, group.name.size()); }
+    for (const AuditGroup& group : audit.groups) {
+        char rate[48] = "";
+        if (group.rate) { std::snprintf(rate, sizeof rate, ", rate %.6g", *group.rate); }
+        out += "group " + group.name + std::string(width - group.name.size(), ' ') + "  " + with_commas(group.tensors)
+             + (group.tensors == 1 ? " tensor, " : " tensors, ") + with_commas(group.parameters) + " parameters" + rate
+             + "\n";
+    }
+    if (!audit.targets.saved.empty() && audit.file_tensors > 0) {
+        out += "the adapter's file will hold " + with_commas(audit.file_tensors) + " tensors, "
+             + with_commas(audit.file_bytes) + " bytes\n";
+    }
     for (const std::string& note : audit.notes) { out += note + "\n"; }
     return out;
 }

@@ -19,6 +19,7 @@
 //
 // Element types F32, F16, BF16 (and F64) are converted, one rounding each; an Nf4Weight is quantised as it is read
 // (blocks of 64), or taken as bitsandbytes stored it; a dense part over a stored 4-bit weight is decoded.
+// With untie, a model whose head is a tensor of its own takes it from the embedding of a checkpoint that ties the two.
 // Buffers of old files (….rotary_emb.inv_freq) are ignored. A head beside a tied embedding must equal it.
 //
 // Throws: Error that lists together: parts that the checkpoint lacks, tensors that no part took, shapes that differ.
@@ -26,6 +27,7 @@ namespace graft {
 
 struct LoadOptions {
     bool double_quant = false;    // of weights that are quantised here: scales in 8 bits
+    bool untie = false;           // the checkpoint's head is its embedding, the model's is not
 };
 
 namespace detail {
@@ -178,10 +180,14 @@ template <class Model> void load_weights(Model& model, const Checkpoint& checkpo
             return std::vector<std::int64_t>{module.out, module.in};
         }
     };
+    const auto is_copy = [&](const std::string& name) { return options.untie && name == "lm_head.weight"; };
+    const auto find = [&](const std::string& name) {
+        return checkpoint.find(is_copy(name) ? "model.embed_tokens.weight" : name);
+    };
     each([&](const std::string& name, auto& module, auto& leaf) {
-        taken.insert(name);
+        if (!is_copy(name)) { taken.insert(name); }
         if (four_bit.contains(name)) { return; }
-        const StoredTensor* t = checkpoint.find(name);
+        const StoredTensor* t = find(name);
         if (t == nullptr) { report.missing.push_back(name); }
         else { shape_fits(*t, extents(module, leaf)); }
     });
@@ -204,7 +210,7 @@ template <class Model> void load_weights(Model& model, const Checkpoint& checkpo
         if constexpr (requires { leaf.value(); }) {
             auto to = leaf.value().view();
             if (stored == four_bit.end()) {
-                detail::read_dense(*checkpoint.find(name), View<std::remove_pointer_t<decltype(to.data)>>(to));
+                detail::read_dense(*find(name), View<std::remove_pointer_t<decltype(to.data)>>(to));
             } else {
                 const Nf4State state = read_nf4(name, stored->second, where);
                 require(state.shape == extents(module, leaf), [&] {

@@ -17,6 +17,7 @@
 //   add_adapter(model, config, seed)                     a fresh LoRA adapter: targets, rank and alpha from the config
 //   add_adapter(model, adapter_folder)                   one that PEFT, or save_adapter, has written
 //
+// Modules that the adapter saves whole become trained ones, with the values that they have.
 // A checkpoint that bitsandbytes has quantised stays in NF4 unless its linears are to be trained.
 //
 // Throws: Error of read_config, load_weights, adapter_targets, load_adapter; for a target that the model does not have.
@@ -26,7 +27,8 @@ template <Float T, Device Dev = Cpu>
 AnyModel<T, Dev> load_model(const std::filesystem::path& folder, ModelOptions options = {},
                             const LoadOptions& load = {})
 {
-    const ModelConfig config = read_config(folder);
+    ModelConfig config = read_config(folder);
+    config.tied = config.tied && !load.untie;
     if (const auto& stored = config.quantization; stored && options.base != Base::trained) {
         options.base = Base::nf4;
         options.dense.insert(options.dense.end(), stored->skipped.begin(), stored->skipped.end());
@@ -47,8 +49,9 @@ template <class Model> void add_adapter(Model& model, const AdapterConfig& confi
 template <class Model> AdapterConfig add_adapter(Model& model, const std::filesystem::path& folder)
 {
     const AdapterConfig config = read_adapter_config(folder);
-    add_adapter(model, adapter_targets(config, model.config, folder.string()), config, 0);
-    load_adapter(model, folder);
+    const AdapterTargets targets = adapter_targets(config, model.config, folder.string());
+    add_adapter(model, targets, config, 0);
+    load_adapter(model, folder, targets.saved);
     return config;
 }
 

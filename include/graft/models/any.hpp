@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <string>
 
 #include "graft/models/llama.hpp"
@@ -18,6 +19,7 @@ template <int In, int Out, Float T, Device Dev> inline constexpr bool is_any_lin
 struct ModelOptions {
     Base                     base = Base::frozen;    // of the linears of the blocks
     bool                     train_rest = false;     // embedding, norms and head are trained too
+    std::vector<std::string> trained{};              // of these, the modules that are trained alone: "lm_head"
     std::vector<std::string> dense{};                // modules that stay frozen and dense where base is nf4
 };
 
@@ -37,7 +39,9 @@ AnyModel<T, Dev> make_model(const ModelConfig& config, const ModelOptions& optio
             }
             layer.become(options.base == Base::nf4 && dense ? Base::frozen : options.base, pool);
         } else if constexpr (requires { layer.become(Base::trained); }) {
-            if (!layer.empty()) { layer.become(options.train_rest ? Base::trained : Base::frozen, pool); }
+            const auto& names = options.trained;
+            const bool  train = options.train_rest || std::find(names.begin(), names.end(), name) != names.end();
+            if (!layer.empty()) { layer.become(train ? Base::trained : Base::frozen, pool); }
         }
     });
     return model;

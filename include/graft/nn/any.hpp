@@ -114,6 +114,20 @@ public:
         if (base == Base::trained) { value_.template emplace<1>(Tensor<acc<T>, S, Dev>(rows_, cols_, pool_)); }
         else { value_.template emplace<0>(Tensor<T, S, Dev>(rows_, cols_, pool_)); }
     }
+    // A frozen weight into a trained one that begins with its values.
+    void train()
+    {
+        if (trained()) { return; }
+        const Tensor<T, S, Dev> frozen = std::get<0>(value_).value();
+        become(Base::trained);
+        compute(pool_, [&] {
+            const auto from = frozen.view();
+            const auto to = std::get<1>(value_).value().view();
+            for (std::int64_t i = 0; i < from.rows; ++i) {
+                for (std::int64_t j = 0; j < from.cols(); ++j) { to.row(i)[j] = acc<T>(from.row(i)[j]); }
+            }
+        });
+    }
     bool empty() const { return rows_ == 0; }
     // Calls use(Frozen) or use(Param).
     template <class Use> decltype(auto) with(Use&& use) const { return std::visit(std::forward<Use>(use), value_); }

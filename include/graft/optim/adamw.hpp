@@ -1,7 +1,9 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -23,6 +25,7 @@ namespace graft {
 struct AdamWOptions {
     double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
     double clip = 0;    // largest global gradient norm; 0: none
+    std::map<std::string, double> rates{};    // instead of lr, of tensors by name
 };
 
 struct AdamWOp {};
@@ -44,14 +47,20 @@ public:
         : options_(options), trained_(trained_tensors(model)), state_(trained_.size())
     {
         require(!trained_.empty(), "AdamW: the model has nothing to train: every weight of it is frozen");
+        std::size_t named = 0;
+        for (const auto& tensor : trained_) {
+            const auto own = options_.rates.find(tensor.name);
+            named += own != options_.rates.end();
+            rates_.push_back(own == options_.rates.end() ? options_.lr : own->second);
+        }
+        require(named == options_.rates.size(), "AdamW: a rate is given for a tensor that is not trained");
     }
 
     std::span<const TrainedTensor<T, Dev>> trained() const { return trained_; }
     std::span<State>                       state() { return state_; }
 
-    // One step with the rate of the options times `factor`. A gradient norm that is not finite changes nothing.
-    StepInfo step(double factor = 1.0) { return step_at(options_.lr * factor); }
-    StepInfo step_at(double lr)
+    // One step with the rates of the options times `factor`. A gradient norm that is not finite changes nothing.
+    StepInfo step(double factor = 1.0)
     {
         const StepInfo info{grad_norm<T, Dev>(trained_)};
         if (!std::isfinite(info.grad_norm)) { return info; }
@@ -68,7 +77,7 @@ public:
             ++state.steps;
             compute(tensor.value.pool(), [&] {
                 kernel<AdamWOp, Dev>::step(tensor.value.view(), state.m.view(), state.v.view(), tensor.grad.view(),
-                    fresh, clip, lr, tensor.decays ? options_.weight_decay : 0.0, options_, state.steps,
+                    fresh, clip, rates_[i] * factor, tensor.decays ? options_.weight_decay : 0.0, options_, state.steps,
                     tensor.value.pool()->stream());
             });
             refresh(tensor);
@@ -85,6 +94,7 @@ private:
     AdamWOptions                       options_;
     std::vector<TrainedTensor<T, Dev>> trained_;
     std::vector<State>                 state_;
+    std::vector<double>                rates_;    // of each tensor
 };
 
 template <class Model> AdamW(Model&, AdamWOptions) -> AdamW<typename Model::T, typename Model::Dev>;

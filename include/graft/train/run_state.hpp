@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -44,6 +45,7 @@ struct SaveOptions {
     const AdapterConfig* adapter = nullptr;    // null: the model's own weights are trained
     std::int64_t         keep    = 2;
     Metadata             metadata{};            // of the adapter's file
+    KeptTensors          kept{};                // of the adapter's file: frozen ones
 };
 
 struct FoundRunState {
@@ -112,6 +114,12 @@ public:
         }
         return tensor;
     }
+    // A tensor that is not looked at.
+    void pass(const std::string& name)
+    {
+        taken_ += has(name);
+        names_.push_back(name);
+    }
     void check()
     {
         if (taken_ != file_.tensors().size() && report_.missing.empty() && report_.misshaped.empty()) {
@@ -144,7 +152,8 @@ std::filesystem::path save_run_state(const std::filesystem::path& run, const Run
     if (options.adapter != nullptr) {
         AdapterTypes types;
         for (const auto& tensor : trained) { types[tensor.name] = detail::master_type<A>; }
-        save_adapter(model, save.path(), *options.adapter, types, options.metadata);
+        save_adapter(model, save.path(), *options.adapter, types,
+                     {.metadata = options.metadata, .kept = options.kept});
     } else {
         std::vector<TensorHead> heads;
         for (const auto& tensor : trained) {
@@ -207,6 +216,12 @@ void load_run_state(const std::filesystem::path& folder, Model& model, AdamW<T, 
             one.v = optimizer.take(v, detail::master_type<A>, shape);
         }
         found.push_back(one);
+    }
+    if (adapter) {    // beside what is trained: modules that are kept, the other name of a tied pair
+        std::set<std::string> others{detail::embedding_weight, detail::head_weight};
+        leaves(model, [&](const std::string& name, auto&) { others.insert(name); });
+        for (const auto& tensor : trained) { others.erase(tensor.name); }
+        for (const auto& name : others) { weights.pass(prefix + name); }
     }
     weights.check();
     optimizer.check();

@@ -1,4 +1,5 @@
 #pragma once
+#include "graft/checkpoint/adapter_config/saved_modules.hpp"
 #include "graft/checkpoint/adapter_config/types.hpp"
 #include "graft/checkpoint/modules.hpp"
 #include "graft/core/error.hpp"
@@ -25,9 +26,10 @@
 // For each module name, in this order:
 //   1. exclude_modules: a regular expression over the whole name, or a list: equal to an entry or ending in
 //      "." + entry.
-//   2. target_modules: likewise; "all-linear" is every linear of the blocks, never the head; none is q_proj and
+//   2. modules_to_save: a module that is saved whole, or lies in one, has no adapter; `saved` lists them.
+//   3. target_modules: likewise; "all-linear" is every linear of the blocks, never the head; none is q_proj and
 //      v_proj.
-//   3. layers_to_transform, for names that matched an entry by their end, not wholly: the number after any name (or
+//   4. layers_to_transform, for names that matched an entry by their end, not wholly: the number after any name (or
 //      after one of layers_pattern), with a dot before and after, must be listed.
 //   rank and alpha: the first key of rank_pattern, alpha_pattern, in the order of the file, for which (.*\.)?(KEY)$
 //   matches.
@@ -50,6 +52,7 @@ struct AdapterTarget {
 struct AdapterTargets {
     std::vector<AdapterTarget> modules;
     std::vector<std::string>   unmatched;
+    SavedModules               saved{};    // trained whole beside them
 
     std::int64_t parameters() const
     {
@@ -166,8 +169,10 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, std::span<con
     const detail::PatternTable<double> alphas(config.alpha_pattern, where + ": alpha_pattern");
 
     AdapterTargets out;
+    out.saved = saved_modules(config.modules_to_save, modules, where + ": modules_to_save");
     std::unordered_set<std::string> used;
     for (const ModuleInfo& module : modules) {
+        if (detail::inside_saved(module.name, config.modules_to_save)) { continue; }
         const auto match = targets(module, &used);    // first: an entry whose modules are all excluded has matched
         if (!match.matches || exclude(module).matches || (!match.whole && !in_layer(module.name))) { continue; }
         if (module.kind != ModuleKind::linear) {
@@ -202,7 +207,9 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, const ModelCo
                                       const std::string& where = "adapter_config.json")
 {
     const auto modules = module_names(model);
-    return adapter_targets(config, modules, where);
+    auto out = adapter_targets(config, modules, where);
+    tie(out.saved, config, model.tied);
+    return out;
 }
 
 }  // namespace graft

@@ -35,6 +35,10 @@ struct AdapterConfig {
     std::vector<std::int64_t> layers_to_transform{};    // empty: all
     std::vector<std::string>  layers_pattern{};         // names before the layer's number; empty: any
 
+    std::vector<std::string> modules_to_save{};    // trained whole and stored whole (saved_modules.hpp); name endings
+    // Of a tied pair among them: one tensor for both uses. Otherwise the head becomes a tensor of its own.
+    bool ensure_weight_tying = false;
+
     AdapterInit init = AdapterInit::kaiming;
     std::string base_model{};    // informative; empty: unknown
     std::string revision{};
