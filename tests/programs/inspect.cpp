@@ -101,8 +101,8 @@ TEST_CASE("inspect: a real adapter on its folder alone, its prefix doubled")
                        "  rank 8, alpha 32, dropout 0.05\n"
                        "  base google/gemma-2b-it\n"
                        "  144 tensors (BF16), 1,843,200 parameters, 3,686,400 bytes\n"
-                       "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n"
-                       "  sha256 fffcaf51d11b8f016f3d37cd56c7fc17aab142dd3b684d5f54b87089911468f8\n");
+                       "  sha256 fffcaf51d11b8f016f3d37cd56c7fc17aab142dd3b684d5f54b87089911468f8\n"
+                       "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n");
     static_assert(18 * 8 * (2 * (2048 + 2048) + 2 * (2048 + 256)) == 1843200);
 
     // The same where the prefix is there once: not a word of it.
