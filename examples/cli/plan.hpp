@@ -65,7 +65,7 @@ inline RunPlan plan_of(const FinetuneOptions& o, const graft::ModelConfig& confi
     p.batch = std::min(p.batch, count);
     p.accumulate = std::min(p.accumulate, (count + p.batch - 1) / p.batch);
     p.tokens = 0;
-    plan.exact = eval == nullptr && count % p.batch == 0;
+    plan.exact = eval == nullptr && count % p.batch == 0 && o.task != "dpo";    // prompts are not scored
     for (const auto& example : data.examples) {
         const auto length = std::int64_t(example.ids.size());
         plan.exact = plan.exact && (p.tokens == 0 || p.tokens == length) && graft::targets(example) + 1 >= length;
