@@ -34,10 +34,10 @@
 //
 // The type is rope_type or type; "su", and "yarn" with lists of factors, are old names of longrope. An original_…
 // beside the object wins over the one in it; where it is nowhere, it is max_position_embeddings. A factor of yarn that
-// is null is max_position_embeddings / original_max_position_embeddings. Zero and null betas and mscales count
-// as absent; beta_fast is 32, beta_slow 1. Without an attention_factor, yarn takes g(factor, mscale) / g(factor, mscale_all_dim),
-// or g(factor, 1), with g(s, m) = 1 + 0.1 m ln s for s > 1, else 1; longrope sqrt(1 + ln s / ln O), s = factor, or
-// max_position_embeddings / O.
+// is null is max_position_embeddings / original_max_position_embeddings. Zero and null betas and mscales count as
+// absent; beta_fast is 32, beta_slow 1. Without an attention_factor, yarn takes
+// g(factor, mscale) / g(factor, mscale_all_dim), or g(factor, 1), with g(s, m) = 1 + 0.1 m ln s for s > 1, else 1;
+// longrope takes sqrt(1 + ln s / ln O), or 1 for s <= 1, with s = factor, or max_position_embeddings / O.
 //
 // A named scaling is linear, dynamic, yarn or llama3 and a factor above 1. What it writes is read by others as it is
 // here: linear and dynamic leave max_position_embeddings, yarn and llama3 make it the original and multiply it.
