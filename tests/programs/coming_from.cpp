@@ -77,7 +77,7 @@ TEST_CASE("guide: coming-from: the TOML file is the same run as its words on the
 
 TEST_CASE("guide: coming-from: every option that it names is one, and every default that it gives")
 {
-    if (!built("finetune") || !built("inspect") || !built("generate")) { return; }
+    if (!built("finetune") || !built("inspect") || !built("generate") || !built("merge")) { return; }
     const auto help = run("finetune", {"--help"}).out;
     const auto known = options_in(help);
     int rows = 0;
@@ -87,7 +87,8 @@ TEST_CASE("guide: coming-from: every option that it names is one, and every defa
         const auto ours = row.substr(0, row.find(" | "));
         CAPTURE(ours);
         const auto program = ours.starts_with("| `inspect ")    ? "inspect"
-                             : ours.starts_with("| `generate ") ? "generate" : "";
+                             : ours.starts_with("| `generate ") ? "generate"
+                             : ours.starts_with("| `merge ")    ? "merge" : "";
         const auto there = *program != '\0' ? options_in(run(program, {"--help"}).out) : known;
         for (const auto& option : options_in(ours)) {
             CAPTURE(option);
