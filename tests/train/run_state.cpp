@@ -66,7 +66,7 @@ template <class T> struct Run {
                 m.tokens += batch.tokens();
                 sample += std::uint32_t(batch.documents());
             }
-            m.grad_norm = adamw.step_at(m.lr).grad_norm;
+            m.grad_norm = adamw.step(m.lr / 0.02).grad_norm;
             CHECK(std::isfinite(m.grad_norm));
             steps.push_back(m);
             if (!saves.empty()) { save(saves, 100); }
