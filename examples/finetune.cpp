@@ -2,6 +2,7 @@
 #include "cli/adapter_options.hpp"
 #include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
+#include "cli/merge_adapter.hpp"
 #include "cli/plan.hpp"
 #include "cli/program.hpp"
 #include "cli/resume.hpp"
@@ -58,10 +59,11 @@ Job prepare(const cli::FinetuneOptions& o)
 {
     Job job;
     job.options = o;
-    job.config = graft::read_config(o.model);
+    job.config = cli::base_config(o);
     require(o.adapter.empty() || !job.full(), "--adapter and --method full exclude each other");
     if (o.adapter.empty()) {
         job.adapter = cli::adapter_of(o);
+        if (!o.merge_adapter.empty()) { job.adapter.base_model = cli::merged_base_name(o); }
     } else {
         job.adapter = graft::read_adapter_config(o.adapter);
         cli::refuse_other_settings(o, job.adapter, job.config);
@@ -246,7 +248,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
 template <class T> void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints)
 {
     const auto& o = job.options;
-    const auto checkpoint = graft::Checkpoint::open(o.model);
+    const auto checkpoint = graft::Checkpoint::open(cli::trained_base(o, output));    // --merge-adapter begins output
     auto model = graft::make_model<T>(job.config, cli::model_options(o, job.config));
     graft::load_weights(model, checkpoint, {.double_quant = o.double_quant});
     graft::AdapterTypes types;
@@ -255,7 +257,7 @@ template <class T> void run(Job& job, graft::OutputFolder& output, cli::Checkpoi
         if (!o.adapter.empty()) { types = graft::load_adapter(model, o.adapter); }
     }
 
-    output.begin();
+    if (o.merge_adapter.empty()) { output.begin(); }
     const cli::StopSignal stop;
     const auto prompts = sample_prompts(job);
     for (const auto& prompt : prompts) {
@@ -301,6 +303,7 @@ int main(int argc, char** argv)
         if (o.threads > 0) { graft::set_threads(o.threads); }
         std::vector<std::filesystem::path> inputs{o.model};
         if (!o.adapter.empty()) { inputs.emplace_back(o.adapter); }
+        inputs.insert(inputs.end(), o.merge_adapter.begin(), o.merge_adapter.end());
         if (o.plan) { return show_plan(prepare(o)); }
         graft::OutputFolder output(
             {.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});

@@ -17,7 +17,7 @@ namespace cli {
 
 struct FinetuneOptions {
     std::string              model, output, adapter;
-    std::vector<std::string> data;
+    std::vector<std::string> data, merge_adapter;
     bool                     overwrite = false;
     std::string              method = "lora";
     std::int64_t             rank = 16;
@@ -138,7 +138,10 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     app.add_flag("--overwrite", o.overwrite, "replace a run that the output folder holds");
     add_method_options(app, o);
     app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.999999))->capture_default_str();
-    app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
+    auto* adapter = app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
+    app.add_option("--merge-adapter", o.merge_adapter, "merge this adapter into the base first (OUTPUT/base), and "
+                                                       "train a new one over the result")
+        ->delimiter(',')->allow_extra_args(false)->excludes(adapter);
     auto* task = add_reading_options(app, o).front();
     app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
     app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();

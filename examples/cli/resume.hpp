@@ -51,6 +51,15 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
         add("target", o.target);
         if (!o.exclude.empty()) { add("exclude", o.exclude); }
     }
+    if (!o.merge_adapter.empty()) {
+        const std::string type = o.given.contains("dtype") ? o.dtype : "the base's type";
+        std::string folders, hashes = type;
+        for (const auto& one : o.merge_adapter) {
+            folders += (folders.empty() ? "" : ",") + one;
+            hashes += " " + graft::adapter_fingerprint(one);
+        }
+        bytes("merge-adapter", folders + " in " + type, graft::sha256(hashes));
+    }
     flag("double-quant", o.double_quant);
     add("task", o.task);
     add("train-on", o.train_on);
