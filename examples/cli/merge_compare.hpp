@@ -28,7 +28,8 @@ inline constexpr std::int64_t compared_tokens = 64;
 
 struct Answer {
     std::vector<std::int32_t>       greedy;
-    std::vector<std::vector<float>> log_p;    // a row for each position that predicts
+    std::vector<std::vector<float>> logits;     // a row for each position that predicts
+    std::vector<double>             log_sum;    // of their exponentials: log p = logit - log_sum
 };
 
 struct Comparison {
@@ -77,9 +78,8 @@ template <class Model> void lay_adapters(Model& model, std::span<const graft::Ad
     for (const auto& tensor : graft::trained_tensors(model)) { graft::refresh(tensor); }
 }
 
-// log softmax of what the model expects after each of the ids.
-template <class Model>
-std::vector<std::vector<float>> log_probabilities(const Model& model, std::span<const std::int32_t> ids)
+// What the model expects after each of the ids, into answer.
+template <class Model> void read_logits(const Model& model, std::span<const std::int32_t> ids, Answer& answer)
 {
     using T = typename Model::T;
     const auto n = std::int64_t(ids.size());
@@ -91,17 +91,14 @@ std::vector<std::vector<float>> log_probabilities(const Model& model, std::span<
     context.segments = std::make_shared<const std::vector<graft::Segment>>(1, graft::Segment{0, n, 0, 0, 0});
     context.rope = model.positions(n);
     const auto logits = model(graft::no_tape, tokens, context);
-    std::vector<std::vector<float>> out;
     for (std::int64_t i = 0; i < n; ++i) {
         const auto* z = logits.view().row(i);
         const double most = double(*std::max_element(z, z + logits.cols()));
         double sum = 0;
         for (std::int64_t j = 0; j < logits.cols(); ++j) { sum += std::exp(double(z[j]) - most); }
-        std::vector<float> row(std::size_t(logits.cols()));
-        for (std::size_t j = 0; j < row.size(); ++j) { row[j] = float(double(z[j]) - most - std::log(sum)); }
-        out.push_back(std::move(row));
+        answer.logits.emplace_back(z, z + logits.cols());
+        answer.log_sum.push_back(most + std::log(sum));
     }
-    return out;
 }
 
 // read: the answer whose continuation is read; nullptr: the model's own.
@@ -118,22 +115,23 @@ template <class Model> Answer answer_of(const Model& model, std::vector<std::int
     out.greedy = graft::generate(model, prompt, {.max_tokens = std::min(room, compared_tokens)});
     const auto& more = read != nullptr ? read->greedy : out.greedy;
     prompt.insert(prompt.end(), more.begin(), more.end() - 1);    // the last one predicts nothing that is compared
-    out.log_p = log_probabilities(model, prompt);
+    read_logits(model, prompt, out);
     return out;
 }
 
 inline Comparison compare(const std::string& prompt, const Answer& before, const Answer& after)
 {
-    Comparison out{.prompt = prompt, .positions = std::int64_t(before.log_p.size()),
+    Comparison out{.prompt = prompt, .positions = std::int64_t(before.logits.size()),
                    .tokens = std::int64_t(before.greedy.size())};
-    for (std::size_t i = 0; i < before.log_p.size(); ++i) {
+    for (std::size_t i = 0; i < before.logits.size(); ++i) {
         double kl = 0;
-        for (std::size_t j = 0; j < before.log_p[i].size(); ++j) {
-            const double p = double(before.log_p[i][j]), q = double(after.log_p[i][j]);
+        for (std::size_t j = 0; j < before.logits[i].size(); ++j) {
+            const double p = double(before.logits[i][j]) - before.log_sum[i],
+                         q = double(after.logits[i][j]) - after.log_sum[i];
             kl += std::exp(p) * (p - q);
         }
         kl = std::max(kl, 0.0);    // below 0 by rounding only
-        out.mean_kl += kl / double(before.log_p.size()), out.max_kl = std::max(out.max_kl, kl);
+        out.mean_kl += kl / double(before.logits.size()), out.max_kl = std::max(out.max_kl, kl);
     }
     for (std::size_t i = 0; i < before.greedy.size(); ++i) { out.equal += before.greedy[i] == after.greedy[i]; }
     return out;

@@ -19,7 +19,8 @@ fs::path written(const graft::CombinedAdapter& adapter, const fs::path& folder)
 std::map<std::string, std::vector<double>> updates(const fs::path& folder)
 {
     std::map<std::string, std::vector<double>> out;
-    for (const auto& branch : opened(folder).branches()) {
+    const auto file = opened(folder);
+    for (const auto& branch : file.branches()) {
         Tensors::One zero{branch.target.name + ".weight", "F64", {branch.target.out, branch.target.in},
                           std::string(std::size_t(branch.target.out * branch.target.in) * 8, '\0')};
         const auto a = graft::detail::all_values(branch.a), b = graft::detail::all_values(branch.b);
@@ -69,6 +70,36 @@ TEST_CASE("grow rank: the same logits to the bit, the same scale, each tensor in
         CHECK(after.config().rank_pattern.empty());
         CHECK(logits_with(base, grown) == logits_with(base, adapter));
         CHECK(updates(grown) == updates(adapter));
+    }
+}
+
+TEST_CASE("grow rank: bit-equal logits on the model of the examples, across the panels of the kernels")
+{
+    if (!fs::exists(small_model() + "/model.safetensors")) { return skip("there is no examples/data/stories260K"); }
+    const auto config = graft::read_config(small_model());
+    for (const std::int64_t to : {9, 16, 37, 300}) {
+        CAPTURE(to);
+        const TempFolder temp;
+        const auto settings = config_of({.rank = 1, .alpha = 0.7});
+        auto model = graft::load_model<float>(small_model());
+        graft::add_adapter(model, settings, 3);
+        for (const auto& tensor : graft::trained_tensors(model)) {
+            auto view = tensor.value.view();
+            for (std::int64_t i = 0; i < view.rows; ++i) {
+                for (std::int64_t j = 0; j < view.cols(); ++j) { view.row(i)[j] += 0.05f * float((i * 7 + j) % 5 - 2); }
+            }
+            graft::refresh(tensor);
+        }
+        fs::create_directories(temp / "a"), fs::create_directories(temp / "g");
+        graft::save_adapter(model, temp / "a", settings);
+        graft::write_adapter(graft::grow_rank(graft::AdapterFile::open(temp / "a", config), to, config), temp / "g",
+                             config);
+        auto grown = graft::load_model<float>(small_model());
+        graft::add_adapter(grown, temp / "g");
+        const std::vector<std::int32_t> ids{1, 403, 407, 261, 378, 310, 439, 419, 267, 337, 335, 312, 432};
+        const auto before = logits_of(model, ids), after = logits_of(grown, ids);
+        CHECK(before == after);
+        CHECK(before != logits_of(graft::load_model<float>(small_model()), ids));
     }
 }
 
@@ -136,7 +167,8 @@ TEST_CASE("concat: the sum of both updates, exact where scales are powers of two
                 CHECK(std::abs(values[i] - wanted) <= (c.exact ? 1e-14 : 1e-6));
             }
         }
-        for (const auto& branch : opened(sum).branches()) { CHECK(branch.target.rank == rank); }
+        const auto file = opened(sum);
+        for (const auto& branch : file.branches()) { CHECK(branch.target.rank == rank); }
         CHECK(both.size() == (c.first.targets.empty() ? 14 : 6));
     }
 }
