@@ -20,8 +20,8 @@
 
 // Adapters into their base: a checkpoint that stands alone, W' = W + sum over adapters of s B A.
 //
-//   const auto config  = read_config(base);
-//   const auto receipt = merge_adapter(base, {{AdapterFile::open(adapter, config)}}, folder, {.type = StoredType::bf16});
+//   const auto adapter = AdapterFile::open(adapter_folder, read_config(base));
+//   const auto receipt = merge_adapter(base, {&adapter, 1}, folder, {.type = StoredType::bf16});
 //
 //   merge_adapter      weights, tokeniser's and generation files, config.json last: it makes the folder count
 //   merge_weights      model.safetensors alone; finish_checkpoint(base, folder, merged_config(base, receipt)) is the

@@ -103,10 +103,11 @@ public:
 private:
     static void refuse_tied(const std::map<std::string, const StoredTensor*>& stored, const std::string& where)
     {
-        for (const auto& [name, tensor] : stored) {
+        for (const auto& entry : stored) {    // named: clang 14 cannot capture structured bindings
+            const std::string& name = entry.first;
             const bool one = name.starts_with("model.embed_tokens.lora_") || name.starts_with("lm_head.lora_");
             require(!one, [&] {
-                return where + ": " + printable(tensor->name)
+                return where + ": " + printable(entry.second->name)
                      + " adapts one of the two uses of a tied tensor (config.json: tie_word_embeddings): the head and "
                        "the embedding are one, so merged weights would change both and be another function than base "
                        "and adapter are; untie the model and train the adapter again";
