@@ -22,7 +22,7 @@ inline std::string receipt_text(const graft::MergeReceipt& receipt, const std::s
                 " (--dtype f32 rounds less, --requantize writes NF4 again)\n";
     }
     if (receipt.requantized) {
-        text += "NF4 again: the adapter's update is as coarse as the 4 bits; the errors below say how much of it is left\n";
+        text += "NF4 again: the update is now as coarse as 4 bits are; the errors below say how much of it is left\n";
     }
     return text + graft::to_text(receipt);
 }

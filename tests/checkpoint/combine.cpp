@@ -83,7 +83,8 @@ TEST_CASE("grow rank: bit-equal logits on the model of the examples, across the 
         const auto settings = config_of({.rank = 1, .alpha = 0.7});
         auto model = graft::load_model<float>(small_model());
         graft::add_adapter(model, settings, 3);
-        for (const auto& tensor : graft::trained_tensors(model)) {
+        auto trained = graft::trained_tensors(model);
+        for (auto& tensor : trained) {
             auto view = tensor.value.view();
             for (std::int64_t i = 0; i < view.rows; ++i) {
                 for (std::int64_t j = 0; j < view.cols(); ++j) { view.row(i)[j] += 0.05f * float((i * 7 + j) % 5 - 2); }
@@ -158,7 +159,9 @@ TEST_CASE("concat: the sum of both updates, exact where scales are powers of two
         const auto rank = opened(one).rank() + opened(two).rank();
         CHECK(opened(sum).config().rank == rank);
         const auto first = updates(one), second = updates(two), both = updates(sum);
-        for (const auto& [module, values] : both) {
+        for (const auto& entry : both) {
+            const std::string& module = entry.first;
+            const auto&        values = entry.second;
             CAPTURE(module);
             for (std::size_t i = 0; i < values.size(); ++i) {
                 double wanted = 0;
