@@ -1,11 +1,14 @@
 // finetune: a checkpoint and data in, an adapter (or a whole checkpoint) out. The loop is in train() below.
 #include "cli/adapter_options.hpp"
+#include "cli/adapters.hpp"
 #include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/merge_adapter.hpp"
 #include "cli/plan.hpp"
 #include "cli/program.hpp"
+#include "cli/replay.hpp"
 #include "cli/resume.hpp"
+#include "cli/run_record.hpp"
 #include "cli/session.hpp"
 #include "cli/text.hpp"
 
@@ -31,6 +34,7 @@ struct Job {
     graft::ModelConfig   config;
     graft::AdapterConfig adapter;
     graft::AdapterTargets targets;
+    std::vector<graft::AdapterTargets> stacked;      // of --stack
     std::optional<graft::Tokenizer> tokenizer;
     std::vector<std::int64_t>       stop;    // ids that end a text
     graft::Dataset       data;
@@ -38,6 +42,7 @@ struct Job {
     std::int64_t         max_length = 0;
     graft::Audit         audit;
     graft::Report        report;
+    graft::Metadata      metadata;           // of the adapter's file
 
     bool full() const { return options.method == "full"; }
 };
@@ -59,6 +64,11 @@ Job prepare(const cli::FinetuneOptions& o)
 {
     Job job;
     job.options = o;
+    cli::Folders named(o.stack.begin(), o.stack.end());
+    if (!o.adapter.empty()) { named.emplace_back(o.adapter); }
+    named.insert(named.end(), o.merge_adapter.begin(), o.merge_adapter.end());
+    const bool settled = o.ignore_adapter || o.most_steps >= 0;    // a replay was answered when its run began
+    cli::require_answer(o.model, named, o.output, settled, cli::finetune_choices);
     job.config = cli::base_config(o);
     require(o.adapter.empty() || !job.full(), "--adapter and --method full exclude each other");
     if (o.adapter.empty()) {
@@ -76,12 +86,21 @@ Job prepare(const cli::FinetuneOptions& o)
         require(job.targets.unmatched.empty(), "--target: the model has no module named " +
                                                    graft::name_list(job.targets.unmatched));
     }
+    job.stacked = cli::stacked_targets(o.stack, o.adapter, o.method, job.config);
+    job.metadata = graft::stack_metadata(cli::Folders(o.stack.begin(), o.stack.end()));
     job.audit = graft::make_audit(
         job.config, {.method = job.full() ? graft::TrainMethod::full
                                : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora,
                      .targets = job.targets,
                      .base_type = o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
-                     .double_quant = o.double_quant});
+                     .double_quant = o.double_quant,
+                     .stacked = job.stacked});
+
+    require(o.expect_trainable < 0 || o.expect_trainable == job.audit.trainable_parameters, [&] {
+        return "--expect-trainable " + graft::with_commas(o.expect_trainable) + ": the run would train "
+             + graft::with_commas(job.audit.trainable_parameters) + " parameters in "
+             + graft::with_commas(job.audit.trainable_tensors) + " tensors";
+    });
 
     job.max_length = cli::length_of(o, job.config.max_positions);
     if (o.plan && o.data.empty()) { return job; }
@@ -111,8 +130,10 @@ graft::Batches batches_of(const Job& job)
 cli::RunPlan plan_of(const Job& job)
 {
     const std::int64_t steps = job.data.examples.empty() ? 2 : batches_of(job).steps();
-    return cli::plan_of(job.options, job.config, job.adapter, job.targets, job.data, job.eval ? &*job.eval : nullptr,
-                        job.max_length, steps);
+    auto plan = cli::plan_of(job.options, job.config, job.adapter, job.targets, job.data,
+                             job.eval ? &*job.eval : nullptr, job.max_length, steps);
+    plan.options.stacked = job.stacked;
+    return plan;
 }
 
 // --plan: what is trained and what it will take; nothing is loaded, nothing written.
@@ -176,7 +197,7 @@ std::string guilty_sample(const Job& job, const Model& model, const graft::Batch
 
 template <class Model>
 void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::StopSignal& stop,
-           cli::Checkpoints& checkpoints)
+           cli::Checkpoints& checkpoints, cli::RunRecord& record)
 {
     using Clock = std::chrono::steady_clock;
     using T = typename Model::T;
@@ -185,6 +206,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     graft::AdamW<T> adamw(model, {.lr = o.lr, .weight_decay = o.weight_decay, .clip = o.clip});
     const auto schedule = *graft::schedule_named(o.schedule);
     const std::int64_t total = batches.steps(), warmup = graft::warmup_steps(o.warmup, total);
+    const std::int64_t end = o.most_steps < 0 ? total : std::min(total, o.most_steps);
     const auto rope = model.positions(job.max_length);
     const auto& pool = graft::Pool<graft::Cpu>::common();
     cli::Progress progress(total, o.quiet);
@@ -197,8 +219,10 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     const auto first = std::int64_t(done.size());
     std::int64_t tokens = done.empty() ? 0 : done.back().tokens;
     const double before = done.empty() ? 0 : done.back().seconds;
+    graft::RowCount count(batches, std::int64_t(job.data.examples.size()));
+    count.done_before(first);
     const auto start = Clock::now();
-    for (std::int64_t step = first; step < total && !stop; ++step) {
+    for (std::int64_t step = first; step < end && !stop; ++step) {
         const auto micro = batches.micro_batches(step);
         const auto targets = graft::targets(micro);
         graft::StepMetrics m{
@@ -206,6 +230,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
         std::uint32_t sample = 0;
         for (const auto& batch : micro) {
             tokens += batch.tokens();
+            count.add(batch.rows);
             if (targets == 0) { continue; }
             const double part = graft::forward_backward(model, batch, rope, sample, 1.0 / double(targets),
                                                         {{o.seed, std::uint32_t(step)}, o.recompute});
@@ -230,7 +255,8 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
             return "step " + std::to_string(step) + ": a gradient is not finite: " + graft::not_finite(model) +
                    "; sample: " + guilty_sample(job, model, micro.front(), rope) + not_applied;
         });
-        const bool last = step + 1 == total || stop;
+        count.end_step();
+        const bool last = step + 1 == end || stop;
         if (job.eval && (last || (o.eval_every > 0 && (step + 1) % o.eval_every == 0))) {
             m.eval_loss = graft::evaluate(model, std::span<const graft::Example>(job.eval->examples), o.batch, rope);
         }
@@ -243,19 +269,24 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
         if (checkpoints.due(step + 1)) { checkpoints.save(done, model, adamw, adapter); }
     }
     if (checkpoints.on()) { checkpoints.save(done, model, adamw, adapter); }
+    record.end(model, adamw, job.audit.trainable_names, count, done);
 }
 
-template <class T> void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints)
+template <class T>
+void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, cli::RunRecord& record)
 {
     const auto& o = job.options;
-    const auto checkpoint = graft::Checkpoint::open(cli::trained_base(o, output));    // --merge-adapter begins output
+    const auto checkpoint = graft::Checkpoint::open(cli::trained_base(o, output, job.metadata));
     auto model = graft::make_model<T>(job.config, cli::model_options(o, job.config));
     graft::load_weights(model, checkpoint, {.double_quant = o.double_quant});
+    for (const auto& folder : o.stack) { graft::stack_adapter(model, std::filesystem::path(folder)); }
     graft::AdapterTypes types;
     if (!job.full()) {
         graft::add_adapter(model, job.targets, job.adapter, o.seed);
         if (!o.adapter.empty()) { types = graft::load_adapter(model, o.adapter); }
     }
+
+    record.begin(model);
 
     if (o.merge_adapter.empty()) { output.begin(); }
     const cli::StopSignal stop;
@@ -266,7 +297,7 @@ template <class T> void run(Job& job, graft::OutputFolder& output, cli::Checkpoi
     {
         cli::MetricsFile metrics(o.metrics.empty() ? output.file("metrics.jsonl").string() : o.metrics,
                                  job.report.steps);
-        train(job, model, metrics, stop, checkpoints);
+        train(job, model, metrics, stop, checkpoints, record);
     }
     for (std::size_t i = 0; i < prompts.size(); ++i) {
         auto& sample = job.report.samples[i];
@@ -278,18 +309,64 @@ template <class T> void run(Job& job, graft::OutputFolder& output, cli::Checkpoi
         }
     }
     output.retire();
+    record.rows(std::int64_t(job.data.examples.size()), batches_of(job).steps(), checkpoints.changed());
     graft::write_file(output.file("report.html"), graft::report_html(job.report));
     if (job.full()) {
         graft::save_checkpoint(model, o.model, output.path(),
-                               o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32);
+                               o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
+                               record.writer(output));
     } else {
         // Without a step the tensors go back as they came, each in its own element type.
-        graft::save_adapter(
-            model, output.path(), job.adapter, job.report.steps.empty() ? types : graft::AdapterTypes());
+        graft::save_adapter(model, output.path(), job.adapter,
+                            job.report.steps.empty() ? types : graft::AdapterTypes(), job.metadata,
+                            record.writer(output));
     }
     output.commit();
+    cli::print(record.text());
     cli::print((stop ? "\nstopped after the step; saved " : "\nsaved ") + o.output
                + (stop && checkpoints.on() ? "; --resume goes on" : "") + "\n");
+}
+
+// A run, from its options to its result. `given`: those that decide it; `shown`: all of them, for the report.
+void finetune(const cli::FinetuneOptions& o, const graft::OptionValues& given, const graft::OptionValues& shown,
+              const cli::Replay* replay = nullptr)
+{
+    if (o.threads > 0) { graft::set_threads(o.threads); }
+    std::vector<std::filesystem::path> inputs{o.model};
+    if (!o.adapter.empty()) { inputs.emplace_back(o.adapter); }
+    inputs.insert(inputs.end(), o.stack.begin(), o.stack.end());
+    inputs.insert(inputs.end(), o.merge_adapter.begin(), o.merge_adapter.end());
+    if (o.plan) { return show_plan(prepare(o)); }
+    graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
+    Job job = prepare(o);
+    if (o.memory_limit > 0) {
+        const auto plan = plan_of(job);
+        cli::require_memory(plan, job.config, plan.of(job.config, plan.options), o.memory_limit);
+    }
+    const auto settings = cli::run_settings(o, job.max_length, job.data, job.eval ? &*job.eval : nullptr);
+    if (replay != nullptr) { replay->require_same(settings); }
+    job.metadata["graft.base"] = graft::hash_of(settings, "model");
+    cli::RunRecord record(o, given, settings);
+    cli::Checkpoints checkpoints(o, output, job.metadata);
+    if (checkpoints.on()) { job.report.steps = checkpoints.begin(settings, batches_of(job).steps()); }
+    print_job(job);
+    job.report.title = "finetune " + o.output;
+    job.report.settings = shown;
+    job.report.audit = graft::to_text(job.audit);
+    cli::report_data(job.report, job.data, job.tokenizer ? &*job.tokenizer : nullptr);
+    if (o.dtype == "bf16") { run<graft::bf16>(job, output, checkpoints, record); }
+    else { run<float>(job, output, checkpoints, record); }
+}
+
+void replay(const cli::FinetuneOptions& o, const CLI::App& app)
+{
+    const cli::Replay again(o.replay);
+    const std::string output = o.output.empty() ? again.default_output() : o.output;
+    auto options = cli::options_of(again.run(), cli::places_of(app, "replay"), output, o.replay + "/run.json");
+    options.overwrite = o.overwrite, options.quiet = o.quiet;
+    finetune(options, again.run().options, again.run().options, &again);
+    again.compare(output);
+    if (o.output.empty()) { std::filesystem::remove_all(output); }
 }
 
 }  // namespace
@@ -300,29 +377,7 @@ int main(int argc, char** argv)
     CLI::App app{"finetune: LoRA, QLoRA or full fine-tuning of a Hugging Face checkpoint", "finetune"};
     cli::add_finetune_options(app, o);
     return cli::run(app, argc, argv, [&] {
-        if (o.threads > 0) { graft::set_threads(o.threads); }
-        std::vector<std::filesystem::path> inputs{o.model};
-        if (!o.adapter.empty()) { inputs.emplace_back(o.adapter); }
-        inputs.insert(inputs.end(), o.merge_adapter.begin(), o.merge_adapter.end());
-        if (o.plan) { return show_plan(prepare(o)); }
-        graft::OutputFolder output(
-            {.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
-        Job job = prepare(o);
-        if (o.memory_limit > 0) {
-            const auto plan = plan_of(job);
-            cli::require_memory(plan, job.config, plan.of(job.config, plan.options), o.memory_limit);
-        }
-        cli::Checkpoints checkpoints(o, output);
-        if (checkpoints.on()) {
-            auto settings = cli::run_settings(o, job.max_length, job.data, job.eval ? &*job.eval : nullptr);
-            job.report.steps = checkpoints.begin(std::move(settings), batches_of(job).steps());
-        }
-        print_job(job);
-        job.report.title = "finetune " + o.output;
-        job.report.settings = cli::settings_of(app);
-        job.report.audit = graft::to_text(job.audit);
-        cli::report_data(job.report, job.data, job.tokenizer ? &*job.tokenizer : nullptr);
-        if (o.dtype == "bf16") { run<graft::bf16>(job, output, checkpoints); }
-        else { run<float>(job, output, checkpoints); }
+        if (!o.replay.empty()) { return replay(o, app); }
+        finetune(o, cli::deciding_options(app), cli::settings_of(app));
     });
 }

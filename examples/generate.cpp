@@ -1,4 +1,5 @@
 // generate: text from a checkpoint, with or without an adapter.
+#include "cli/adapters.hpp"
 #include "cli/program.hpp"
 #include "cli/text.hpp"
 
@@ -11,7 +12,9 @@
 namespace {
 
 struct Options {
-    std::string  model, adapter, prompt, chat, chat_template = "auto", dtype = "f32";
+    std::vector<std::string> adapters;
+    bool         ignore_adapter = false;
+    std::string  model, prompt, chat, chat_template = "auto", dtype = "f32";
     std::int64_t max_tokens = 256;
     double       temperature = 0, top_p = 1;
     std::uint64_t seed = 42;
@@ -44,11 +47,7 @@ template <class T> void answer(const Options& o, const graft::ModelConfig& confi
         config, {.base = config.quantization ? graft::Base::nf4 : graft::Base::frozen,
                  .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()});
     graft::load_weights(model, graft::Checkpoint::open(o.model));
-    if (!o.adapter.empty()) {
-        const auto adapter = graft::read_adapter_config(o.adapter);
-        graft::add_adapter(model, graft::adapter_targets(adapter, config, o.adapter), adapter, 0);
-        graft::load_adapter(model, o.adapter);
-    }
+    for (const auto& folder : o.adapters) { graft::stack_adapter(model, std::filesystem::path(folder)); }
 
     const std::int64_t room = std::min(config.max_positions, config.sliding_window.value_or(config.max_positions)) -
                               std::int64_t(prompt.size());
@@ -79,7 +78,9 @@ int main(int argc, char** argv)
     Options o;
     CLI::App app{"generate: text from a Hugging Face checkpoint, with or without a LoRA adapter", "generate"};
     app.add_option("--model", o.model, "checkpoint folder")->required();
-    app.add_option("--adapter", o.adapter, "PEFT adapter folder");
+    app.add_option("--adapter", o.adapters, "PEFT adapter folders with commas: what they change adds")
+        ->delimiter(',')->allow_extra_args(false);
+    app.add_flag("--ignore-adapter", o.ignore_adapter, "the bare base, though its folder holds an adapter");
     auto* prompt = app.add_option("--prompt", o.prompt, "text to continue: prints prompt and continuation");
     auto* chat = app.add_option("--chat", o.chat, "what a user says: prints the answer alone")->excludes(prompt);
     app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, llama3, ...) or a file")
@@ -93,6 +94,9 @@ int main(int argc, char** argv)
     return cli::run(app, argc, argv, [&] {
         graft::require(prompt->count() + chat->count() == 1, "give --prompt TEXT or --chat TEXT");
         if (o.threads > 0) { graft::set_threads(o.threads); }
+        const cli::Folders adapters(o.adapters.begin(), o.adapters.end());
+        cli::require_answer(o.model, adapters, "", o.ignore_adapter, cli::generate_choices);
+        cli::require_whole_stack(adapters, "give them all, with commas: --adapter FIRST,SECOND");
         const auto config = graft::read_config(o.model);
         if (o.dtype == "bf16") { answer<graft::bf16>(o, config, chat->count() == 1); }
         else { answer<float>(o, config, chat->count() == 1); }

@@ -3,10 +3,13 @@
 #include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
+#include "cli/verify_run.hpp"
 
+#include "graft/checkpoint/adapters_in.hpp"
 #include "graft/checkpoint/audit.hpp"
 #include "graft/checkpoint/checkpoint.hpp"
 #include "graft/checkpoint/hf_config.hpp"
+#include "graft/train/adapter_stack.hpp"
 
 namespace {
 
@@ -36,6 +39,10 @@ void inspect_adapter(const fs::path& folder)
     }
     text += "  " + std::to_string(file.tensors().size()) + " tensors (" + graft::name_list(types) + "), " +
             graft::with_commas(parameters) + " parameters, " + graft::with_commas(bytes) + " bytes\n";
+    text += "  sha256 " + graft::adapter_fingerprint(folder) + "\n";
+    for (const auto& hash : graft::trained_over(folder)) {
+        text += "  trained over the adapter with sha256 " + hash + ": means nothing without it\n";
+    }
     if (twice > 0) {
         text += "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n";
     }
@@ -69,10 +76,14 @@ void inspect_data(const fs::path& what, const cli::FinetuneOptions& o, std::int6
 
 int main(int argc, char** argv)
 {
-    std::string what, adapter, dtype = "f32";
+    std::string what, adapter, verify_run, dtype = "f32";
     cli::FinetuneOptions o;
     CLI::App app{"inspect: the audit of a checkpoint, an adapter or a config.json, without loading weights", "inspect"};
-    app.add_option("WHAT", what, "checkpoint folder, adapter folder or config.json")->required();
+    app.add_option("WHAT", what, "checkpoint folder, adapter folder or config.json");
+    app.add_option("--verify-run", verify_run, "hold the run.json of this folder against its files, base and data");
+    app.add_option("--model", o.model, "with --verify-run: where the base is now");
+    app.add_option("--stack", o.stack, "with --verify-run: where the adapters are now that it was trained over")
+        ->delimiter(',')->allow_extra_args(false);
     auto* with = app.add_option("--adapter", adapter, "an adapter over it");
     cli::add_method_options(app, o);
     app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
@@ -82,6 +93,10 @@ int main(int argc, char** argv)
     reading.push_back(app.add_option("--rows", rows, "rows of --data to show, worst first")
                           ->check(CLI::NonNegativeNumber)->capture_default_str());
     return cli::run(app, argc, argv, [&] {
+        if (!verify_run.empty()) { return cli::RunCheck(verify_run, cli::places_of(app, "verify-run")).run(); }
+        graft::require(!what.empty(), "WHAT is required: a checkpoint folder, an adapter folder or a config.json");
+        graft::require(o.model.empty(), "--model belongs to --verify-run");
+        graft::require(o.stack.empty(), "--stack belongs to --verify-run");
         o.task_given = reading.front()->count() > 0;
         for (const auto* option : reading) {
             graft::require(option->count() == 0 || data->count() > 0,
@@ -127,6 +142,9 @@ int main(int argc, char** argv)
         cli::print(std::string(graft::family_name(config.family)) + " " + graft::printable(what, 300) + "\n" +
                    graft::to_text(graft::make_audit(config, audit)));
         if (fs::is_directory(what)) {
+            for (const auto& found : graft::adapters_in(what)) {
+                cli::print("holds an adapter: " + graft::printable(found.string(), 300) + "\n");
+            }
             const auto checkpoint = graft::Checkpoint::open(what);
             cli::print(std::to_string(checkpoint.tensors().size()) + " tensors in its files\n");
         }

@@ -1,5 +1,5 @@
 // merge: adapters into their base, a checkpoint that stands alone; or adapters into another adapter.
-#include "cli/adapters.hpp"
+#include "cli/given_adapters.hpp"
 #include "cli/merge_compare.hpp"
 #include "cli/merge_receipt.hpp"
 #include "cli/program.hpp"
@@ -24,7 +24,7 @@ struct Options {
 void merge(const Options& o, graft::OutputFolder& output)
 {
     const auto config = graft::read_config(o.model);
-    auto given = cli::open_adapters(o.adapters, config);
+    auto given = cli::open_adapters(o.adapters, config, "give both, with a comma, to --adapter");
     std::optional<graft::Tokenizer> tokenizer;
     if (!o.prompts.empty()) {
         tokenizer = cli::tokenizer_of(o.model);
@@ -75,13 +75,13 @@ void combine(const Options& o, graft::OutputFolder& output)
                                         " takes one folder with --adapter");
     graft::CombinedAdapter made;
     if (o.concat.empty()) {
-        const auto adapter = graft::AdapterFile::open(o.adapters[0], config);
+        const auto adapter = graft::StoredAdapter::open(o.adapters[0], config);
         made = graft::grow_rank(adapter, o.grow_rank, config);
         cli::print("rank " + std::to_string(adapter.rank()) + " to " + std::to_string(o.grow_rank) +
                    ": the same function, to the bit; " + std::to_string(made.tensors.size()) + " tensors\n");
     } else {
         const std::vector<std::string> both{o.adapters[0], o.concat};
-        const auto given = cli::open_adapters(both, config);
+        const auto given = cli::open_adapters(both, config, "merge these first");
         made = graft::concat_adapters(given.files[0], given.files[1], config);
         made.metadata = joined_metadata(given);
         char text[120];

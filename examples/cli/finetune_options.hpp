@@ -17,7 +17,8 @@ namespace cli {
 
 struct FinetuneOptions {
     std::string              model, output, adapter;
-    std::vector<std::string> data, merge_adapter;
+    std::vector<std::string> data, stack, merge_adapter;
+    bool                     ignore_adapter = false;
     bool                     overwrite = false;
     std::string              method = "lora";
     std::int64_t             rank = 16;
@@ -41,6 +42,9 @@ struct FinetuneOptions {
     std::vector<std::string> allow_changed;
     bool                     plan = false;
     std::int64_t             memory_limit = 0;
+    std::int64_t             expect_trainable = -1;
+    std::string              replay;
+    std::int64_t             most_steps = -1;    // of a replay: where its run was stopped
 
     bool                  task_given = false;
     std::set<std::string> given;    // names of the options that were given, without dashes
@@ -132,16 +136,20 @@ inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOpti
 
 inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
 {
-    app.add_option("--model", o.model, "checkpoint folder")->required();
+    app.add_option("--model", o.model, "checkpoint folder");
     add_data_option(app, o);
     app.add_option("--output", o.output, "folder for the result");
-    app.add_flag("--overwrite", o.overwrite, "replace a run that the output folder holds");
+    app.add_flag("--overwrite", o.overwrite, "a new run in place of the one that the output folder holds");
     add_method_options(app, o);
     app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.999999))->capture_default_str();
     auto* adapter = app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
+    auto* stack = app.add_option("--stack", o.stack, "train a new adapter over these, which stay frozen and are needed "
+                                                     "with it ever after: folders with commas")
+                      ->delimiter(',')->allow_extra_args(false);
     app.add_option("--merge-adapter", o.merge_adapter, "merge this adapter into the base first (OUTPUT/base), and "
                                                        "train a new one over the result")
-        ->delimiter(',')->allow_extra_args(false)->excludes(adapter);
+        ->delimiter(',')->allow_extra_args(false)->excludes(adapter)->excludes(stack);
+    app.add_flag("--ignore-adapter", o.ignore_adapter, "train over the bare base, though its folder holds an adapter");
     auto* task = add_reading_options(app, o).front();
     app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
     app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
@@ -167,18 +175,42 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     app.add_flag("--plan", o.plan, "say what the run would train and hold in memory, load nothing, write nothing");
     app.add_option("--memory-limit", o.memory_limit, "refuse a run that would hold more: 900M, 8G (powers of 1024)")
         ->transform(CLI::AsSizeValue(false));
+    app.add_option("--expect-trainable", o.expect_trainable, "refuse a run that would not train this many parameters")
+        ->check(CLI::NonNegativeNumber);
+    app.add_option("--replay", o.replay, "run again what the run.json of this folder says, and compare the result");
     app.add_flag("--quiet", o.quiet, "no progress");
     add_resume_options(app, o);
     app.set_config("--config", "", "the same options as TOML or INI");
     app.allow_config_extras(CLI::config_extras_mode::error);
     app.parse_complete_callback([&app, &o, task] {
-        if (o.data.empty() && !o.plan) { throw CLI::RequiredError("--data"); }
-        if (o.output.empty() && !o.plan) { throw CLI::RequiredError("--output"); }
+        if (o.replay.empty()) {
+            if (o.model.empty()) { throw CLI::RequiredError("--model"); }
+            if (o.data.empty() && !o.plan) { throw CLI::RequiredError("--data"); }
+            if (o.output.empty() && !o.plan) { throw CLI::RequiredError("--output"); }
+        }
         o.task_given = task->count() > 0;
         for (const auto* option : app.get_options()) {
             if (option->count() > 0) { o.given.insert(option->get_single_name()); }
         }
     });
+}
+
+// The options that were given and that decide the result, with their values: not where it goes, nor what is saved and
+// shown on the way, nor how it is computed.
+inline std::vector<std::pair<std::string, std::string>> deciding_options(const CLI::App& app)
+{
+    const std::set<std::string> others{"help", "config", "output", "overwrite", "resume", "allow-changed", "save-every",
+                                       "keep", "threads", "recompute", "quiet", "metrics", "plan", "memory-limit",
+                                       "expect-trainable", "replay"};
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const auto* option : app.get_options()) {
+        const std::string name = option->get_single_name();
+        if (option->count() == 0 || others.contains(name)) { continue; }
+        std::string value;
+        for (const auto& part : option->results()) { value += (value.empty() ? "" : ",") + part; }
+        out.emplace_back(name, value);
+    }
+    return out;
 }
 
 // Every option with its value, for the report.

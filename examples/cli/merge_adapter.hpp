@@ -5,7 +5,7 @@
 #include <unistd.h>
 #include <vector>
 
-#include "cli/adapters.hpp"
+#include "cli/given_adapters.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/merge_receipt.hpp"
 #include "cli/program.hpp"
@@ -16,6 +16,8 @@
 // The merged base is a checkpoint of its own, OUTPUT/base, and the run loads it from there: what was trained over is
 // what ships.
 namespace cli {
+
+inline constexpr const char* merge_adapter_how = "give both, with a comma, to --merge-adapter";
 
 inline std::string merged_base_name(const FinetuneOptions& o)
 {
@@ -29,7 +31,7 @@ inline graft::ModelConfig base_config(const FinetuneOptions& o)
     if (o.merge_adapter.empty()) { return config; }
     graft::require(o.method != "full", "--merge-adapter trains a new adapter; for --method full write the merged "
                                        "checkpoint with the program merge, and train that");
-    open_adapters(o.merge_adapter, config);
+    open_adapters(o.merge_adapter, config, merge_adapter_how);
     config.quantization.reset();    // a merged base is dense; qlora quantises it as it is loaded
     return config;
 }
@@ -54,13 +56,14 @@ inline bool is_merged_from(const std::filesystem::path& folder, const std::strin
 }
 
 // The folder that the run loads its base from: --model, or with --merge-adapter OUTPUT/base, which is made here, after
-// output.begin(), by one rename. A resumed run takes the one that is there.
-inline std::string trained_base(const FinetuneOptions& o, graft::OutputFolder& output)
+// output.begin(), by one rename. A resumed run takes the one that is there. metadata, of the new adapter: gains the
+// fingerprint of the merged base.
+inline std::string trained_base(const FinetuneOptions& o, graft::OutputFolder& output, graft::Metadata& metadata)
 {
     namespace fs = std::filesystem;
     if (o.merge_adapter.empty()) { return o.model; }
     const auto config = graft::read_config(o.model);
-    auto given = open_adapters(o.merge_adapter, config);
+    auto given = open_adapters(o.merge_adapter, config, merge_adapter_how);
     const std::string base = graft::base_fingerprint(graft::Checkpoint::open(o.model));
     require_base(given, o.model, base);
     for (const auto& note : given.notes) { print(note + "\n"); }
@@ -71,9 +74,13 @@ inline std::string trained_base(const FinetuneOptions& o, graft::OutputFolder& o
 
     output.begin();
     const fs::path folder = output.file("base"), partial = output.file("base.partial-" + std::to_string(::getpid()));
+    const auto made = [&] {
+        metadata["graft.base"] = graft::base_fingerprint(graft::Checkpoint::open(folder));
+        return folder.string();
+    };
     if (is_merged_from(folder, base, given.hashes, options)) {
         print("base: " + merged_base_name(o) + ", merged by the run that is resumed\n");
-        return folder.string();
+        return made();
     }
     std::error_code ignored;
     fs::remove_all(folder, ignored);
@@ -91,7 +98,7 @@ inline std::string trained_base(const FinetuneOptions& o, graft::OutputFolder& o
         fs::remove_all(partial, ignored);
         throw;
     }
-    return folder.string();
+    return made();
 }
 
 }  // namespace cli

@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graft/checkpoint/load_model.hpp"
-#include "graft/checkpoint/merge/adapter_file.hpp"
+#include "graft/checkpoint/merge/stored_adapter.hpp"
 #include "graft/cpu.hpp"
 #include "graft/models/generate.hpp"
 #include "graft/text/tokenizer.hpp"
@@ -39,7 +39,7 @@ struct Comparison {
 };
 
 // Lays all adapters over a model as one branch a module: their ranks side by side.
-template <class Model> void lay_adapters(Model& model, std::span<const graft::AdapterFile> adapters)
+template <class Model> void lay_adapters(Model& model, std::span<const graft::StoredAdapter> adapters)
 {
     graft::modules(model, [&](const std::string& name, auto& module) {
         if constexpr (graft::is_any_linear<std::remove_cvref_t<decltype(module)>>) {
@@ -154,7 +154,7 @@ inline nlohmann::ordered_json to_json(const Comparison& c)
 
 // config: of the merged checkpoint in `merged`, whose config.json is not there yet.
 inline std::vector<Comparison> compare_models(const std::filesystem::path& base,
-                                              std::span<const graft::AdapterFile> adapters,
+                                              std::span<const graft::StoredAdapter> adapters,
                                               const std::filesystem::path& merged, const graft::ModelConfig& config,
                                               const graft::Tokenizer& tokenizer, std::span<const std::string> prompts)
 {

@@ -8,10 +8,12 @@
 
 #include "cli/adapter_options.hpp"
 #include "cli/finetune_options.hpp"
+#include "cli/given_adapters.hpp"
 #include "cli/program.hpp"
 #include "graft/checkpoint/checkpoint.hpp"
 #include "graft/io/output_folder.hpp"
 #include "graft/text/dataset.hpp"
+#include "graft/train/adapter_stack.hpp"
 #include "graft/train/fingerprint.hpp"
 #include "graft/train/run_state.hpp"
 
@@ -52,13 +54,13 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
         if (!o.exclude.empty()) { add("exclude", o.exclude); }
     }
     if (!o.merge_adapter.empty()) {
-        const std::string type = o.given.contains("dtype") ? o.dtype : "the base's type";
-        std::string folders, hashes = type;
-        for (const auto& one : o.merge_adapter) {
-            folders += (folders.empty() ? "" : ",") + one;
-            hashes += " " + graft::adapter_fingerprint(one);
-        }
-        bytes("merge-adapter", folders + " in " + type, graft::sha256(hashes));
+        bytes("merge-adapter", merged_text(o), merged_hash(o));
+    }
+    if (!o.stack.empty()) {
+        std::string names;
+        for (const auto& folder : o.stack) { names += (names.empty() ? "" : ",") + folder; }
+        const std::vector<std::filesystem::path> folders(o.stack.begin(), o.stack.end());
+        bytes("stack", names, graft::stack_fingerprint(folders));
     }
     flag("double-quant", o.double_quant);
     add("task", o.task);
@@ -83,7 +85,9 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
 
 class Checkpoints {
 public:
-    Checkpoints(const FinetuneOptions& options, graft::OutputFolder& output) : o_(options), output_(output) {}
+    // metadata: of the adapter in each checkpoint.
+    Checkpoints(const FinetuneOptions& options, graft::OutputFolder& output, const graft::Metadata& metadata)
+        : o_(options), output_(output), metadata_(metadata) {}
 
     // Whether the run leaves checkpoints: a resumed one always does, so that it can be resumed again.
     bool on() const { return o_.save_every > 0 || o_.resume; }
@@ -124,6 +128,9 @@ public:
         for (const auto& folder : found_.damaged) { graft::set_aside(folder); }
     }
 
+    // Settings that --allow-changed let change on the way, as "lr after step 30".
+    const std::vector<std::string>& changed() const { return changed_; }
+
     bool due(std::int64_t done) const { return o_.save_every > 0 && done % o_.save_every == 0; }
 
     // A checkpoint of the steps done, unless there is one.
@@ -132,19 +139,21 @@ public:
               const graft::AdapterConfig* adapter)
     {
         if (std::int64_t(steps.size()) == saved_) { return; }
-        graft::RunState state{.steps = steps, .settings = settings_};
+        graft::RunState state{.steps = steps, .settings = settings_, .changed = changed_};
         saved_ = state.step();
         // What was measured only because the run was asked to stop is not part of the run that goes on.
         if (saved_ < total_ && saved_ > 0 && (o_.eval_every == 0 || saved_ % o_.eval_every != 0)) {
             state.steps.back().eval_loss.reset();
         }
-        graft::save_run_state(output_.path(), state, model, adamw, {.adapter = adapter, .keep = o_.keep});
+        graft::save_run_state(output_.path(), state, model, adamw,
+                              {.adapter = adapter, .keep = o_.keep, .metadata = metadata_});
         output_.hold();
     }
 
 private:
-    void refuse_changes() const
+    void refuse_changes()
     {
+        changed_ = found_.state.changed;
         std::vector<graft::SettingChange> refused;
         std::vector<std::string> known;
         for (const auto& setting : found_.state.settings) { known.push_back(setting.name); }
@@ -163,6 +172,7 @@ private:
                 refused.push_back(change);
             } else {
                 print("changed: " + graft::changes_text({change}) + "\n");
+                changed_.push_back(change.name + " after step " + std::to_string(found_.state.step()));
             }
         }
         graft::require(refused.empty(), [&] {
@@ -173,8 +183,10 @@ private:
 
     const FinetuneOptions& o_;
     graft::OutputFolder&   output_;
+    const graft::Metadata& metadata_;    // may gain the base's fingerprint when the run begins
     graft::RunSettings     settings_;
     graft::FoundRunState   found_;
+    std::vector<std::string> changed_;
     std::int64_t           total_ = 0, saved_ = -1;
 };
 

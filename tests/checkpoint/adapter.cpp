@@ -93,6 +93,80 @@ TEST_CASE("adapter: a prefix written twice is read; a tensor under both prefixes
     CHECK(says(refusal_of([&] { graft::load_adapter(other, temp.path()); }), {"twice"}));
 }
 
+TEST_CASE("adapter: stacked ones are frozen, in the type of the model, beside the one that is trained")
+{
+    const TempFolder temp;
+    auto first = adapted(all_linear(3));
+    graft::save_adapter(first, temp.path(), all_linear(3), {}, {{"colour", "blue"}});
+    const auto file = graft::SafetensorsFile::open(temp / "adapter_model.safetensors");
+    CHECK(file.metadata() == std::map<std::string, std::string>{{"colour", "blue"}, {"format", "pt"}});
+
+    auto model = adapted(all_linear(2), 5);
+    const auto alone = values_of(model);
+    CHECK(graft::stack_adapter(model, temp.path()).rank == 3);
+    CHECK(graft::stack_adapter(model, temp.path()).alpha == 6);
+    auto all = values_of(model);
+    CHECK(all.size() == alone.size() + 2 * 28);
+    for (const auto& [name, values] : values_of(first)) {
+        if (name.find("lora_") == std::string::npos) { continue; }
+        for (const char* below : {"stacked.0.", "stacked.1."}) {
+            auto longer = name;
+            longer.insert(name.find("lora_"), below);
+            CAPTURE(longer);
+            CHECK(all.at(longer) == values);
+            all.erase(longer);
+        }
+    }
+    CHECK(all == alone);
+    CHECK(graft::trained_tensors(model).size() == 28);
+    graft::modules(model, [&](const std::string&, auto& module) {
+        if constexpr (graft::is_any_linear<std::remove_cvref_t<decltype(module)>>) {
+            REQUIRE(module.stacked().size() == 2);
+            CHECK(module.stacked()[0].scale == 2);
+            CHECK(module.branch()->scale == 3);
+        }
+    });
+
+    // What is saved and loaded again is the trained one alone.
+    fs::create_directories(temp / "second");
+    graft::save_adapter(model, temp / "second", all_linear(2));
+    CHECK(Tensors::read(temp / "second/adapter_model.safetensors").list.size() == 28);
+    auto again = adapted(all_linear(2), 8);
+    graft::stack_adapter(again, temp.path());
+    graft::stack_adapter(again, temp.path());
+    graft::load_adapter(again, temp / "second");
+    CHECK(values_of(again) == values_of(model));
+
+    // The base is loaded below them as if they were not there.
+    auto filled = graft::make_model<float>(tiny_config(), {});
+    graft::stack_adapter(filled, temp.path());
+    graft::load_weights(filled, graft::Checkpoint::open(tiny_checkpoint(temp.path())));
+    auto expected = tiny_model<float>();
+    graft::stack_adapter(expected, temp.path());
+    CHECK(values_of(filled) == values_of(expected));
+}
+
+TEST_CASE("adapter: one that does not fit is not stacked, and nothing has changed")
+{
+    const TempFolder temp;
+    auto model = adapted(all_linear(2));
+    graft::save_adapter(model, temp.path(), all_linear(2));
+    auto tensors = Tensors::read(temp / "adapter_model.safetensors");
+    tensors.list[0].name = "base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight";
+    tensors.list[5].dtype = "I32";
+    tensors.write(temp / "adapter_model.safetensors");
+    const auto before = values_of(model);
+    const auto text = refusal_of([&] { graft::stack_adapter(model, temp.path()); });
+    CAPTURE(text);
+    CHECK(says(text, {"missing", "layers.7.", "I32"}));
+    CHECK(values_of(model) == before);
+    auto config = graft::read_json(temp / "adapter_config.json");
+    config["r"] = 5;
+    write_text(temp / "adapter_config.json", config.dump());
+    CHECK(says(refusal_of([&] { graft::stack_adapter(model, temp.path()); }), {"[2, 8]", "expected [5, 8]"}));
+    CHECK(values_of(model) == before);
+}
+
 TEST_CASE("adapter: missing, unknown and misshaped tensors are listed together; another rank is refused")
 {
     const TempFolder temp;

@@ -110,6 +110,28 @@ TEST_CASE("bytes, and the table")
     CHECK(frozen.parameters == dense.parameters);
 }
 
+TEST_CASE("adapters below the one that is trained are counted as frozen")
+{
+    const auto model = config("SmolLM2-135M");
+    graft::AuditSettings settings{.method = graft::TrainMethod::lora, .targets = lora(model, 16).targets,
+                                  .base_type = graft::StoredType::bf16,
+                                  .stacked = {lora(model, 8, true).targets, lora(model, 16).targets}};
+    const auto one = lora(model, 16), audit = graft::make_audit(model, settings);
+    const std::int64_t below = lora(model, 8, true).trainable_parameters + one.trainable_parameters;
+    CHECK(audit.trainable_parameters == one.trainable_parameters);
+    CHECK(audit.trainable_names == one.trainable_names);
+    CHECK(audit.base_parameters == one.base_parameters);
+    CHECK(audit.parameters == one.parameters + below);
+    CHECK(audit.bytes == one.bytes + 2 * below);
+    const std::string text = graft::to_text(audit);
+    CAPTURE(text);
+    CHECK(text.find(graft::with_commas(below) + " parameters of 2 stacked adapters, frozen") != std::string::npos);
+    CHECK(text.find("stacked 1, frozen: 120 modules (q_proj, k_proj, v_proj and o_proj), rank 8") != std::string::npos);
+    CHECK(text.find("stacked A  BF16             330") != std::string::npos);
+    settings.method = graft::TrainMethod::full;
+    CHECK_THROWS_AS(graft::make_audit(model, settings), graft::Error);
+}
+
 TEST_CASE("the tensors of a checkpoint are those of the reference's files")
 {
     const auto data = graft_test::data();

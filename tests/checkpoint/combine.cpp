@@ -6,7 +6,7 @@ using namespace graft_test;
 
 namespace {
 
-graft::AdapterFile opened(const fs::path& folder) { return graft::AdapterFile::open(folder, tiny_config()); }
+graft::StoredAdapter opened(const fs::path& folder) { return graft::StoredAdapter::open(folder, tiny_config()); }
 
 fs::path written(const graft::CombinedAdapter& adapter, const fs::path& folder)
 {
@@ -93,7 +93,7 @@ TEST_CASE("grow rank: bit-equal logits on the model of the examples, across the 
         }
         fs::create_directories(temp / "a"), fs::create_directories(temp / "g");
         graft::save_adapter(model, temp / "a", settings);
-        graft::write_adapter(graft::grow_rank(graft::AdapterFile::open(temp / "a", config), to, config), temp / "g",
+        graft::write_adapter(graft::grow_rank(graft::StoredAdapter::open(temp / "a", config), to, config), temp / "g",
                              config);
         auto grown = graft::load_model<float>(small_model());
         graft::add_adapter(grown, temp / "g");
@@ -204,8 +204,8 @@ TEST_CASE("concat: the logits that PEFT recorded with both adapters active")
     const auto peft = *root / "golden/peft", base = *root / "golden/archs/llama";
     const auto config = graft::read_config(base);
     const TempFolder temp;
-    const auto made = graft::concat_adapters(graft::AdapterFile::open(peft / "lora_qv", config),
-                                             graft::AdapterFile::open(peft / "rslora", config), config);
+    const auto made = graft::concat_adapters(graft::StoredAdapter::open(peft / "lora_qv", config),
+                                             graft::StoredAdapter::open(peft / "rslora", config), config);
     graft::write_adapter(made, temp.path(), config);
     auto model = graft::load_model<double>(base);
     graft::add_adapter(model, temp.path());

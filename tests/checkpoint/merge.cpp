@@ -235,7 +235,7 @@ TEST_CASE("trap: tied embedding with LoRA, which the head ignores in training an
         file.list.push_back(twin);
         file.list.back().name = "base_model.model." + name;
         file.write(adapter / "adapter_model.safetensors");
-        CHECK(says(refusal_of([&] { graft::AdapterFile::open(adapter, tiny_config(true)); }),
+        CHECK(says(refusal_of([&] { graft::StoredAdapter::open(adapter, tiny_config(true)); }),
                    {name, "tie_word_embeddings", "another function"}));
         file.list.pop_back();
     }
@@ -249,5 +249,5 @@ TEST_CASE("trap: the scale on lora_bias: such adapters are refused by name, for 
     auto settings = nlohmann::json::parse(read_text(adapter / "adapter_config.json"));
     settings["lora_bias"] = true;
     write_text(adapter / "adapter_config.json", settings.dump());
-    CHECK(says(refusal_of([&] { graft::AdapterFile::open(adapter, tiny_config()); }), {"lora_bias"}));
+    CHECK(says(refusal_of([&] { graft::StoredAdapter::open(adapter, tiny_config()); }), {"lora_bias"}));
 }

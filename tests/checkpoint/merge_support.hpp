@@ -138,8 +138,8 @@ inline graft::MergeReceipt merge(const fs::path& base, const std::vector<fs::pat
                                  const graft::MergeOptions& options = {})
 {
     const auto config = graft::read_config(base);
-    std::vector<graft::AdapterFile> files;
-    for (const auto& folder : adapters) { files.push_back(graft::AdapterFile::open(folder, config)); }
+    std::vector<graft::StoredAdapter> files;
+    for (const auto& folder : adapters) { files.push_back(graft::StoredAdapter::open(folder, config)); }
     return graft::merge_adapter(base, files, out, options);
 }
 

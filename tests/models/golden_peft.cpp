@@ -98,6 +98,37 @@ TEST_CASE("golden peft: two adapters joined into one file are an adapter like an
     CHECK(golden_logits(adapted_model<float>(folder / "cat"), at, expected.at("cat.logits")) <= 5e-5);
 }
 
+// One adapter that stays as it is and one that is trained, both active.
+TEST_CASE_TEMPLATE("golden peft: two adapters at once; only the second has gradients", T, float, double)
+{
+    const auto root = adapters();
+    if (!root) { return; }
+    const auto folder   = *root / "two_adapters";
+    const auto recorded = graft::read_json(folder / "expected.json");
+    const auto at       = golden_case(recorded);
+    const auto expected = graft::SafetensorsFile::open(folder / "expected.safetensors");
+    auto model = adapted_model<T>(*root / "rslora");
+    const auto trained = graft::trained_tensors(model).size();
+    graft::stack_adapter(model, *root / "lora_qv");
+    CHECK(graft::trained_tensors(model).size() == trained);
+    for (const bool recompute : {false, true}) {
+        check_golden(golden_errors(model, at, expected, "stacked.", recorded.at("stacked_loss"), "base_model.model.",
+                                   recompute),
+                     golden_limits<T>());
+    }
+
+    // Both frozen, in either order, as in generate.
+    for (const bool swapped : {false, true}) {
+        const auto base = *root / "rslora" / graft::read_adapter_config(*root / "rslora").base_model;
+        auto frozen = graft::make_model<T>(graft::read_config(base), {.base = graft::Base::frozen});
+        graft::load_weights(frozen, graft::Checkpoint::open(base));
+        graft::stack_adapter(frozen, *root / (swapped ? "rslora" : "lora_qv"));
+        CHECK(golden_logits(frozen, at, expected.at("stacked.logits")) > 1e-3);
+        graft::stack_adapter(frozen, *root / (swapped ? "lora_qv" : "rslora"));
+        CHECK(golden_logits(frozen, at, expected.at("stacked.logits")) <= golden_limits<T>().logits);
+    }
+}
+
 TEST_CASE("golden peft: none of the recorded kinds is left out above")
 {
     const auto root = adapters();

@@ -73,6 +73,55 @@ TEST_CASE_TEMPLATE("lora: the formula and its gradients", Case, GRAFT_TEST_TYPES
     }
 }
 
+// A finished adapter below one that is trained.
+TEST_CASE_TEMPLATE("lora: a frozen A or B has no gradient and saves nothing; dx is the same", Case, GRAFT_TEST_TYPES)
+{
+    using Dev = typename Case::Dev;
+    using T = typename Case::T;
+    if (!ready<Dev>()) { return; }
+    constexpr std::int64_t rows = 5, in = 33, out = 19, rank = 3;
+    const auto from = pool<Dev>();
+    const auto base = numbers<T>(rows, out, 1), x = numbers<T>(rows, in, 2), dy = numbers<T>(rows, out, 3);
+    const auto a = numbers<T>(rank, in, 4), b = numbers<T>(out, rank, 5);
+    struct Found {
+        Matrix      y, dx;
+        std::size_t held = 0;    // by the tape, beside what the test holds
+    };
+    const auto with = [&](const auto& a_there, const auto& b_there) {
+        Found found;
+        Tape tape;
+        auto x_there = upload<T, Shape<dyn, dyn>>(x, from);
+        x_there.on(&tape).want_grad();
+        auto y = upload<T, Shape<dyn, dyn>>(base, from);
+        const std::size_t before = from->live_bytes();
+        y = lora(std::move(y), x_there, a_there, b_there, 2.0);
+        found.held = from->live_bytes() - before;
+        found.y = download(y);
+        seed(y, dy);
+        tape.run();
+        found.dx = download(x_there.grad());
+        return found;
+    };
+    const auto a_trained = lora_param<T>(a, from), b_trained = lora_param<T>(b, from);
+    const auto a_frozen = Frozen<T, Shape<dyn, dyn>, Dev>(upload<T, Shape<dyn, dyn>>(a, from));
+    const auto b_frozen = Frozen<T, Shape<dyn, dyn>, Dev>(upload<T, Shape<dyn, dyn>>(b, from));
+    const Found trained = with(a_trained, b_trained), frozen = with(a_frozen, b_frozen);
+    CHECK(frozen.y.at == trained.y.at);
+    CHECK(frozen.dx.at == trained.dx.at);
+    CHECK(trained.held > 0);
+    CHECK(frozen.held == 0);
+
+    const Found half = with(a_trained, b_frozen);
+    CHECK(half.dx.at == trained.dx.at);
+    CHECK(a_trained.grad().written());
+    CHECK(half.held == 0);
+    b_trained.grad().clear();
+    CHECK(with(a_frozen, b_trained).dx.at == trained.dx.at);
+    CHECK(b_trained.grad().written());
+    const auto db = differences(b, [&](const Matrix& at) { return dot(lora_formula(base, x, a, at, 2.0), dy); });
+    CHECK(distance(download(b_trained.grad()), db) < gradient_tolerance<acc<T>>(in + rows));
+}
+
 TEST_CASE_TEMPLATE("lora: the gradient of y goes on to the base, unchanged", Case, GRAFT_TEST_TYPES)
 {
     using Dev = typename Case::Dev;

@@ -87,6 +87,47 @@ TEST_CASE("inspect --data: ready-made ids without a tokeniser")
     check_refused(run("inspect", {temp.path().string(), "--data", rows}), {"input_ids[1] is 512", "0 to 511"});
 }
 
+TEST_CASE("inspect: a real adapter on its folder alone, its prefix doubled")
+{
+    if (!built("inspect")) { return; }
+    const auto root = data();
+    if (!root) { return skip("GRAFT_TEST_DATA is not set"); }
+    const auto folder = *root / "data/adapters/gemma-2b-it-qlora";
+    // 18 layers of width 2048: q and o 2048 -> 2048, k and v 2048 -> 256; A and B of each, rank 8.
+    const auto ended = run("inspect", {folder.string()});
+    CHECK(ended.status == 0);
+    CHECK(ended.err == "");
+    CHECK(ended.out == "adapter " + folder.string() + "\n"
+                       "  rank 8, alpha 32, dropout 0.05\n"
+                       "  base google/gemma-2b-it\n"
+                       "  144 tensors (BF16), 1,843,200 parameters, 3,686,400 bytes\n"
+                       "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n");
+    static_assert(18 * 8 * (2 * (2048 + 2048) + 2 * (2048 + 256)) == 1843200);
+
+    // The same where the prefix is there once: not a word of it.
+    const TempFolder temp;
+    write_text(temp / "adapter_config.json", read_text(folder / "adapter_config.json"));
+    auto tensors = Tensors::read(folder / "adapter_model.safetensors");
+    CHECK(tensors.list.size() == 144);
+    for (auto& tensor : tensors.list) {
+        const std::string once = "base_model.model.";
+        REQUIRE(tensor.name.starts_with(once + once + "model.layers."));
+        tensor.name = tensor.name.substr(once.size());
+    }
+    tensors.write(temp / "adapter_model.safetensors");
+    const auto plain = run("inspect", {temp.path().string()});
+    CHECK(plain.status == 0);
+    CHECK(has(plain.out, "  144 tensors (BF16), 1,843,200 parameters, 3,686,400 bytes\n"));
+    CHECK(!has(plain.out, "prefix"));
+
+    // What is asked of it beyond that, and what is broken in it, is one line.
+    check_refused(run("inspect", {folder.string(), "--adapter", folder.string()}), {"--adapter needs a checkpoint"});
+    write_text(temp / "adapter_model.safetensors", read_text(folder / "adapter_model.safetensors").substr(0, 100000));
+    check_refused(run("inspect", {temp.path().string()}), {"adapter_model.safetensors", "truncated"});
+    fs::remove(temp / "adapter_model.safetensors");
+    check_refused(run("inspect", {temp.path().string()}), {"no adapter_model.safetensors"});
+}
+
 TEST_CASE("inspect --data: refusals are one line on stderr and exit 2")
 {
     if (!built("inspect")) { return; }

@@ -93,6 +93,7 @@ TEST_CASE("merge --requantize: NF4 in, NF4 out, loads and speaks; a dense base i
     CHECK(ended.out.find("is NF4") != std::string::npos);
     CHECK(read_text(out + "/config.json") == read_text(model + "/config.json"));
     CHECK(says(out, "", "Once").size() > 4);
+    tell(adapter, "x", "y");    // says nothing of its base any more
     check_refused(run("merge", {"--model", small_model(), "--adapter", adapter, "--output", out + "2", "--requantize"}),
                   {"--requantize", "dense"});
     CHECK(!fs::exists(out + "2"));
@@ -156,7 +157,7 @@ TEST_CASE("merge: an adapter over another is refused alone")
     const std::string below = receipt(out).at("adapters")[0].at("fingerprint");
     tell(two, "graft.over", below);
     check_refused(run("merge", {"--model", small_model(), "--adapter", two, "--output", out + "2"}),
-                  {"trained over another adapter", below.substr(0, 8), "--adapter OTHER,"});
+                  {"trained over another adapter", below.substr(0, 8), "--adapter"});
     CHECK(!fs::exists(out + "2"));
     CHECK(run("merge", {"--model", small_model(), "--adapter", one + "," + two, "--output", out + "2"}).status == 0);
     check_refused(run("merge", {"--model", small_model(), "--adapter", one + "," + one, "--output", out + "3"}),

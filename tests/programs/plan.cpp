@@ -42,10 +42,15 @@ TEST_CASE("finetune --plan: the peak is the one that the run measures, to the by
     if (!ready()) { return; }
     const Place place;
     write_text(place.temp / "rows.jsonl", full_rows(8, 96));
+    const std::string below = (place.temp / "below").string();
+    REQUIRE(run("finetune", {"--model", small_model(), "--data", (place.temp / "rows.jsonl").string(), "--output",
+                             below, "--quiet", "--steps", "1", "--rank", "5"}).status == 0);
     for (const Arguments& method : {Arguments{"--method", "lora"}, Arguments{"--method", "qlora"},
                                     Arguments{"--method", "qlora", "--double-quant"}, Arguments{"--method", "full"},
                                     Arguments{"--dtype", "bf16"}, Arguments{"--recompute"},
-                                    Arguments{"--accumulate", "2", "--dropout", "0.1"}}) {
+                                    Arguments{"--accumulate", "2", "--dropout", "0.1"},
+                                    Arguments{"--stack", below}, Arguments{"--method", "qlora", "--stack", below},
+                                    Arguments{"--dtype", "bf16", "--recompute", "--stack", below}}) {
         CAPTURE(method.back());
         const auto options = joined(method, {"--batch", "4", "--steps", "3", "--overwrite"});
         const auto plan = run("finetune", place.with(joined(options, {"--plan"})));

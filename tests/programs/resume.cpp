@@ -337,6 +337,10 @@ TEST_CASE("finetune --resume --allow-changed: a finished run goes on with more s
     CAPTURE(ended.err);
     CHECK(ended.status == 0);
     CHECK(ended.out.find("changed: --steps was 4, now 8") != std::string::npos);
+    // The proof says that it was changed on the way; all else is the same.
+    auto json = nlohmann::json::parse(read_text(runs.folder("cut") / "run.json"));
+    CHECK(json.at("changed") == nlohmann::json({"steps after step 4"}));
+    for (const char* name : {"cut", "whole"}) { fs::remove(runs.folder(name) / "run.json"); }
     runs.same("cut");
 }
 

@@ -57,10 +57,11 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
                                           : Weight(layer.out, layer.in, codes, scales, 64, type, pool);
         }
     });
+    for (const auto& targets : o.stacked) { stack_adapter(model, targets); }
     add_adapter(model, o.targets, o.adapter, 1);
     leaves(model, [&](const std::string& name, auto& leaf) {    // poisoned so far
         if constexpr (requires { leaf.value(); }) {
-            if (name.find("lora_") != std::string::npos) { return; }
+            if (name.find("lora_") != std::string::npos && name.find(".stacked.") == std::string::npos) { return; }
             auto view = leaf.value().view();
             using E = std::remove_pointer_t<decltype(view.data)>;
             for (std::int64_t i = 0; i < view.rows; ++i) {
@@ -90,7 +91,8 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
     return std::int64_t(pool->peak_bytes());
 }
 
-template <class T> void same_peak(const std::string& method, bool tied, double dropout, bool recompute, bool nested)
+template <class T>
+void same_peak(const std::string& method, bool tied, double dropout, bool recompute, bool nested, int stacked = 0)
 {
     CAPTURE(method);
     CAPTURE(tied);
@@ -99,12 +101,17 @@ template <class T> void same_peak(const std::string& method, bool tied, double d
     const auto config = small(tied);
     auto       options = options_of(method, config, dropout);
     options.recompute = recompute, options.double_quant = nested;
+    for (int i = 0; i < stacked; ++i) {
+        const AdapterConfig below{.rank = 3 + i, .alpha = 4};    // q_proj and v_proj
+        options.stacked.push_back(adapter_targets(below, config, "test"));
+    }
     const MemoryPlan plan = plan_memory<T>(config, options);
     CHECK(plan.peak == measured<T>(config, options));
-    CHECK(plan.weights + plan.adapter + plan.positions + plan.moments + plan.step == plan.peak);
+    CHECK(plan.weights + plan.stacked + plan.adapter + plan.positions + plan.moments + plan.step == plan.peak);
     CHECK(plan.weights > 0);
     CHECK(plan.moments > 0);
     CHECK((plan.adapter == 0) == (method == "full"));
+    CHECK((plan.stacked == 0) == (stacked == 0));
 }
 
 }  // namespace
@@ -118,6 +125,10 @@ TEST_CASE_TEMPLATE("memory plan: the measured peak to the byte, for every method
     }
     same_peak<T>("lora", false, 0.1, false, false);
     same_peak<T>("qlora", false, 0.0, false, true);
+    for (bool recompute : {false, true}) {
+        same_peak<T>("lora", false, 0.1, recompute, false, 1);
+        same_peak<T>("qlora", true, 0.0, recompute, false, 2);
+    }
 }
 
 TEST_CASE("memory plan: shorter rows and ignored labels take no more; recompute and smaller batches take less")

@@ -213,9 +213,7 @@ TEST_CASE("run state: records that lie are refused with the reason")
         auto json = good;
         json.erase("sha256");
         change(json);
-        std::string text = json.dump(2);
-        text.resize(text.size() - 2);
-        write_text(record, graft::detail::sealed(text));
+        graft::write_sealed(record, json);
         return refusal_of([&] { graft::read_run_state(folder); });
     };
     using Json = nlohmann::ordered_json;

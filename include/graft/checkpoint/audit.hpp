@@ -37,6 +37,7 @@ struct AuditSettings {
     AdapterTargets targets{};                       // lora, qlora; with none: an adapter that is loaded and frozen
     StoredType     base_type    = StoredType::f32;
     bool           double_quant = false;            // qlora
+    std::vector<AdapterTargets> stacked{};          // adapters below the one that is trained: frozen, as base_type
 };
 
 struct AuditRow {
@@ -73,10 +74,53 @@ inline bool is_skipped(const std::string& module, const std::vector<std::string>
                        [&](const std::string& entry) { return dotted.find("." + entry + ".") != std::string::npos; });
 }
 
+// "14 modules (q_proj and v_proj), rank 8, scale 4"
+inline std::string modules_text(const AdapterTargets& targets)
+{
+    std::vector<std::string> ends;
+    std::int64_t low = targets.modules.at(0).rank, high = low;
+    double small = targets.modules[0].scale, large = small;
+    for (const AdapterTarget& target : targets.modules) {
+        const std::string end = target.name.substr(target.name.rfind('.') + 1);
+        if (std::find(ends.begin(), ends.end(), end) == ends.end()) { ends.push_back(end); }
+        low = std::min(low, target.rank), high = std::max(high, target.rank);
+        small = std::min(small, target.scale), large = std::max(large, target.scale);
+    }
+    char text[128];
+    std::snprintf(text, sizeof text, small == large ? "%.6g" : "%.6g to %.6g", small, large);
+    return with_commas(static_cast<std::int64_t>(targets.modules.size())) + " modules (" + name_list(ends)
+         + "), rank " + std::to_string(low) + (low == high ? "" : " to " + std::to_string(high)) + ", scale " + text;
+}
+
+inline void add_stacked(Audit& audit, const AuditSettings& settings)
+{
+    if (settings.stacked.empty()) { return; }
+    AuditRow a{.part = "stacked A", .type = std::string(stored_name(settings.base_type))}, b = a;
+    b.part = "stacked B";
+    for (const AdapterTargets& targets : settings.stacked) {
+        for (const AdapterTarget& target : targets.modules) {
+            a.tensors += 1, b.tensors += 1;
+            a.parameters += target.rank * target.in;
+            b.parameters += target.rank * target.out;
+        }
+        const std::string number = std::to_string(audit.notes.size() + 1);
+        audit.notes.push_back("stacked " + number + ", frozen: " + modules_text(targets));
+    }
+    for (AuditRow* row : {&a, &b}) {
+        row->bytes = row->parameters * stored_bits(settings.base_type) / 8;
+        audit.rows.push_back(*row);
+    }
+    audit.notes.push_back(with_commas(a.parameters + b.parameters) + " parameters of "
+                          + std::to_string(settings.stacked.size())
+                          + (settings.stacked.size() == 1 ? " stacked adapter, frozen" : " stacked adapters, frozen"));
+}
+
 }  // namespace detail
 
 inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
 {
+    require(settings.stacked.empty() || settings.method != TrainMethod::full,
+            "a checkpoint is trained in full without adapters over it");
     const bool full = settings.method == TrainMethod::full;
     require(!(full && model.quantization),
             "a checkpoint stored in NF4 cannot be trained in full: use qlora, or a checkpoint that is not quantised");
@@ -114,6 +158,7 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
         }
     }
 
+    detail::add_stacked(audit, settings);
     if (!full && !settings.targets.modules.empty()) {
         const bool trained = settings.method != TrainMethod::none;
         AuditRow a{.part = "lora A", .type = "F32", .trainable = trained}, b = a;
@@ -173,22 +218,7 @@ inline std::string to_text(const Audit& audit)
                                                               / static_cast<double>(audit.parameters));
     line("trainable", "", with_commas(audit.trainable_tensors), with_commas(audit.trainable_parameters), "", share);
 
-    if (!audit.targets.modules.empty()) {
-        std::vector<std::string> ends;
-        std::int64_t low = audit.targets.modules[0].rank, high = low;
-        double small = audit.targets.modules[0].scale, large = small;
-        for (const AdapterTarget& target : audit.targets.modules) {
-            const std::string end = target.name.substr(target.name.rfind('.') + 1);
-            if (std::find(ends.begin(), ends.end(), end) == ends.end()) { ends.push_back(end); }
-            low = std::min(low, target.rank), high = std::max(high, target.rank);
-            small = std::min(small, target.scale), large = std::max(large, target.scale);
-        }
-        char text[128];
-        std::snprintf(text, sizeof text, small == large ? "%.6g" : "%.6g to %.6g", small, large);
-        out += "adapter on " + with_commas(static_cast<std::int64_t>(audit.targets.modules.size())) + " modules ("
-             + name_list(ends) + "), rank " + std::to_string(low) + (low == high ? "" : " to " + std::to_string(high))
-             + ", scale " + text + "\n";
-    }
+    if (!audit.targets.modules.empty()) { out += "adapter on " + detail::modules_text(audit.targets) + "\n"; }
     for (const std::string& note : audit.notes) { out += note + "\n"; }
     return out;
 }

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "graft/checkpoint/adapter_config.hpp"
-#include "graft/checkpoint/merge/adapter_file.hpp"
+#include "graft/checkpoint/merge/stored_adapter.hpp"
 #include "graft/checkpoint/modules.hpp"
 #include "graft/io/safetensors.hpp"
 
@@ -72,7 +72,7 @@ inline std::string as_pattern(const std::string& name)
 }
 
 // The settings that give every branch this rank and the scale it has; nothing where no alpha does.
-inline std::optional<AdapterConfig> grown_config(const AdapterFile& adapter, std::int64_t rank, bool rslora)
+inline std::optional<AdapterConfig> grown_config(const StoredAdapter& adapter, std::int64_t rank, bool rslora)
 {
     AdapterConfig c = adapter.config();
     c.rank = rank, c.rslora = rslora;
@@ -118,10 +118,10 @@ inline ScaledValue scaled(double b, double from, double to)
     return {value, exact || b == 0};
 }
 
-inline Scaling cost_of(double scale, std::span<const AdapterFile* const> adapters)
+inline Scaling cost_of(double scale, std::span<const StoredAdapter* const> adapters)
 {
     Scaling out{.scale = scale};
-    for (const AdapterFile* adapter : adapters) {
+    for (const StoredAdapter* adapter : adapters) {
         for (const StoredBranch& branch : adapter->branches()) {
             for (const double b : all_values(branch.b)) {
                 const auto [value, exact] = scaled(b, branch.target.scale, scale);
@@ -137,7 +137,7 @@ inline Scaling cost_of(double scale, std::span<const AdapterFile* const> adapter
 
 }  // namespace detail
 
-inline CombinedAdapter grow_rank(const AdapterFile& adapter, std::int64_t rank, const ModelConfig& model)
+inline CombinedAdapter grow_rank(const StoredAdapter& adapter, std::int64_t rank, const ModelConfig& model)
 {
     const std::string where = printable(adapter.folder().string(), 1000);
     bool larger = false;
@@ -174,9 +174,9 @@ inline CombinedAdapter grow_rank(const AdapterFile& adapter, std::int64_t rank, 
     return out;
 }
 
-inline CombinedAdapter concat_adapters(const AdapterFile& first, const AdapterFile& second, const ModelConfig& model)
+inline CombinedAdapter concat_adapters(const StoredAdapter& first, const StoredAdapter& second, const ModelConfig& model)
 {
-    const AdapterFile* const both[] = {&first, &second};
+    const StoredAdapter* const both[] = {&first, &second};
     const std::int64_t rank = first.rank() + second.rank();
     require(rank <= detail::most_rank, [&] {
         return "the ranks " + std::to_string(first.rank()) + " and " + std::to_string(second.rank())
@@ -193,7 +193,7 @@ inline CombinedAdapter concat_adapters(const AdapterFile& first, const AdapterFi
     propose(first.branches().front().target.scale);
     propose(second.branches().front().target.scale);
     propose(1);
-    for (const AdapterFile* adapter : both) {
+    for (const StoredAdapter* adapter : both) {
         for (const StoredBranch& branch : adapter->branches()) { propose(branch.target.scale); }
     }
     std::optional<detail::Scaling> best;

@@ -11,7 +11,7 @@
 
 #include "graft/checkpoint/checkpoint.hpp"
 #include "graft/checkpoint/hf_config.hpp"
-#include "graft/checkpoint/merge/adapter_file.hpp"
+#include "graft/checkpoint/merge/stored_adapter.hpp"
 #include "graft/checkpoint/merge/receipt.hpp"
 #include "graft/checkpoint/merge/value.hpp"
 #include "graft/checkpoint/merge/write.hpp"
@@ -20,7 +20,7 @@
 
 // Adapters into their base: a checkpoint that stands alone, W' = W + sum over adapters of s B A.
 //
-//   const auto adapter = AdapterFile::open(adapter_folder, read_config(base));
+//   const auto adapter = StoredAdapter::open(adapter_folder, read_config(base));
 //   const auto receipt = merge_adapter(base, {&adapter, 1}, folder, {.type = StoredType::bf16});
 //
 //   merge_adapter      weights, tokeniser's and generation files, config.json last: it makes the folder count
@@ -39,7 +39,7 @@
 //
 // Throws: Error, and nothing stays in the folder: tensors that the config does not ask for, or of another shape; a head
 // that differs from the embedding it is tied to; values that are not finite, or too large for the type; requantize with
-// a dense base or with type; whatever AdapterFile::open refuses.
+// a dense base or with type; whatever StoredAdapter::open refuses.
 namespace graft {
 
 struct MergeOptions {
@@ -113,7 +113,7 @@ inline void check_base(const MergeBase& base, const ModelConfig& config)
 // What is written: a head for each tensor of the file, and what gives its bytes.
 class MergeWriter {
 public:
-    MergeWriter(const MergeBase& base, const ModelConfig& config, std::span<const AdapterFile> adapters,
+    MergeWriter(const MergeBase& base, const ModelConfig& config, std::span<const StoredAdapter> adapters,
                 const MergeOptions& options)
         : base_(base), adapters_(adapters), options_(options)
     {
@@ -162,7 +162,7 @@ private:
     bool sits_on(const std::string& name) const
     {
         const std::string module = name.substr(0, name.rfind('.'));
-        for (const AdapterFile& adapter : adapters_) {
+        for (const StoredAdapter& adapter : adapters_) {
             if (adapter.find(module) != nullptr) { return true; }
         }
         return false;
@@ -223,7 +223,7 @@ private:
     }
 
     const MergeBase&             base_;
-    std::span<const AdapterFile> adapters_;
+    std::span<const StoredAdapter> adapters_;
     MergeOptions                 options_;
     MergeReceipt                 receipt_;
     std::vector<TensorHead>      heads_;
@@ -232,7 +232,7 @@ private:
 
 }  // namespace detail
 
-inline MergeReceipt merge_weights(const std::filesystem::path& base, std::span<const AdapterFile> adapters,
+inline MergeReceipt merge_weights(const std::filesystem::path& base, std::span<const StoredAdapter> adapters,
                                   const std::filesystem::path& folder, const MergeOptions& options = {})
 {
     const ModelConfig config = read_config(base);
@@ -254,7 +254,7 @@ inline std::string merged_config(const std::filesystem::path& base, const MergeR
     return receipt.requantized ? config_text(base) : config_text(base, receipt.dtype);
 }
 
-inline MergeReceipt merge_adapter(const std::filesystem::path& base, std::span<const AdapterFile> adapters,
+inline MergeReceipt merge_adapter(const std::filesystem::path& base, std::span<const StoredAdapter> adapters,
                                   const std::filesystem::path& folder, const MergeOptions& options = {})
 {
     const MergeReceipt receipt = merge_weights(base, adapters, folder, options);

@@ -9,7 +9,8 @@
 
 // A whole checkpoint that stands alone: after full fine-tuning.
 //
-//   save_checkpoint(model, base, folder, type)    model.safetensors in the given element type, the tokeniser's and the
+//   save_checkpoint(model, base, folder, type, before_last)
+//                                                 model.safetensors in the given element type, the tokeniser's and the
 //                                                 generation files copied from base, config.json last: it makes it
 //                                                 count
 //
@@ -20,7 +21,7 @@ namespace graft {
 
 // config: the text of config.json.
 inline void finish_checkpoint(const std::filesystem::path& base, const std::filesystem::path& folder,
-                              const std::string& config)
+                              const std::string& config, const BeforeLast& before_last = {})
 {
     for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                              "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja",
@@ -29,12 +30,13 @@ inline void finish_checkpoint(const std::filesystem::path& base, const std::file
             write_file(folder / name, read_file(base / name, std::size_t(256) << 20));
         }
     }
+    if (before_last) { before_last("config.json", config); }
     write_file(folder / "config.json", config);
 }
 
 template <class Model>
 void save_checkpoint(Model& model, const std::filesystem::path& base, const std::filesystem::path& folder,
-                     StoredType type)
+                     StoredType type, const BeforeLast& before_last = {})
 {
     std::vector<TensorHead> heads;
     std::vector<std::function<std::vector<std::byte>()>> values;
@@ -54,7 +56,7 @@ void save_checkpoint(Model& model, const std::filesystem::path& base, const std:
     write_safetensors(folder / "model.safetensors", heads,
                       [&](std::size_t i, const WriteBytes& write) { write(values[i]()); });
     const std::string dtype = type == StoredType::bf16 ? "bfloat16" : type == StoredType::f16 ? "float16" : "float32";
-    finish_checkpoint(base, folder, config_text(base, dtype));
+    finish_checkpoint(base, folder, config_text(base, dtype), before_last);
 }
 
 }  // namespace graft

@@ -133,7 +133,9 @@ public:
     void retire()
     {
         if (!exists(folder_ / earlier)) { return; }
-        for (const char* last : {"adapter_config.json", "config.json"}) { ::unlink((folder_ / last).c_str()); }
+        for (const char* last : {"run.json", "adapter_config.json", "config.json"}) {
+            ::unlink((folder_ / last).c_str());
+        }
         sync_folder(folder_);
     }
 
@@ -176,6 +178,21 @@ public:
         return checkpoints_of(folder).front().path.filename().string();
     }
 
+    // What a run is for: weights and all that is read with them, by name. Not what it says of itself, nor checkpoints.
+    static std::vector<std::string> result_files(const std::filesystem::path& folder)
+    {
+        std::vector<std::string> out;
+        for (const auto& entry : detail::entries_of(folder)) {
+            const std::string name = entry.filename().string();
+            if (is_run_file(name) && !checkpoint_part(name) && name.find(".partial-") == std::string::npos
+                && name.front() != '.' && name != "metrics.jsonl" && name != "report.html" && name != "run.json") {
+                out.push_back(name);
+            }
+        }
+        std::sort(out.begin(), out.end());
+        return out;
+    }
+
     // The first file of a run found in a folder; empty where there is none.
     static std::string run_file(const std::filesystem::path& folder)
     {
@@ -203,7 +220,7 @@ private:
     static bool is_run_file(std::string_view name)
     {
         if (checkpoint_part(name)) { return true; }
-        constexpr std::array<std::string_view, 17> names{"adapter_config.json", "adapter_model.safetensors",
+        constexpr std::array<std::string_view, 18> names{"adapter_config.json", "adapter_model.safetensors", "run.json",
             "config.json", "generation_config.json", "metrics.jsonl", "report.html", "merge.json", "tokenizer.json",
             "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
             "tokenizer.model", "chat_template.jinja", probe_name, earlier};

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "graft/nn/linear.hpp"
 #include "graft/nn/lora.hpp"
@@ -15,7 +16,9 @@
 // trained, frozen or carries an adapter, comes from files and options. They stand where the static layers stand in the
 // same model templates and call the same ops.
 //
-//   AnyLinear      base: dense frozen, dense trained or NF4; and perhaps a LoRA branch
+//   AnyLinear      base: dense frozen, dense trained or NF4; perhaps frozen LoRA branches, whose parts are called
+//                  stacked.0, stacked.1, …; and perhaps a LoRA branch that is trained. Branches add, each with its
+//                  scale
 //   AnyTable       (V, D): embedding and head; frozen or trained
 //   AnyNorm        (D): frozen or trained
 namespace graft {
@@ -25,6 +28,7 @@ enum class Base { frozen, trained, nf4 };
 template <int In, int Out, Float T, Device Dev> class AnyLinear {
 public:
     using Branch = LoraBranch<In, Out, dyn, T, Dev>;
+    using Stacked = StackedBranch<In, Out, dyn, T, Dev>;
 
     AnyLinear() = default;
     AnyLinear(std::int64_t in, std::int64_t out, bool with_bias, const std::shared_ptr<Pool<Dev>>& pool,
@@ -51,8 +55,15 @@ public:
     // Lays an adapter over the base: B is zero; A is the caller's to fill.
     Branch& adapt(const LoraOptions& options) { return branch_.emplace(in_, out_, options, pool_); }
 
+    // Lays one more finished adapter over the base, empty: before loading.
+    Stacked& stack(std::int64_t rank, double scale)
+    {
+        return stacked_.emplace_back(in_, out_, rank, scale, pool_);
+    }
+
     std::optional<Branch>&       branch() { return branch_; }
     const std::optional<Branch>& branch() const { return branch_; }
+    const std::vector<Stacked>&  stacked() const { return stacked_; }
     std::int64_t                 in() const { return in_; }
     std::int64_t                 out() const { return out_; }
 
@@ -60,12 +71,14 @@ public:
     Acts<T, Out, Dev> operator()(const Tensor<T, S, Dev>& x, const Context<T, Dev>& context) const
     {
         auto y = std::visit([&](const auto& base) { return base(x); }, base_);
+        for (const Stacked& stacked : stacked_) { y = stacked.add_to(std::move(y), x); }
         return branch_ ? branch_->add_to(std::move(y), x, context) : y;
     }
 
     static void parts(auto& self, auto&& part)
     {
         std::visit([&](auto& base) { part("", base); }, self.base_);
+        part("stacked", self.stacked_);
         if (self.branch_) { part("", *self.branch_); }
     }
 
@@ -74,6 +87,7 @@ private:
     bool                       with_bias_ = false;
     std::shared_ptr<Pool<Dev>> pool_;
     std::variant<FrozenLinear<In, Out, T, Dev>, Linear<In, Out, T, Dev>, Nf4Linear<In, Out, T, Dev>> base_;
+    std::vector<Stacked>       stacked_;
     std::optional<Branch>      branch_;
 };
 

@@ -13,7 +13,8 @@
 //
 //   lora_A.weight (R, In): uniform in +-1/sqrt(In)   lora_B.weight (Out, R): zero, so that training starts at the base
 //
-// LoraBranch is the branch alone, which AnyLinear holds too.
+// LoraBranch is the branch alone, which AnyLinear holds too. StackedBranch is one that is finished and stays as it is,
+// in T and without dropout, while another one is trained over it.
 // Source: Hu et al. 2021, arXiv:2106.09685; the bound of A is that of PEFT (Kaiming-uniform with a = sqrt 5).
 namespace graft {
 
@@ -57,6 +58,25 @@ template <int In, int Out, int Rank, Float T, Device Dev> struct LoraBranch {
     Acts<T, Out, Dev> add_to(Acts<T, Out, Dev> y, const Tensor<T, S, Dev>& x, const Context<T, Dev>& context) const
     {
         return lora(std::move(y), graft::dropout(x, dropout, module, context), a, b, scale);
+    }
+    static void parts(auto& self, auto&& part) { part("lora_A.weight", self.a), part("lora_B.weight", self.b); }
+};
+
+template <int In, int Out, int Rank, Float T, Device Dev> struct StackedBranch {
+    Frozen<T, Shape<Rank, In>, Dev>  a;
+    Frozen<T, Shape<Out, Rank>, Dev> b;
+    double scale = 1;
+
+    StackedBranch() = default;
+    StackedBranch(std::int64_t in, std::int64_t out, std::int64_t rank, double scale_,
+                  const std::shared_ptr<Pool<Dev>>& pool)
+        : a(Tensor<T, Shape<Rank, In>, Dev>(rank, in, pool)), b(Tensor<T, Shape<Out, Rank>, Dev>(out, rank, pool)),
+          scale(scale_) {}
+
+    // Adds the branch into y.
+    template <class S> Acts<T, Out, Dev> add_to(Acts<T, Out, Dev> y, const Tensor<T, S, Dev>& x) const
+    {
+        return lora(std::move(y), x, a, b, scale);
     }
     static void parts(auto& self, auto&& part) { part("lora_A.weight", self.a), part("lora_B.weight", self.b); }
 };

@@ -11,7 +11,10 @@
 //   backward   dB += dy^T h      dh = s dy B      dA += dh^T x      dx += dh A      dy goes on to the base unchanged
 //
 //   x (N, In)   A (R, In)   B (Out, R)   y (N, Out)   h (N, R) in acc<T>; s = alpha / R, or alpha / sqrt(R) for rsLoRA
-//   saved       x, h        y is worked on in place: it is given away, and its gradient is that of the base's result
+//   saved       x where A is trained, h where B is; y is worked on in place: it is given away, and its gradient is that
+//               of the base's result
+//
+// A and B may be frozen, as in an adapter that another one is trained over: then dx alone is formed.
 //
 // Does not compile: In of x and of A, R of A and of B, Out of y and of B, element types or devices differ.
 // Throws: Error where dyn extents do.
@@ -23,6 +26,17 @@ struct LoraOp {};
 struct LoraProblem {
     std::int64_t rows = 0, in = 0, out = 0, rank = 0;
 };
+
+namespace detail {
+
+// What backward needs, or an empty handle in its place.
+template <bool Needed, class Tensor> Tensor saved_if(const Tensor& tensor)
+{
+    if constexpr (Needed) { return tensor; }
+    else { return {}; }
+}
+
+}  // namespace detail
 
 template <Float T, class SY, class SX, Device Dev, Weight WA, Weight WB>
 Tensor<T, SY, Dev> lora(Tensor<T, SY, Dev> y, const Tensor<T, SX, Dev>& x, const WA& a, const WB& b, double scale)
@@ -56,18 +70,21 @@ Tensor<T, SY, Dev> lora(Tensor<T, SY, Dev> y, const Tensor<T, SX, Dev>& x, const
     Tape* tape = x.tape() != nullptr ? x.tape() : y.tape();
     if (tape != nullptr && (x.needs_grad() || WA::trainable || WB::trainable)) {
         y.on(tape).want_grad();
-        tape->record("lora", y, [x = x.detached(), h, a, b, scale, problem, dx = x.grad(), da = weight_grad(a),
-                                 db = weight_grad(b), dy = y.grad()] {
+        tape->record("lora", y, [x = detail::saved_if<WA::trainable>(x.detached()),
+                                 h = detail::saved_if<WB::trainable>(h), a, b, scale, problem, pool = x.pool(),
+                                 dx = x.grad(), da = weight_grad(a), db = weight_grad(b), dy = y.grad()] {
+            const View<const T> x_rows{x.data(), problem.rows, x.stride(), problem.in};
+            const View<const A> h_rows{h.data(), problem.rows, h.stride(), problem.rank};
             const auto to_x = dx.sink();
             const auto to_a = da.sink();
             const auto to_b = db.sink();
-            auto       dh = Acts<A, dyn, Dev>(x.rows(), problem.rank, x.pool());
+            auto       dh = Acts<A, dyn, Dev>(problem.rows, problem.rank, pool);
             const auto scratch = Buffer<std::byte, Dev>(
-                std::int64_t(Kernel::template workspace_backward<T>(problem)), x.pool());
-            compute(x.pool(), [&] {
-                Kernel::backward(to_x, to_a, to_b, dh.view(), dy.view(), View<const A>(h.view()),
-                                 View<const T>(x.view()), View<const T>(a.working().view()),
-                                 View<const T>(b.working().view()), A(scale), scratch.data(), x.pool()->stream());
+                std::int64_t(Kernel::template workspace_backward<T>(problem)), pool);
+            compute(pool, [&] {
+                Kernel::backward(to_x, to_a, to_b, dh.view(), dy.view(), h_rows, x_rows,
+                                 View<const T>(a.working().view()), View<const T>(b.working().view()), A(scale),
+                                 scratch.data(), pool->stream());
             });
         });
     }

@@ -100,6 +100,14 @@ public:
         return codes_.size() + nested_.size() + (absmax_.size() + map_.size()) * std::int64_t(sizeof(float));
     }
     bool         empty() const { return codes_.empty(); }
+    // Calls use(bytes) for each piece of memory that it consists of, on the device.
+    template <class Use> void memory_of(Use&& use) const
+    {
+        const auto bytes = [&](const auto& buffer) {
+            use(std::as_bytes(std::span(buffer.data(), std::size_t(buffer.size()))));
+        };
+        bytes(codes_), bytes(absmax_), bytes(nested_), bytes(map_);
+    }
 
     template <class Asked = void> Grad<float, Dev> grad() const
     {

@@ -28,6 +28,7 @@ struct PlanOptions {
     bool           double_quant = false;
     AdapterTargets targets{};         // of LoRA and QLoRA
     AdapterConfig  adapter{};
+    std::vector<AdapterTargets> stacked{};    // adapters that it is trained over
     std::int64_t   batch = 4, tokens = 2048, accumulate = 1, steps = 2;
     std::int64_t   positions = 0;     // that the table of rotary positions has; 0: as many as tokens
     bool           recompute = false;
@@ -36,6 +37,7 @@ struct PlanOptions {
 struct MemoryPlan {
     std::int64_t weights = 0;      // of the base; where it is trained, masters in f32 and working copies
     std::int64_t adapter = 0;      // masters in f32 and working copies
+    std::int64_t stacked = 0;      // adapters that it is trained over, frozen
     std::int64_t positions = 0;    // the table of rotary positions
     std::int64_t moments = 0;      // of AdamW
     std::int64_t step = 0;         // at the peak: activations, gradients, scratch
@@ -74,11 +76,13 @@ template <Float T> MemoryPlan plan_memory(const ModelConfig& config, const PlanO
         }
     });
     plan.weights = live();
+    for (const AdapterTargets& targets : options.stacked) { stack_adapter(model, targets); }
+    plan.stacked = live() - plan.weights;
     add_adapter(model, options.targets, options.adapter, 0);
-    plan.adapter = live() - plan.weights;
+    plan.adapter = live() - plan.weights - plan.stacked;
     AdamW<T> adamw(model);
     const auto rope = model.positions(std::max(options.positions, options.tokens), pool);
-    plan.positions = live() - plan.weights - plan.adapter;
+    plan.positions = live() - plan.weights - plan.stacked - plan.adapter;
 
     plan.peak = live(), plan.where = "the weights";
     const std::int64_t fixed = live();
@@ -118,6 +122,7 @@ inline std::string to_text(const MemoryPlan& plan)
         text += "  " + name + std::string(name.size() < 34 ? 34 - name.size() : 1, ' ') + number + "\n";
     };
     line("weights", plan.weights);
+    if (plan.stacked > 0) { line("stacked adapters, frozen", plan.stacked); }
     if (plan.adapter > 0) { line("adapter", plan.adapter); }
     line("positions", plan.positions);
     line("moments of AdamW", plan.moments);

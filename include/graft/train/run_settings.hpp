@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "graft/core/error.hpp"
+#include "graft/io/json_file.hpp"
 #include "graft/io/text.hpp"
 
 // The settings of a run that a resumed run must share, by the names of the program's options.
@@ -13,8 +14,11 @@
 //   setting_changes(was, now)                what differs, in the order of `now`
 //   changes_text(changes)                    "--lr was 0.01, now 0.02; --batch was 4, now 8"; eight, "and N more"
 //
+//   settings_json(settings)                  [{"name": "lr", "value": "0.01"}, {…, "hash": "9f86…"}]
+//   settings_of_json(list, where)            and back
+//
 // Where both have a hash, the hashes are compared and the values only shown: the path of a model may change, its bytes
-// may not. Throws: nothing.
+// may not. Throws: Error of settings_of_json alone, which names the file and the field.
 namespace graft {
 
 struct RunSetting {
@@ -24,6 +28,13 @@ struct RunSetting {
 };
 
 using RunSettings = std::vector<RunSetting>;
+
+// The hash of a setting; empty where it has none.
+inline std::string hash_of(const RunSettings& settings, const std::string& name)
+{
+    const auto at = std::find_if(settings.begin(), settings.end(), [&](const auto& s) { return s.name == name; });
+    return at == settings.end() ? std::string() : at->hash;
+}
 
 struct SettingChange {
     std::string name, was, now;    // "not given" where there was, or is, none
@@ -60,6 +71,28 @@ inline std::string changes_text(const std::vector<SettingChange>& changes, std::
              + printable(change.now);
     }
     if (changes.size() > most) { out += "; and " + std::to_string(changes.size() - most) + " more"; }
+    return out;
+}
+
+inline OrderedJson settings_json(const RunSettings& settings)
+{
+    OrderedJson out = OrderedJson::array();
+    for (const RunSetting& setting : settings) {
+        OrderedJson one{{"name", setting.name}, {"value", setting.value}};
+        if (!setting.hash.empty()) { one["hash"] = setting.hash; }
+        out.push_back(std::move(one));
+    }
+    return out;
+}
+
+inline RunSettings settings_of_json(const OrderedJson& list, const std::string& where)
+{
+    require(list.is_array(), [&] { return where + ": settings must be a list, found " + json_text(list); });
+    RunSettings out;
+    for (const OrderedJson& one : list) {
+        out.push_back({json_string(one, "name", where), json_string(one, "value", where),
+                       json_string_or(one, "hash", "", where)});
+    }
     return out;
 }
 

@@ -43,6 +43,7 @@ namespace graft {
 struct SaveOptions {
     const AdapterConfig* adapter = nullptr;    // null: the model's own weights are trained
     std::int64_t         keep    = 2;
+    Metadata             metadata{};            // of the adapter's file
 };
 
 struct FoundRunState {
@@ -143,7 +144,7 @@ std::filesystem::path save_run_state(const std::filesystem::path& run, const Run
     if (options.adapter != nullptr) {
         AdapterTypes types;
         for (const auto& tensor : trained) { types[tensor.name] = detail::master_type<A>; }
-        save_adapter(model, save.path(), *options.adapter, types);
+        save_adapter(model, save.path(), *options.adapter, types, options.metadata);
     } else {
         std::vector<TensorHead> heads;
         for (const auto& tensor : trained) {

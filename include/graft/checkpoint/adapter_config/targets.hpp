@@ -168,9 +168,8 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, std::span<con
     AdapterTargets out;
     std::unordered_set<std::string> used;
     for (const ModuleInfo& module : modules) {
-        if (exclude(module).matches) { continue; }
-        const auto match = targets(module, &used);
-        if (!match.matches || (!match.whole && !in_layer(module.name))) { continue; }
+        const auto match = targets(module, &used);    // first: an entry whose modules are all excluded has matched
+        if (!match.matches || exclude(module).matches || (!match.whole && !in_layer(module.name))) { continue; }
         if (module.kind != ModuleKind::linear) {
             const char* what = module.kind == ModuleKind::embedding
                                    ? ", the embedding: adapters on it are not supported"

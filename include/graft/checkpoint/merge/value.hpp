@@ -12,7 +12,7 @@
 
 #include "graft/checkpoint/checkpoint.hpp"
 #include "graft/checkpoint/load.hpp"
-#include "graft/checkpoint/merge/adapter_file.hpp"
+#include "graft/checkpoint/merge/stored_adapter.hpp"
 #include "graft/checkpoint/modules.hpp"
 #include "graft/checkpoint/nf4_state.hpp"
 
@@ -60,7 +60,7 @@ private:
 
 class MergedTensor {
 public:
-    MergedTensor(const TensorInfo& info, const MergeBase& base, std::span<const AdapterFile> adapters)
+    MergedTensor(const TensorInfo& info, const MergeBase& base, std::span<const StoredAdapter> adapters)
         : name_(info.name), rows_(info.shape.size() == 1 ? 1 : info.shape[0]), cols_(info.shape.back())
     {
         if (const auto* parts = base.parts(name_)) {
@@ -70,7 +70,7 @@ public:
         }
         constexpr std::string_view weight = ".weight";
         const std::string module = name_.ends_with(weight) ? name_.substr(0, name_.size() - weight.size()) : "";
-        for (const AdapterFile& adapter : adapters) {
+        for (const StoredAdapter& adapter : adapters) {
             if (const StoredBranch* branch = module.empty() ? nullptr : adapter.find(module)) {
                 branches_.push_back({branch->target.rank, branch->target.scale, detail::all_values(branch->a),
                                      detail::all_values(branch->b)});

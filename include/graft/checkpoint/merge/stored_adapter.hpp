@@ -14,7 +14,7 @@
 
 // An adapter as it lies in its folder, without a model: for what works from files to files.
 //
-//   const auto adapter = AdapterFile::open(folder, config);     config: of the model that it belongs to
+//   const auto adapter = StoredAdapter::open(folder, config);     config: of the model that it belongs to
 //   adapter.branches()            A, B and scale of every module it sits on, in the order of the model
 //   adapter.metadata("graft.base")    a text of the file's metadata; empty where there is none
 //
@@ -31,11 +31,11 @@ struct StoredBranch {
     StoredTensor  a, b;    // (R, In), (Out, R): bytes in the mapped file
 };
 
-class AdapterFile {
+class StoredAdapter {
 public:
-    static AdapterFile open(const std::filesystem::path& folder, const ModelConfig& model)
+    static StoredAdapter open(const std::filesystem::path& folder, const ModelConfig& model)
     {
-        AdapterFile out;
+        StoredAdapter out;
         out.folder_ = folder;
         out.config_ = read_adapter_config(folder);
         const auto path = folder / "adapter_model.safetensors";

@@ -1,0 +1,63 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+
+#include "graft/core/error.hpp"
+#include "graft/io/hash.hpp"
+#include "graft/io/json_file.hpp"
+#include "graft/io/text.hpp"
+
+// The files of a folder, by size and hash, as records of them are kept in JSON.
+//
+//   const HashedFiles files = hash_files(folder, names);
+//   hashed_json(files)                    {"a.safetensors": {"bytes": 1200, "sha256": "60303a…"}, …}
+//   hashed_of_json(object, where)         and back; names that leave the folder are refused
+//   check_file(folder, name, hash)        throws where the file is not what it was
+//
+// Throws: Error that names the file: not there, cannot be read, damaged; or the record and its field.
+namespace graft {
+
+using HashedFiles = std::map<std::string, FileHash>;
+
+inline HashedFiles hash_files(const std::filesystem::path& folder, std::span<const std::string> names)
+{
+    HashedFiles out;
+    for (const auto& name : names) { out.emplace(name, hash_file(folder / name)); }
+    return out;
+}
+
+inline OrderedJson hashed_json(const HashedFiles& files)
+{
+    OrderedJson out = OrderedJson::object();
+    for (const auto& [name, hash] : files) { out[name] = {{"bytes", hash.bytes}, {"sha256", hash.sha256}}; }
+    return out;
+}
+
+inline HashedFiles hashed_of_json(const OrderedJson& object, const std::string& where)
+{
+    require(object.is_object(), [&] { return where + ": files must be an object, found " + json_text(object); });
+    HashedFiles out;
+    for (const auto& entry : object.items()) {
+        const std::string& name = entry.key();
+        require(!name.empty() && name.find('/') == std::string::npos && name != "." && name != ".."
+                    && name.find('\0') == std::string::npos,
+                [&] { return where + ": " + printable(name) + " is not a file of this folder"; });
+        out[name] = {json_int(entry.value(), "bytes", where), json_string(entry.value(), "sha256", where)};
+    }
+    return out;
+}
+
+inline void check_file(const std::filesystem::path& folder, const std::string& name, const FileHash& want)
+{
+    const FileHash found = hash_file(folder / name);
+    const std::string file = printable((folder / name).string(), 1000);
+    require(found.bytes == want.bytes, [&] {
+        return file + ": damaged: " + with_commas(found.bytes) + " bytes, was written with " + with_commas(want.bytes);
+    });
+    require(found.sha256 == want.sha256, [&] { return file + ": damaged: not the bytes that were written"; });
+}
+
+}  // namespace graft
