@@ -54,7 +54,8 @@ TEST_CASE("grow rank: the same logits to the bit, the same scale, each tensor in
     for (const Case& c : {Case{{.rank = 3, .alpha = 7}, 8}, Case{{.rank = 3, .alpha = 7}, 6},
                           Case{{.rank = 2, .alpha = 3.3}, 64}, Case{{.rank = 3, .alpha = 5, .rslora = true}, 16},
                           Case{{.rank = 5, .alpha = 6, .rslora = true}, 20},
-                          Case{{.rank = 2, .alpha = 6, .ranks = {{"q_proj", 3}, {"layers\\.1\\.mlp\\.up_proj", 4}}}, 12}}) {
+                          Case{{.rank = 2, .alpha = 6,
+                                .ranks = {{"q_proj", 3}, {"layers\\.1\\.mlp\\.up_proj", 4}}}, 12}}) {
         CAPTURE(at);
         const auto name = std::to_string(++at);
         const auto adapter = made_adapter(temp / ("a" + name), c.made);
@@ -182,7 +183,8 @@ TEST_CASE("trap: concat with rsLoRA first inherits use_rslora in PEFT and is sqr
     const auto one = made_adapter(temp / "a", {.rank = 3, .alpha = 5, .rslora = true}),
                two = made_adapter(temp / "b", {.rank = 4, .alpha = 8, .seed = 2});
     for (const bool swapped : {false, true}) {
-        const auto made = graft::concat_adapters(opened(swapped ? two : one), opened(swapped ? one : two), tiny_config());
+        const auto made =
+            graft::concat_adapters(opened(swapped ? two : one), opened(swapped ? one : two), tiny_config());
         CHECK(!made.config.rslora);
         const auto sum = written(made, temp / (swapped ? "s" : "t"));
         CHECK(nlohmann::json::parse(read_text(sum / "adapter_config.json")).at("use_rslora") == false);

@@ -141,7 +141,8 @@ TEST_CASE("merge: a value that is not finite, or too large for the type, is refu
     struct Case { float weight; float b; graft::StoredType type; const char* says; };
     for (const Case& c : {Case{1, std::numeric_limits<float>::quiet_NaN(), graft::StoredType::f32, "the adapter"},
                           Case{std::numeric_limits<float>::infinity(), 1, graft::StoredType::f32, "broken"},
-                          Case{3e38f, 3e38f, graft::StoredType::bf16, "BF16"}, Case{60000, 60000, graft::StoredType::f16, "F16"}}) {
+                          Case{3e38f, 3e38f, graft::StoredType::bf16, "BF16"},
+                          Case{60000, 60000, graft::StoredType::f16, "F16"}}) {
         const TempFolder temp;
         const auto base = tiny_checkpoint(temp.path());
         const auto adapter = made_adapter(temp / "adapter", {.rank = 2, .alpha = 2});

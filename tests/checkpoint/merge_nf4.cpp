@@ -48,7 +48,7 @@ TEST_CASE("merge over NF4: into what the 4 bits decode to, in bf16 by default, o
     }
 }
 
-TEST_CASE("merge --requantize: NF4 again, with the block size and the scales of the base, untouched weights as they are")
+TEST_CASE("merge --requantize: NF4 again, with the blocks and scales of the base, untouched weights as they are")
 {
     for (const bool nested : {false, true}) {
         for (const int block : {32, 64}) {

@@ -23,7 +23,8 @@ inline graft::AdapterConfig config_of(const Made& made)
 {
     graft::AdapterConfig config;
     config.rank = made.rank, config.alpha = made.alpha, config.rslora = made.rslora, config.rank_pattern = made.ranks;
-    config.targets.kind = made.targets.empty() ? graft::ModuleChoice::Kind::all_linear : graft::ModuleChoice::Kind::list;
+    using Kind = graft::ModuleChoice::Kind;
+    config.targets.kind = made.targets.empty() ? Kind::all_linear : Kind::list;
     config.targets.names = made.targets;
     return config;
 }
@@ -96,7 +97,8 @@ inline double nearest(double x, graft::StoredType type)
         return type == graft::StoredType::bf16 ? double(float(std::bit_cast<graft::bf16>(bits)))
                                                : double(float(std::bit_cast<graft::f16>(bits)));
     };
-    const std::uint16_t guess = type == graft::StoredType::bf16 ? graft::bf16(float(x)).bits : graft::f16(float(x)).bits;
+    const bool is_bf16 = type == graft::StoredType::bf16;
+    const std::uint16_t guess = is_bf16 ? graft::bf16(float(x)).bits : graft::f16(float(x)).bits;
     std::uint16_t best = guess;
     for (const int step : {-1, 1}) {
         const auto other = std::uint16_t(guess + step);

@@ -110,7 +110,8 @@ TEST_CASE("merge --grow-rank and --concat: the same text from an adapter of a la
     CHECK(ended.err == "");
     REQUIRE(ended.status == 0);
     CHECK(says(small_model(), grown, "Once upon a time") == says(small_model(), one, "Once upon a time"));
-    ended = run("merge", {"--model", small_model() + "/config.json", "--adapter", one, "--concat", two, "--output", sum});
+    ended = run("merge", {"--model", small_model() + "/config.json", "--adapter", one, "--concat", two, "--output",
+                          sum});
     CHECK(ended.err == "");
     REQUIRE(ended.status == 0);
     CHECK(ended.out.find("no value was rounded") != std::string::npos);

@@ -65,7 +65,8 @@ TEST_CASE("finetune --merge-adapter over NF4: the merged base is dense, and qlor
     const auto model = quantized(small_model(), place.temp / "nf4", false).string();
     const auto first = trained(place, "first", model);
     for (const std::string method : {"lora", "qlora"}) {
-        const auto ended = run("finetune", run_of(place, method, model, {"--merge-adapter", first, "--method", method}));
+        const auto ended =
+            run("finetune", run_of(place, method, model, {"--merge-adapter", first, "--method", method}));
         CHECK(ended.err == "");
         REQUIRE(ended.status == 0);
         CHECK(ended.out.find("were decoded") != std::string::npos);

@@ -26,12 +26,12 @@
 // one or a power of two; for others there may be none: refused. A module of a larger rank is refused too.
 //
 // concat_adapters: of ranks R1 and R2 (the largest of a module) the result has R1 + R2 everywhere: A is the rows of
-// both, B the columns of both; a module that one adapter lacks, or gives a smaller rank, gets zeros. The result is plain
-// LoRA with one scale s, never rsLoRA (whose sqrt would apply to the sum of ranks); B of adapter i is multiplied by
+// both, B the columns of both; a module that one adapter lacks, or gives a smaller rank, gets zeros. The result is
+// plain LoRA with one scale s, never rsLoRA (whose sqrt would apply to the sum of ranks); B of adapter i is multiplied by
 // s_i / s. s is the scale of a module or 1: the one with which the fewest elements of B have to be rounded. None has
 // where all scales are the same, or powers of two apart; `rounded` counts them and `worst` is the largest relative
-// error, at most half a unit in the last place of f32. Types are kept where both have the same and B is not scaled, else
-// f32 (and f32 for f64). Dropout is kept where both have the same, else 0.
+// error, at most half a unit in the last place of f32. Types are kept where both have the same and B is not scaled,
+// else f32 (and f32 for f64). Dropout is kept where both have the same, else 0.
 //
 // Throws: Error that names the adapter and what is refused.
 namespace graft {
@@ -174,7 +174,8 @@ inline CombinedAdapter grow_rank(const StoredAdapter& adapter, std::int64_t rank
     return out;
 }
 
-inline CombinedAdapter concat_adapters(const StoredAdapter& first, const StoredAdapter& second, const ModelConfig& model)
+inline CombinedAdapter concat_adapters(const StoredAdapter& first, const StoredAdapter& second,
+                                       const ModelConfig& model)
 {
     const StoredAdapter* const both[] = {&first, &second};
     const std::int64_t rank = first.rank() + second.rank();

@@ -239,8 +239,8 @@ inline MergeReceipt merge_weights(const std::filesystem::path& base, std::span<c
     const auto        checkpoint = Checkpoint::open(base);
     const MergeBase   source(checkpoint);
     require(!options.requantize || source.four_bit(), [&] {
-        return source.where() + ": --requantize writes NF4 where the base is NF4, and this base is dense: merge without "
-               "it, and quantise when the result is loaded";
+        return source.where() + ": --requantize writes NF4 where the base is NF4, and this base is dense: merge "
+               "without it, and quantise when the result is loaded";
     });
     require(!options.requantize || !options.type,
             "merge: --requantize writes NF4, so there is no --dtype to choose: give one of the two");

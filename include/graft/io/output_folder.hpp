@@ -50,8 +50,7 @@
 // overwrite; with overwrite its checkpoints go, too. Thus a whole result is the old one or the new one, and never has
 // files of both.
 //
-// base/ is the checkpoint that a run has made to train over, by merging an adapter first. It is a run's if merge.json is
-// in it; while it is made it is called base.partial-….
+// base/ is the checkpoint that a run has made to train over, by merging an adapter first (is_merged_base).
 //
 // Other files. A folder with files, but none of a run, is used as it is; they are left alone. While a run holds it the
 // folder is locked (flock, released by the system when the process ends): a second run into it is refused.
@@ -232,14 +231,6 @@ private:
             return true;
         }
         return std::find(names.begin(), names.end(), name) != names.end();
-    }
-
-    static bool is_merged_base(const fs_path& path)
-    {
-        const std::string name = path.filename().string();
-        std::error_code code;
-        return std::filesystem::is_directory(std::filesystem::symlink_status(path, code))
-            && (name.starts_with("base.partial-") || (name == "base" && exists(path / "merge.json")));
     }
 
     static bool inside(const fs_path& inner, const fs_path& outer)

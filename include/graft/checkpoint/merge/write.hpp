@@ -165,7 +165,8 @@ private:
                 const auto bytes = std::span(packed).subspan(at / 2, nf4::bytes_of(n));
                 nf4::quantize<float>(values, int(block), bytes, scales);
                 if (kind == nullptr) { return; }
-                const auto stored = std::span<const float>(state_.absmax).subspan(at / std::size_t(block), scales.size());
+                const auto stored =
+                    std::span<const float>(state_.absmax).subspan(at / std::size_t(block), scales.size());
                 nf4::dequantize<float>(bytes, stored, int(block), 0, decoded);
                 for (std::size_t i = 0; i < n; ++i) { sums.see(value[i], double(decoded[i]), update[i]); }
             },
