@@ -4,6 +4,7 @@
 #include "cli/data.hpp"
 #include "cli/dpo.hpp"
 #include "cli/finetune_options.hpp"
+#include "cli/merge_adapter.hpp"
 #include "cli/plan.hpp"
 #include "cli/program.hpp"
 #include "cli/replay.hpp"
@@ -73,13 +74,15 @@ Job prepare(const cli::FinetuneOptions& o)
     cli::check_preference(o);
     cli::Folders named(o.stack.begin(), o.stack.end());
     if (!o.adapter.empty()) { named.emplace_back(o.adapter); }
+    named.insert(named.end(), o.merge_adapter.begin(), o.merge_adapter.end());
     const bool settled = o.ignore_adapter || o.most_steps >= 0;    // a replay was answered when its run began
     cli::require_answer(o.model, named, o.output, settled, cli::finetune_choices);
-    job.config = cli::config_of(o.model, o.rope_scaling, named);
+    job.config = cli::base_config(o, cli::config_of(o.model, o.rope_scaling, named));
     require(o.adapter.empty() || !job.full(), "--adapter and --method full exclude each other");
     cli::check_saved_names(o, job.config);
     if (o.adapter.empty()) {
         job.adapter = cli::adapter_of(o);
+        if (!o.merge_adapter.empty()) { job.adapter.base_model = cli::merged_base_name(o); }
     } else {
         job.adapter = graft::read_adapter_config(o.adapter);
         cli::refuse_other_settings(o, job.adapter, job.config);
@@ -307,7 +310,7 @@ template <class T>
 void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, cli::RunRecord& record)
 {
     const auto& o = job.options;
-    const auto checkpoint = graft::Checkpoint::open(o.model);
+    const auto checkpoint = graft::Checkpoint::open(cli::trained_base(o, output, job.metadata));
     auto model = graft::make_model<T>(job.config, cli::model_options(o, job.config, job.targets));
     graft::load_weights(model, checkpoint, {.double_quant = o.double_quant, .untie = job.targets.saved.untie});
     for (const auto& folder : o.stack) { graft::stack_adapter(model, std::filesystem::path(folder)); }
@@ -325,7 +328,7 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
 
     record.begin(model);
 
-    output.begin();
+    if (o.merge_adapter.empty()) { output.begin(); }
     const cli::StopSignal stop;
     const auto prompts = sample_prompts(job);
     for (const auto& prompt : prompts) {
@@ -373,6 +376,7 @@ void finetune(const cli::FinetuneOptions& o, const graft::OptionValues& given, c
     std::vector<std::filesystem::path> inputs{o.model};
     if (!o.adapter.empty()) { inputs.emplace_back(o.adapter); }
     inputs.insert(inputs.end(), o.stack.begin(), o.stack.end());
+    inputs.insert(inputs.end(), o.merge_adapter.begin(), o.merge_adapter.end());
     if (o.plan) { return show_plan(prepare(o)); }
     graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
     Job job = prepare(o);

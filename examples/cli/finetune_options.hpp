@@ -18,7 +18,7 @@ namespace cli {
 
 struct FinetuneOptions {
     std::string              model, output, adapter;
-    std::vector<std::string> data, stack;
+    std::vector<std::string> data, stack, merge_adapter;
     bool                     ignore_adapter = false;
     bool                     overwrite = false;
     std::string              method = "lora";
@@ -171,10 +171,13 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     app.add_flag("--overwrite", o.overwrite, "a new run in place of the one that the output folder holds");
     add_method_options(app, o);
     app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.999999))->capture_default_str();
-    app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
-    app.add_option("--stack", o.stack, "train a new adapter over these, which stay frozen and are needed with it ever "
-                                       "after: folders with commas")
-        ->delimiter(',')->allow_extra_args(false);
+    auto* adapter = app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
+    auto* stack = app.add_option("--stack", o.stack, "train a new adapter over these, which stay frozen and are needed "
+                                                     "with it ever after: folders with commas")
+                      ->delimiter(',')->allow_extra_args(false);
+    app.add_option("--merge-adapter", o.merge_adapter, "merge this adapter into the base first (OUTPUT/base), and "
+                                                       "train a new one over the result")
+        ->delimiter(',')->allow_extra_args(false)->excludes(adapter)->excludes(stack);
     app.add_flag("--ignore-adapter", o.ignore_adapter, "train over the bare base, though its folder holds an adapter");
     app.add_flag("--freeze-saved-modules", o.freeze_saved, "keep modules as they are that --adapter has trained whole");
     auto* task = add_reading_options(app, o).front();

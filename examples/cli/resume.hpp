@@ -9,6 +9,7 @@
 #include "cli/adapter_options.hpp"
 #include "cli/dpo.hpp"
 #include "cli/finetune_options.hpp"
+#include "cli/given_adapters.hpp"
 #include "cli/program.hpp"
 #include "graft/checkpoint/checkpoint.hpp"
 #include "graft/io/output_folder.hpp"
@@ -54,6 +55,9 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
         if (!o.exclude.empty()) { add("exclude", o.exclude); }
         if (!o.modules_to_save.empty()) { add("modules-to-save", o.modules_to_save); }
     }
+    if (!o.merge_adapter.empty()) {
+        bytes("merge-adapter", merged_text(o), merged_hash(o));
+    }
     if (!o.stack.empty()) {
         std::string names;
         for (const auto& folder : o.stack) { names += (names.empty() ? "" : ",") + folder; }
@@ -89,8 +93,8 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
 class Checkpoints {
 public:
     // metadata: of the adapter in each checkpoint.
-    Checkpoints(const FinetuneOptions& options, graft::OutputFolder& output, graft::Metadata metadata)
-        : o_(options), output_(output), metadata_(std::move(metadata)) {}
+    Checkpoints(const FinetuneOptions& options, graft::OutputFolder& output, const graft::Metadata& metadata)
+        : o_(options), output_(output), metadata_(metadata) {}
 
     // Whether the run leaves checkpoints: a resumed one always does, so that it can be resumed again.
     bool on() const { return o_.save_every > 0 || o_.resume; }
@@ -186,7 +190,7 @@ private:
 
     const FinetuneOptions& o_;
     graft::OutputFolder&   output_;
-    graft::Metadata        metadata_;
+    const graft::Metadata& metadata_;    // may gain the base's fingerprint when the run begins
     graft::RunSettings     settings_;
     graft::FoundRunState   found_;
     std::vector<std::string> changed_;

@@ -44,6 +44,7 @@ public:
         if (!o_.eval.empty()) { check("eval", [&] { return data({o_.eval}, "eval"); }); }
         if (!o_.adapter.empty()) { check("adapter before", [&] { return adapter(); }); }
         if (!o_.stack.empty()) { check("adapters below", [&] { return stack(); }); }
+        if (!o_.merge_adapter.empty()) { check("adapter merged", [&] { return merged(); }); }
         says("steps", std::to_string(run.steps) + " of " + std::to_string(run.planned) + ", loss "
                           + loss(run.first_loss) + " to " + loss(run.last_loss));
         says("rows", std::to_string(run.rows) + ", each trained on " + std::to_string(run.least)
@@ -112,9 +113,24 @@ private:
         if (std::filesystem::exists(std::filesystem::path(folder_) / "adapter_model.safetensors")) {
             const auto metadata = graft::adapter_metadata(folder_);
             const auto kept = metadata.find("graft.base");
-            graft::require(kept != metadata.end() && kept->second == hash, "the adapter's file names another base");
+            const auto over = o_.merge_adapter.empty() ? hash : merged_base();
+            graft::require(kept != metadata.end() && kept->second == over, "the adapter's file names another base");
         }
         return o_.model + ", sha256 " + hash;
+    }
+    // What --merge-adapter has made.
+    std::string merged_base() const
+    {
+        const auto folder = std::filesystem::path(folder_) / "base";
+        need(folder);
+        return graft::base_fingerprint(graft::Checkpoint::open(folder));
+    }
+    std::string merged() const
+    {
+        for (const auto& folder : o_.merge_adapter) { need(folder); }
+        const auto hash = merged_hash(o_);
+        same("merge-adapter", hash);
+        return merged_text(o_) + ", sha256 " + hash;
     }
     std::string data(const std::vector<std::string>& files, const char* setting) const
     {

@@ -402,3 +402,42 @@ TEST_CASE("a run is resumed in place, wherever it was cut")
               != std::string::npos);
     }
 }
+
+TEST_CASE("base/ is a run's where merge.json is in it: it goes with the run, and a folder without is nobody's to take")
+{
+    const graft_test::TempFolder scratch;
+    const fs::path folder = scratch.path() / "out";
+    const auto make_base = [&](const std::string& name, bool ours) {
+        fs::create_directories(folder / name);
+        put(folder / name / "model.safetensors", "base");
+        if (ours) { put(folder / name / "merge.json", "{}"); }
+    };
+    {
+        graft::OutputFolder output({.folder = folder});
+        output.begin();
+        make_base("base", true);
+    }
+    CHECK(!fs::exists(folder));    // the run failed
+
+    make_run(folder, "old");
+    make_base("base", true);
+    make_base("base.partial-1", false);
+    CHECK(refusal({.folder = folder}).find("already holds a run") != std::string::npos);
+    run(folder, "new");
+    CHECK(get(folder / "metrics.jsonl") == "new");
+    CHECK(!fs::exists(folder / "base"));
+    CHECK(!fs::exists(folder / "base.partial-1"));
+
+    make_base("base", false);
+    CHECK(refusal({.folder = folder, .overwrite = true}).find("no run made (base)") != std::string::npos);
+    CHECK(get(folder / "base" / "model.safetensors") == "base");
+
+    // What a kill leaves before the first checkpoint counts as a run.
+    const fs::path other = scratch.path() / "other";
+    fs::create_directories(other / "base");
+    put(other / "base" / "merge.json", "{}");
+    CHECK(refusal({.folder = other}).find("interrupted run (base)") != std::string::npos);
+    fs::remove(other / "base" / "merge.json");
+    CHECK(refusal({.folder = other}).empty());
+    CHECK(fs::exists(other / "base"));
+}

@@ -14,8 +14,25 @@
 //                                                 generation files copied from base, config.json last: it makes it
 //                                                 count; a rotary scaling that an option named is written into it
 //
+//   finish_checkpoint(base, folder, config)       the last two of these: what stands beside the weights
+//
 // Throws: Error naming the file that cannot be read or written.
 namespace graft {
+
+// config: the text of config.json.
+inline void finish_checkpoint(const std::filesystem::path& base, const std::filesystem::path& folder,
+                              const std::string& config, const BeforeLast& before_last = {})
+{
+    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                             "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja",
+                             "generation_config.json"}) {
+        if (std::filesystem::exists(base / name)) {
+            write_file(folder / name, read_file(base / name, std::size_t(256) << 20));
+        }
+    }
+    if (before_last) { before_last("config.json", config); }
+    write_file(folder / "config.json", config);
+}
 
 template <class Model>
 void save_checkpoint(Model& model, const std::filesystem::path& base, const std::filesystem::path& folder,
@@ -38,16 +55,8 @@ void save_checkpoint(Model& model, const std::filesystem::path& base, const std:
     });
     write_safetensors(folder / "model.safetensors", heads,
                       [&](std::size_t i, const WriteBytes& write) { write(values[i]()); });
-    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model",
-                             "chat_template.jinja", "generation_config.json"}) {
-        if (std::filesystem::exists(base / name)) {
-            write_file(folder / name, read_file(base / name, std::size_t(256) << 20));
-        }
-    }
     const std::string dtype = type == StoredType::bf16 ? "bfloat16" : type == StoredType::f16 ? "float16" : "float32";
-    const std::string text = config_text(base, dtype, model.config);
-    if (before_last) { before_last("config.json", text); }
-    write_file(folder / "config.json", text);
+    finish_checkpoint(base, folder, config_text(base, dtype, model.config), before_last);
 }
 
 }  // namespace graft

@@ -28,6 +28,8 @@
 //   set_aside(path)                  checkpoint-20 becomes checkpoint-20.damaged, which nothing reads
 //   clean_checkpoints(run)           removes what kills have left behind
 //   checkpoint_part(name)            whether a name is one of those below
+//   is_merged_base(path)             whether a folder is the base/ that a run has made by merging an adapter into its
+//                                    model: merge.json is in it; or base.partial-…, which it is called until it is whole
 //
 // Names, N without leading zeros:
 //   checkpoint-N                whole: no other name is ever read
@@ -98,6 +100,14 @@ inline std::filesystem::path removed_name(const std::filesystem::path& path)
 inline bool checkpoint_part(std::string_view name)
 {
     return checkpoint_step(name).has_value() || detail::checkpoint_leftover(name, true);
+}
+
+inline bool is_merged_base(const std::filesystem::path& path)
+{
+    const std::string name = path.filename().string();
+    std::error_code code;
+    return std::filesystem::is_directory(std::filesystem::symlink_status(path, code))
+        && (name.starts_with("base.partial-") || (name == "base" && std::filesystem::exists(path / "merge.json", code)));
 }
 
 inline std::vector<CheckpointFolder> checkpoints_of(const std::filesystem::path& run)

@@ -20,7 +20,7 @@
 //
 //   OutputFolder output({.folder = dir, .overwrite = false, .inputs = {model, adapter}});    checks; changes nothing
 //   output.begin();                       before step 1: moves an old run aside, makes the folder, tries to write there
-//   … metrics.jsonl and checkpoint-N/ (checkpoint_folders.hpp) are written to output.path() as it happens …
+//   … metrics.jsonl, checkpoint-N/ (checkpoint_folders.hpp) and base/ are written to output.path() as it happens …
 //   output.hold();                        after the first checkpoint: from now on a failure leaves what a kill would
 //   output.retire();                      before the result: one that a resumed run has found there no longer counts
 //   … the other files, each an AtomicFile, and last adapter_config.json, or config.json for a whole checkpoint …
@@ -50,12 +50,14 @@
 // overwrite; with overwrite its checkpoints go, too. Thus a whole result is the old one or the new one, and never has
 // files of both.
 //
+// base/ is the checkpoint that a run has made to train over, by merging an adapter first (is_merged_base).
+//
 // Other files. A folder with files, but none of a run, is used as it is; they are left alone. While a run holds it the
 // folder is locked (flock, released by the system when the process ends): a second run into it is refused.
 //
 // Refused, with an Error: a folder that is, holds or (with overwrite) surrounds one of the inputs; one that is no
 // folder; one that cannot be written; a DIR.previous that this class did not make; overwriting a folder that holds
-// folders other than checkpoint-…; resuming where there is no checkpoint-N.
+// folders other than checkpoint-… and base; resuming where there is no checkpoint-N.
 // POSIX only.
 namespace graft {
 
@@ -195,7 +197,8 @@ public:
     {
         std::vector<std::string> found;
         for (const auto& entry : detail::entries_of(folder)) {
-            if (is_run_file(entry.filename().string())) { found.push_back(entry.filename().string()); }
+            const bool ours = is_run_file(entry.filename().string()) || is_merged_base(entry);
+            if (ours) { found.push_back(entry.filename().string()); }
         }
         std::sort(found.begin(), found.end());
         return found.empty() ? std::string() : printable(found.front());
@@ -216,10 +219,10 @@ private:
     static bool is_run_file(std::string_view name)
     {
         if (checkpoint_part(name)) { return true; }
-        constexpr std::array<std::string_view, 15> names{"adapter_config.json", "adapter_model.safetensors", "run.json",
-            "config.json", "generation_config.json", "metrics.jsonl", "report.html", "tokenizer.json",
-            "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model",
-            "chat_template.jinja", probe_name, earlier};
+        constexpr std::array<std::string_view, 18> names{"adapter_config.json", "adapter_model.safetensors", "run.json",
+            "config.json", "generation_config.json", "metrics.jsonl", "report.html", "merge.json", "tokenizer.json",
+            "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+            "tokenizer.model", "chat_template.jinja", probe_name, earlier};
         if (const auto cut = name.find(".partial-"); cut != std::string_view::npos) {
             return is_run_file(name.substr(0, cut));
         }
@@ -265,14 +268,15 @@ private:
         });
     }
 
-    // No run makes folders but checkpoint-…: --overwrite on somebody's home folder must not take it away.
+    // No run makes folders but checkpoint-… and base: --overwrite on somebody's home folder must not take it away.
     void refuse_foreign_folders() const
     {
         std::vector<std::string> found;
         std::error_code code;
         for (const fs_path& entry : detail::entries_of(folder_)) {
             const std::string name = entry.filename().string();
-            if (std::filesystem::is_directory(entry, code) && !name.starts_with("checkpoint")) { found.push_back(name); }
+            const bool ours = name.starts_with("checkpoint") || is_merged_base(entry);
+            if (std::filesystem::is_directory(entry, code) && !ours) { found.push_back(name); }
         }
         std::sort(found.begin(), found.end());
         require(found.empty(), [&] {
@@ -339,7 +343,7 @@ private:
         }
         for (const fs_path& entry : detail::entries_of(folder)) {
             const std::string name = entry.filename().string();
-            if (checkpoint_part(name)) {
+            if (checkpoint_part(name) || is_merged_base(entry)) {
                 std::filesystem::remove_all(entry, code);
             } else if (is_run_file(name)) {
                 std::filesystem::remove(entry, code);
@@ -405,7 +409,10 @@ private:
         clean_checkpoints(folder_);
         for (const fs_path& entry : detail::entries_of(folder_)) {
             const std::string name = entry.filename().string();
-            if (name.find(".partial-") != std::string::npos && is_run_file(name)) { ::unlink(entry.c_str()); }
+            if (name.find(".partial-") == std::string::npos) { continue; }
+            if (is_run_file(name)) { ::unlink(entry.c_str()); }
+            std::error_code ignored;
+            if (is_merged_base(entry)) { std::filesystem::remove_all(entry, ignored); }
         }
     }
 

@@ -1,0 +1,137 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graft/checkpoint/adapter.hpp"
+#include "graft/checkpoint/adapter_config.hpp"
+#include "graft/checkpoint/load.hpp"
+#include "graft/io/safetensors.hpp"
+
+// An adapter as it lies in its folder, without a model: for what works from files to files.
+//
+//   const auto adapter = StoredAdapter::open(folder, config);     config: of the model that it belongs to
+//   adapter.branches()            A, B and scale of every module it sits on, in the order of the model
+//   adapter.metadata("graft.base")    a text of the file's metadata; empty where there is none
+//
+// It is as strict as load_adapter: every tensor that the settings ask for, in the shape that they ask for, and no
+// other. Values are read from the mapped file when they are used.
+//
+// Throws: Error of read_adapter_config and adapter_targets; one that lists tensors missing, unknown or of another
+// shape; one for a branch on the embedding or the head of a model whose head is the embedding: in training only one of
+// the two uses sees it, in merged weights both would.
+namespace graft {
+
+struct StoredBranch {
+    AdapterTarget target;
+    StoredTensor  a, b;    // (R, In), (Out, R): bytes in the mapped file
+};
+
+class StoredAdapter {
+public:
+    static StoredAdapter open(const std::filesystem::path& folder, const ModelConfig& model)
+    {
+        StoredAdapter out;
+        out.folder_ = folder;
+        out.config_ = read_adapter_config(folder);
+        const auto path = folder / "adapter_model.safetensors";
+        const std::string where = printable(path.string(), 1000);
+        require(std::filesystem::exists(path),
+                [&] { return printable(folder.string(), 1000) + ": no adapter_model.safetensors"; });
+        out.file_ = SafetensorsFile::open(path);
+        std::map<std::string, const StoredTensor*> stored;
+        for (const StoredTensor& t : out.file_.tensors()) {
+            require(stored.emplace(detail::without_prefix(t.name), &t).second,
+                    [&] { return where + ": " + printable(t.name) + " is there twice under different prefixes"; });
+        }
+        if (model.tied) { refuse_tied(stored, where); }
+
+        detail::LoadReport report;
+        const auto take = [&](const std::string& name, std::vector<std::int64_t> shape) {
+            const auto at = stored.find(name);
+            if (at == stored.end()) {
+                report.missing.push_back(name);
+                return StoredTensor();
+            }
+            const StoredTensor found = *at->second;
+            stored.erase(at);
+            if (found.shape != shape || !detail::is_float(found.type)) {
+                report.misshaped.push_back(name + " (" + std::string(stored_name(found.type)) + " "
+                                           + shape_text(found.shape) + ", expected " + shape_text(shape) + ")");
+            }
+            return found;
+        };
+        for (const auto& target : adapter_targets(out.config_, model, printable(folder.string(), 1000)).modules) {
+            auto a = take(target.name + ".lora_A.weight", {target.rank, target.in});
+            auto b = take(target.name + ".lora_B.weight", {target.out, target.rank});
+            out.branches_.push_back({target, std::move(a), std::move(b)});
+        }
+        for (const auto& [name, tensor] : stored) { report.extra.push_back(tensor->name); }
+        report.check(where);
+        return out;
+    }
+
+    const std::filesystem::path&     folder() const { return folder_; }
+    const AdapterConfig&             config() const { return config_; }
+    const std::vector<StoredBranch>& branches() const { return branches_; }
+    const Metadata&                  metadata() const { return file_.metadata(); }
+
+    // The largest rank of a module.
+    std::int64_t rank() const
+    {
+        std::int64_t most = 0;
+        for (const StoredBranch& branch : branches_) { most = std::max(most, branch.target.rank); }
+        return most;
+    }
+    const StoredBranch* find(const std::string& module) const
+    {
+        for (const StoredBranch& branch : branches_) {
+            if (branch.target.name == module) { return &branch; }
+        }
+        return nullptr;
+    }
+    std::string metadata(const std::string& key) const
+    {
+        const auto at = file_.metadata().find(key);
+        return at == file_.metadata().end() ? std::string() : at->second;
+    }
+
+private:
+    static void refuse_tied(const std::map<std::string, const StoredTensor*>& stored, const std::string& where)
+    {
+        for (const auto& entry : stored) {    // named: clang 14 cannot capture structured bindings
+            const std::string& name = entry.first;
+            const bool one = name.starts_with("model.embed_tokens.lora_") || name.starts_with("lm_head.lora_");
+            require(!one, [&] {
+                return where + ": " + printable(entry.second->name)
+                     + " adapts one of the two uses of a tied tensor (config.json: tie_word_embeddings): the head and "
+                       "the embedding are one, so merged weights would change both and be another function than base "
+                       "and adapter are; untie the model and train the adapter again";
+            });
+        }
+    }
+
+    std::filesystem::path     folder_;
+    AdapterConfig             config_;
+    SafetensorsFile           file_;
+    std::vector<StoredBranch> branches_;
+};
+
+namespace detail {
+
+// The values of a tensor of a file, whole.
+inline std::vector<double> all_values(const StoredTensor& t)
+{
+    const auto width = std::size_t(stored_bits(t.type) / 8);
+    std::vector<double> out(t.bytes.size() / width);
+    read_elements<double>(t, 0, std::int64_t(out.size()), out.data());
+    return out;
+}
+
+}  // namespace detail
+
+}  // namespace graft

@@ -1,0 +1,157 @@
+#pragma once
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "graft/checkpoint/checkpoint.hpp"
+#include "graft/checkpoint/load.hpp"
+#include "graft/checkpoint/merge/stored_adapter.hpp"
+#include "graft/checkpoint/modules.hpp"
+#include "graft/checkpoint/nf4_state.hpp"
+
+// What one tensor of a merged checkpoint holds: the one place where its value is made.
+//
+//   MergedTensor t(info, base, adapters);
+//   t.rows(first, count, value, update)    exact values of some rows, W + sum over adapters of s B A, and what the
+//                                          adapters add to them
+//   round_once<bf16>(x)                    to the nearest, ties to even; never by way of f32, where a tie may arise
+//
+// W is read from the file, or decoded from NF4 to the f32 values that training sees. Products and sums are in f64: of
+// the f32 or 16-bit factors every product is exact, and the sum is off by 2^-53 of its terms at most.
+namespace graft {
+
+// The tensors of a base by the job that they have.
+class MergeBase {
+public:
+    explicit MergeBase(const Checkpoint& checkpoint) : checkpoint_(checkpoint)
+    {
+        for (const auto& [name, tensor] : checkpoint.tensors()) {
+            if (const auto weight = nf4_weight_of(name); !weight.empty()) {
+                four_bit_[std::string(weight)].push_back(*tensor);
+            }
+        }
+        for (auto& [name, parts] : four_bit_) {
+            if (const StoredTensor* packed = checkpoint.find(name)) { parts.push_back(*packed); }
+        }
+    }
+    const Checkpoint& checkpoint() const { return checkpoint_; }
+    std::string       where() const { return printable(checkpoint_.folder().string(), 1000); }
+    bool              four_bit() const { return !four_bit_.empty(); }
+
+    // The parts of a 4-bit weight; nullptr where it is dense.
+    const std::vector<StoredTensor>* parts(const std::string& name) const
+    {
+        const auto at = four_bit_.find(name);
+        return at == four_bit_.end() ? nullptr : &at->second;
+    }
+    const auto& four_bit_weights() const { return four_bit_; }
+
+private:
+    const Checkpoint&                                checkpoint_;
+    std::map<std::string, std::vector<StoredTensor>> four_bit_;
+};
+
+class MergedTensor {
+public:
+    MergedTensor(const TensorInfo& info, const MergeBase& base, std::span<const StoredAdapter> adapters)
+        : name_(info.name), rows_(info.shape.size() == 1 ? 1 : info.shape[0]), cols_(info.shape.back())
+    {
+        if (const auto* parts = base.parts(name_)) {
+            state_ = read_nf4(name_, *parts, base.where());
+        } else {
+            dense_ = base.checkpoint().find(name_);
+        }
+        constexpr std::string_view weight = ".weight";
+        const std::string module = name_.ends_with(weight) ? name_.substr(0, name_.size() - weight.size()) : "";
+        for (const StoredAdapter& adapter : adapters) {
+            if (const StoredBranch* branch = module.empty() ? nullptr : adapter.find(module)) {
+                branches_.push_back({branch->target.rank, branch->target.scale, detail::all_values(branch->a),
+                                     detail::all_values(branch->b)});
+            }
+        }
+    }
+
+    const std::string&             name() const { return name_; }
+    std::int64_t                   row_count() const { return rows_; }
+    std::int64_t                   cols() const { return cols_; }
+    bool                           changed() const { return !branches_.empty(); }
+    const std::optional<Nf4State>& state() const { return state_; }
+
+    // Elementary operations a row, for sharing work.
+    std::int64_t row_work() const
+    {
+        std::int64_t rank = 0;
+        for (const Branch& branch : branches_) { rank += branch.rank; }
+        return cols_ * (4 + rank / 4);
+    }
+
+    void rows(std::int64_t first, std::int64_t count, double* value, double* update) const
+    {
+        const std::int64_t n = count * cols_;
+        if (state_) {
+            std::vector<float> decoded(static_cast<std::size_t>(n));
+            state_->dequantize<float>(std::size_t(first * cols_), std::span<float>(decoded));
+            for (std::int64_t i = 0; i < n; ++i) { value[i] = double(decoded[std::size_t(i)]); }
+        } else {
+            detail::read_elements<double>(*dense_, first * cols_, n, value);
+        }
+        std::fill(update, update + n, 0.0);
+        for (const Branch& branch : branches_) { add(branch, first, count, update); }
+        if (changed()) {
+            for (std::int64_t i = 0; i < n; ++i) { value[i] += update[i]; }
+        }
+    }
+
+private:
+    struct Branch {
+        std::int64_t        rank;
+        double              scale;
+        std::vector<double> a, b;
+    };
+
+    void add(const Branch& branch, std::int64_t first, std::int64_t count, double* update) const
+    {
+        std::vector<double> sum(static_cast<std::size_t>(cols_));
+        for (std::int64_t i = 0; i < count; ++i) {
+            std::fill(sum.begin(), sum.end(), 0.0);
+            for (std::int64_t k = 0; k < branch.rank; ++k) {
+                const double  b = branch.b[std::size_t((first + i) * branch.rank + k)];
+                const double* a = branch.a.data() + k * cols_;
+                for (std::int64_t j = 0; j < cols_; ++j) { sum[std::size_t(j)] += b * a[j]; }
+            }
+            for (std::int64_t j = 0; j < cols_; ++j) { update[i * cols_ + j] += branch.scale * sum[std::size_t(j)]; }
+        }
+    }
+
+    std::string             name_;
+    std::int64_t            rows_ = 0, cols_ = 0;
+    const StoredTensor*     dense_ = nullptr;
+    std::optional<Nf4State> state_;
+    std::vector<Branch>     branches_;
+};
+
+// To f32, bf16 or f16 in one rounding. By way of an f32 whose last bit says that something was cut off (round to odd):
+// rounding that again cannot meet a tie that the value itself was not.
+template <class T> T round_once(double x)
+{
+    const auto nearest = static_cast<float>(x);
+    if constexpr (std::is_same_v<T, double>) {
+        return x;
+    } else if constexpr (std::is_same_v<T, float>) {
+        return nearest;
+    } else {
+        if (double(nearest) == x || !std::isfinite(x)) { return T(nearest); }
+        auto bits = std::bit_cast<std::uint32_t>(nearest);
+        if (std::abs(double(nearest)) > std::abs(x)) { bits -= 1; }    // towards zero
+        return T(std::bit_cast<float>(bits | 1U));
+    }
+}
+
+}  // namespace graft
