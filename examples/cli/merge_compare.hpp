@@ -78,6 +78,21 @@ template <class Model> void lay_adapters(Model& model, std::span<const graft::St
     for (const auto& tensor : graft::trained_tensors(model)) { graft::refresh(tensor); }
 }
 
+// Tensors that an adapter holds whole, in place of the base's.
+template <class Model> void lay_whole(Model& model, std::span<const graft::StoredAdapter> adapters)
+{
+    graft::leaves(model, [&](const std::string& name, auto& leaf) {
+        if constexpr (requires { leaf.value(); }) {
+            for (const auto& adapter : adapters) {
+                if (const auto* whole = adapter.whole(name)) {
+                    auto to = leaf.value().view();
+                    graft::detail::read_dense(*whole, graft::View<std::remove_pointer_t<decltype(to.data)>>(to));
+                }
+            }
+        }
+    });
+}
+
 // What the model expects after each of the ids, into answer.
 template <class Model> void read_logits(const Model& model, std::span<const std::int32_t> ids, Answer& answer)
 {
@@ -162,8 +177,9 @@ inline std::vector<Comparison> compare_models(const std::filesystem::path& base,
     for (const auto& prompt : prompts) { ids.push_back(tokenizer.encode(prompt)); }
     std::vector<Answer> before;
     {
-        auto model = graft::load_model<float>(base);
+        auto model = graft::load_model<float>(base, {}, {.untie = graft::unties(adapters)});
         lay_adapters(model, adapters);
+        lay_whole(model, adapters);
         for (const auto& prompt : ids) { before.push_back(answer_of(model, prompt, nullptr)); }
     }
     const bool nf4 = config.quantization.has_value();

@@ -66,7 +66,9 @@ TEST_CASE("merge: weights and logits that PEFT recorded; what is not plain LoRA 
     }
     std::sort(merged.begin(), merged.end());
     const std::vector<std::string> plain{"exclude_modules", "layers_to_transform", "lora_all_linear", "lora_qv",
-                                         "patterns", "qwen2_all_linear", "regex_targets", "rslora"};
+                                         "modules_to_save", "patterns", "qwen2_all_linear", "regex_targets", "rslora",
+                                         "tied_modules_to_save_both", "tied_modules_to_save_both_ensure",
+                                         "tied_modules_to_save_embed"};
     for (const auto& kind : plain) { CHECK(std::find(merged.begin(), merged.end(), kind) != merged.end()); }
     for (const std::string kind : {"tied_embedding", "lora_bias_without_base_bias"}) {    // cannot be merged rightly
         CHECK(std::find(refused.begin(), refused.end(), kind) != refused.end());

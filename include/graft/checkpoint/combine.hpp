@@ -52,6 +52,14 @@ struct CombinedAdapter {
 
 namespace detail {
 
+inline void refuse_whole(const StoredAdapter& adapter)
+{
+    require(adapter.whole().empty(), [&] {
+        return printable(adapter.folder().string(), 1000) + ": holds " + adapter.whole().begin()->first
+             + " whole: only branches can be grown or joined; merge it into its base";
+    });
+}
+
 // The alpha with which this rank gives this scale to the bit.
 inline std::optional<double> alpha_for(double scale, std::int64_t rank, bool rslora)
 {
@@ -139,6 +147,7 @@ inline Scaling cost_of(double scale, std::span<const StoredAdapter* const> adapt
 
 inline CombinedAdapter grow_rank(const StoredAdapter& adapter, std::int64_t rank, const ModelConfig& model)
 {
+    detail::refuse_whole(adapter);
     const std::string where = printable(adapter.folder().string(), 1000);
     bool larger = false;
     for (const StoredBranch& branch : adapter.branches()) {
@@ -177,6 +186,7 @@ inline CombinedAdapter grow_rank(const StoredAdapter& adapter, std::int64_t rank
 inline CombinedAdapter concat_adapters(const StoredAdapter& first, const StoredAdapter& second,
                                        const ModelConfig& model)
 {
+    detail::refuse_whole(first), detail::refuse_whole(second);
     const StoredAdapter* const both[] = {&first, &second};
     const std::int64_t rank = first.rank() + second.rank();
     require(rank <= detail::most_rank, [&] {

@@ -110,6 +110,22 @@ inline void check_base(const MergeBase& base, const ModelConfig& config)
     report.check(where);
 }
 
+// A tensor has one value: two adapters that hold it whole cannot both be right.
+inline void check_whole(std::span<const StoredAdapter> adapters)
+{
+    std::map<std::string, std::string> holds;
+    for (const StoredAdapter& adapter : adapters) {
+        for (const auto& entry : adapter.whole()) {
+            const std::string name = printable(adapter.folder().string(), 1000);
+            const auto first = holds.emplace(entry.first, name);
+            require(first.second, [&] {
+                return name + ": holds " + entry.first + " whole, as " + first.first->second
+                     + " does: which of the two is meant cannot be known";
+            });
+        }
+    }
+}
+
 // What is written: a head for each tensor of the file, and what gives its bytes.
 class MergeWriter {
 public:
@@ -163,7 +179,7 @@ private:
     {
         const std::string module = name.substr(0, name.rfind('.'));
         for (const StoredAdapter& adapter : adapters_) {
-            if (adapter.find(module) != nullptr) { return true; }
+            if (adapter.find(module) != nullptr || adapter.whole(name) != nullptr) { return true; }
         }
         return false;
     }
@@ -173,7 +189,8 @@ private:
         if (const auto* parts = base_.parts(info.name)) {
             return dtype_stored(read_nf4(info.name, *parts, base_.where()).dtype);
         }
-        return base_.checkpoint().find(info.name)->type;
+        const StoredTensor* found = base_.checkpoint().find(info.name);
+        return (found != nullptr ? found : base_.checkpoint().find(embedding_weight))->type;    // a head that was tied
     }
     void add(const std::string& name, StoredType type, std::vector<std::int64_t> shape, Give give)
     {
@@ -235,8 +252,8 @@ private:
 inline MergeReceipt merge_weights(const std::filesystem::path& base, std::span<const StoredAdapter> adapters,
                                   const std::filesystem::path& folder, const MergeOptions& options = {})
 {
-    const ModelConfig config = read_config(base);
-    const auto        checkpoint = Checkpoint::open(base);
+    ModelConfig config = read_config(base);
+    const auto  checkpoint = Checkpoint::open(base);
     const MergeBase   source(checkpoint);
     require(!options.requantize || source.four_bit(), [&] {
         return source.where() + ": --requantize writes NF4 where the base is NF4, and this base is dense: merge "
@@ -245,13 +262,22 @@ inline MergeReceipt merge_weights(const std::filesystem::path& base, std::span<c
     require(!options.requantize || !options.type,
             "merge: --requantize writes NF4, so there is no --dtype to choose: give one of the two");
     detail::check_base(source, config);
-    return detail::MergeWriter(source, config, adapters, options).write(folder / "model.safetensors");
+    detail::check_whole(adapters);
+    const bool untied = config.tied && unties(adapters);
+    if (untied) { config.tied = false; }
+    auto receipt = detail::MergeWriter(source, config, adapters, options).write(folder / "model.safetensors");
+    receipt.untied = untied;
+    return receipt;
 }
 
 // The text of the result's config.json.
 inline std::string merged_config(const std::filesystem::path& base, const MergeReceipt& receipt)
 {
-    return receipt.requantized ? config_text(base) : config_text(base, receipt.dtype);
+    const std::string text = receipt.requantized ? config_text(base) : config_text(base, receipt.dtype);
+    if (!receipt.untied) { return text; }
+    auto json = parse_json<OrderedJson>(text, "config.json");
+    json["tie_word_embeddings"] = false;
+    return json.dump(2) + "\n";
 }
 
 inline MergeReceipt merge_adapter(const std::filesystem::path& base, std::span<const StoredAdapter> adapters,

@@ -105,8 +105,8 @@ private:
     {
         const auto head = stored_.find(head_weight);
         if (head == stored_.end()) { return; }
-        const auto [embedding, alone] = stored_.emplace(embedding_weight, head->second);
-        require(alone || same_values(*embedding->second, *head->second), [&] {
+        const auto put = stored_.emplace(embedding_weight, head->second);
+        require(put.second || same_values(*put.first->second, *head->second), [&] {
             return where_ + ": lm_head.weight differs from model.embed_tokens.weight, but the model's head is its "
                             "embedding";
         });

@@ -28,6 +28,7 @@ struct MergeReceipt {
     std::string            dtype;                 // what config.json says: float32, bfloat16, float16
     bool                   dequantized = false;   // an NF4 base was written dense
     bool                   requantized = false;   // … or in NF4 again
+    bool                   untied = false;        // the head is no longer the embedding
     std::int64_t           tensors = 0, merged = 0, bytes = 0;
 
     MergeKind& of(const std::string& kind)

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,12 +11,17 @@
 #include "graft/checkpoint/adapter.hpp"
 #include "graft/checkpoint/adapter_config.hpp"
 #include "graft/checkpoint/load.hpp"
+#include "graft/checkpoint/modules.hpp"
 #include "graft/io/safetensors.hpp"
 
 // An adapter as it lies in its folder, without a model: for what works from files to files.
 //
 //   const auto adapter = StoredAdapter::open(folder, config);     config: of the model that it belongs to
 //   adapter.branches()            A, B and scale of every module it sits on, in the order of the model
+//   adapter.whole(name)           a tensor of the model that it holds whole (adapter_config/saved_modules.hpp): its value
+//                                 in place of the base's; nullptr where it has none
+//   adapter.unties()              whether it is for a model whose head, tied in the base, is a tensor of its own
+//   unties(adapters)              whether one of them does
 //   adapter.metadata("graft.base")    a text of the file's metadata; empty where there is none
 //
 // It is as strict as load_adapter: every tensor that the settings ask for, in the shape that they ask for, and no
@@ -45,7 +51,7 @@ public:
         out.file_ = SafetensorsFile::open(path);
         std::map<std::string, const StoredTensor*> stored;
         for (const StoredTensor& t : out.file_.tensors()) {
-            require(stored.emplace(detail::without_prefix(t.name), &t).second,
+            require(stored.emplace(detail::name_in_model(t.name), &t).second,
                     [&] { return where + ": " + printable(t.name) + " is there twice under different prefixes"; });
         }
         if (model.tied) { refuse_tied(stored, where); }
@@ -65,7 +71,10 @@ public:
             }
             return found;
         };
-        for (const auto& target : adapter_targets(out.config_, model, printable(folder.string(), 1000)).modules) {
+        const auto targets = adapter_targets(out.config_, model, printable(folder.string(), 1000));
+        out.unties_ = targets.saved.untie;
+        out.take_whole(targets.saved, model, stored, where, take);
+        for (const auto& target : targets.modules) {
             auto a = take(target.name + ".lora_A.weight", {target.rank, target.in});
             auto b = take(target.name + ".lora_B.weight", {target.out, target.rank});
             out.branches_.push_back({target, std::move(a), std::move(b)});
@@ -79,6 +88,14 @@ public:
     const AdapterConfig&             config() const { return config_; }
     const std::vector<StoredBranch>& branches() const { return branches_; }
     const Metadata&                  metadata() const { return file_.metadata(); }
+
+    const StoredTensor* whole(const std::string& name) const
+    {
+        const auto at = whole_.find(name);
+        return at == whole_.end() ? nullptr : &at->second;
+    }
+    const std::map<std::string, StoredTensor>& whole() const { return whole_; }
+    bool unties() const { return unties_; }
 
     // The largest rank of a module.
     std::int64_t rank() const
@@ -101,6 +118,35 @@ public:
     }
 
 private:
+    // Modules that the settings name, and embedding and head where PEFT has added them on its own. Of a tied pair the
+    // embedding is kept, once both are seen to be the same.
+    template <class Take>
+    void take_whole(const SavedModules& saved, const ModelConfig& model,
+                    const std::map<std::string, const StoredTensor*>& stored, const std::string& where, Take&& take)
+    {
+        ModelConfig apart = model;
+        apart.tied = false;
+        std::vector<std::string> names = saved.tensors();
+        for (const std::string& name : {detail::embedding_weight, detail::head_weight}) {
+            const bool named = std::find(names.begin(), names.end(), name) != names.end();
+            if (!named && stored.contains(name)) { names.push_back(name); }
+        }
+        for (const TensorInfo& info : checkpoint_tensors(apart)) {
+            if (std::find(names.begin(), names.end(), info.name) == names.end()) { continue; }
+            const StoredTensor found = take(info.name, info.shape);
+            if (!found.name.empty()) { whole_.emplace(info.name, found); }
+        }
+        if (!model.tied || unties_) { return; }
+        const auto head = whole_.find(detail::head_weight);
+        if (head == whole_.end()) { return; }
+        const auto put = whole_.emplace(detail::embedding_weight, head->second);
+        require(put.second || detail::same_values(put.first->second, head->second), [&] {
+            return where + ": lm_head.weight differs from model.embed_tokens.weight, but the model's head is its "
+                           "embedding";
+        });
+        whole_.erase(detail::head_weight);
+    }
+
     static void refuse_tied(const std::map<std::string, const StoredTensor*>& stored, const std::string& where)
     {
         for (const auto& entry : stored) {    // named: clang 14 cannot capture structured bindings
@@ -115,11 +161,18 @@ private:
         }
     }
 
+    std::map<std::string, StoredTensor> whole_;
+    bool                      unties_ = false;
     std::filesystem::path     folder_;
     AdapterConfig             config_;
     SafetensorsFile           file_;
     std::vector<StoredBranch> branches_;
 };
+
+inline bool unties(std::span<const StoredAdapter> adapters)
+{
+    return std::any_of(adapters.begin(), adapters.end(), [](const StoredAdapter& one) { return one.unties(); });
+}
 
 namespace detail {
 

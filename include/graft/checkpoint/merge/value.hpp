@@ -23,7 +23,7 @@
 //                                          adapters add to them
 //   round_once<bf16>(x)                    to the nearest, ties to even; never by way of f32, where a tie may arise
 //
-// W is read from the file, or decoded from NF4 to the f32 values that training sees. Products and sums are in f64: of
+// A tensor that an adapter holds whole takes the place of W. Otherwise W is read from the file, or decoded from NF4 to the f32 values that training sees. Products and sums are in f64: of
 // the f32 or 16-bit factors every product is exact, and the sum is off by 2^-53 of its terms at most.
 namespace graft {
 
@@ -67,6 +67,12 @@ public:
             state_ = read_nf4(name_, *parts, base.where());
         } else {
             dense_ = base.checkpoint().find(name_);
+        }
+        if (dense_ == nullptr && !state_ && name_ == detail::head_weight) {    // tied in the base, and no longer
+            dense_ = base.checkpoint().find(detail::embedding_weight);
+        }
+        for (const StoredAdapter& adapter : adapters) {
+            if (const StoredTensor* whole = adapter.whole(name_)) { dense_ = whole, state_.reset(); }
         }
         constexpr std::string_view weight = ".weight";
         const std::string module = name_.ends_with(weight) ? name_.substr(0, name_.size() - weight.size()) : "";
