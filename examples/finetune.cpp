@@ -107,7 +107,8 @@ graft::Batches batches_of(const Job& job)
 {
     const auto& o = job.options;
     const std::size_t answers = o.task == "dpo" ? 2 : 1;    // examples of a row
-    return {std::span(job.data.examples).first(job.data.examples.size() / answers), {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle}};
+    const auto rows = std::span(job.data.examples).first(job.data.examples.size() / answers);
+    return {rows, {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle}};
 }
 
 cli::RunPlan plan_of(const Job& job)
