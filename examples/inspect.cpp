@@ -73,7 +73,8 @@ void inspect_data(const fs::path& what, const cli::FinetuneOptions& o, std::int6
     const auto set = cli::read_data(o, o.data, tokenizer, chat, length, config ? config->vocab : 0);
     cli::print("data: " + std::string(o.task == "text" ? "documents" : "template: ") +
                (o.task == "text" ? "" : chat ? graft::printable(chat->name(), 200) : "none") + "; learning " +
-               (o.task == "text" ? "all" : o.task == "dpo" ? "answers of pairs" : o.train_on) + "; at most " + std::to_string(length) + " tokens a row\n");
+               (o.task == "text" ? "all" : o.task == "dpo" ? "answers of pairs" : o.train_on) + "; at most " +
+               std::to_string(length) + " tokens a row\n");
     for (const auto& line : graft::mask_proof(set, tokenizer ? &*tokenizer : nullptr, std::size_t(rows))) {
         cli::print(line.empty() ? "\n" : "  " + line + "\n");
     }

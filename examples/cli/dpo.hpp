@@ -40,7 +40,8 @@ inline void check_preference(const FinetuneOptions& o)
     if (o.task != "dpo") {
         for (const char* name : {"beta", "loss", "label-smoothing", "reference", "share-prompt"}) {
             require(!o.given.contains(name), [&] {
-                return std::string("--") + name + " belongs to preference training: give --task dpo too, or leave it out";
+                return std::string("--") + name +
+                       " belongs to preference training: give --task dpo too, or leave it out";
             });
         }
         return;

@@ -144,7 +144,7 @@ inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOpti
             ->capture_default_str(),
         app.add_option("--max-length", o.max_length, "2048, or the model's positions where these are fewer")
             ->check(CLI::PositiveNumber),
-        app.add_option("--max-prompt-length", o.max_prompt_length, "dpo: tokens of a prompt; what is longer is an error")
+        app.add_option("--max-prompt-length", o.max_prompt_length, "dpo: tokens of a prompt; longer ones are an error")
             ->check(CLI::PositiveNumber),
         app.add_flag("--truncate", o.truncate, "dpo: cut pairs that are too long, and count what is lost"),
         app.add_option("--rope-scaling", o.rope_scaling, rope_scaling_help),

@@ -24,7 +24,8 @@ double mean(const nlohmann::json& values)
 }
 
 // Six short stories with a better and a worse end.
-const char* const story_pairs = R"({"prompt": "Once upon a time, there was a little dog named Max.", "chosen": " He was happy.", "rejected": " No."}
+const char* const story_pairs = R"({"prompt": "Once upon a time, there was a little dog named Max.", )"
+                                R"("chosen": " He was happy.", "rejected": " No."}
 {"prompt": "Lily saw a big red ball. She wanted to", "chosen": " play with it.", "rejected": " eat the moon."}
 {"prompt": "The cat", "chosen": " sat on the mat. It was happy.", "rejected": " sat on the mat. It was sad."}
 {"prompt": "Tom said: \"I am sorry.\" His mom", "chosen": " smiled and gave him a hug.", "rejected": " ran away"}
@@ -47,8 +48,8 @@ std::vector<nlohmann::json> trl_run(const fs::path& root, const nlohmann::json& 
     write_text(temp / "rows.jsonl", rows);
     const auto ended = run("finetune", joined(
         {"--model", (root / "data/models/stories260K").string(), "--data", (temp / "rows.jsonl").string(), "--output",
-         (temp / "out").string(), "--task", "dpo", "--adapter", (root / "data/golden_training/dpo_lora" / from).string(),
-         "--reference", reference, "--batch", "2", "--steps", std::to_string(steps), "--lr", "0.002", "--weight-decay",
+         (temp / "out").string(), "--task", "dpo", "--adapter",
+         (root / "data/golden_training/dpo_lora" / from).string(), "--reference", reference, "--batch", "2", "--steps", std::to_string(steps), "--lr", "0.002", "--weight-decay",
          "0.01", "--no-shuffle", "--quiet"}, more));
     CAPTURE(ended.err);
     REQUIRE(ended.status == 0);
@@ -123,7 +124,9 @@ TEST_CASE("finetune replays golden_training: dpo_lora")
         for (const auto& tensor : Tensors::read(golden / "dpo_lora/end/adapter_model.safetensors").list) {
             const auto a = saved.at(tensor.name).values(), b = tensor.values();
             double off = 0;
-            for (std::size_t i = 0; i < b.size(); ++i) { off = std::max(off, std::abs(double(a.at(i)) - double(b[i]))); }
+            for (std::size_t i = 0; i < b.size(); ++i) {
+                off = std::max(off, std::abs(double(a.at(i)) - double(b[i])));
+            }
             CHECK(off <= 1e-5);
         }
     }
@@ -176,8 +179,9 @@ TEST_CASE("finetune --task dpo learns which answers are better, whatever is trai
                                     {"--lr", "0.005", "--loss", "ipo", "--beta", "0.3"},
                                     {"--lr", "0.005", "--dtype", "bf16", "--recompute"}}) {
         const Pairs place;
+        const std::string rows = (place.temp / "rows.jsonl").string();
         const auto ended = run("finetune", place.dpo(joined({"--batch", "3", "--accumulate", "2", "--epochs", "12",
-                                                             "--schedule", "constant", "--eval", (place.temp / "rows.jsonl").string()}, method)));
+                                                             "--schedule", "constant", "--eval", rows}, method)));
         CAPTURE(ended.err);
         REQUIRE(ended.status == 0);
         const auto found = json_lines(place.temp / "out/metrics.jsonl");
@@ -347,7 +351,7 @@ TEST_CASE("finetune --task dpo: what it refuses")
     fs::rename(place.temp / "out", adapter);
     // The reference of a continued adapter is a choice.
     check_refused(run("finetune", place.dpo({"--adapter", adapter})), {"--reference start", "--reference adapter-off"});
-    check_refused(run("finetune", place.dpo({"--reference", "nowhere"})), {"nowhere", "adapter-off, start, or a folder"});
+    check_refused(run("finetune", place.dpo({"--reference", "nowhere"})), {"nowhere", "adapter-off, start, or a"});
     check_refused(run("finetune", place.dpo({"--method", "full", "--reference", "adapter-off"})), {"start"});
     check_refused(run("finetune", place.dpo({"--loss", "ipo", "--label-smoothing", "0.1"})), {"label smoothing"});
     check_refused(run("finetune", place.dpo({"--label-smoothing", "0.5"})), {"below 0.5"});

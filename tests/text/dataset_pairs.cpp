@@ -152,7 +152,7 @@ TEST_CASE("pairs: what cannot be learnt from is dropped and counted")
 
 TEST_CASE("pairs: what is refused, with file, line and what to do")
 {
-    CHECK(has(error_of(R"({"messages": []})"), ":1: row 1 has fields messages; --task dpo expects chosen and rejected"));
+    CHECK(has(error_of(R"({"messages": []})"), ":1: row 1 has fields messages; --task dpo expects chosen and"));
     CHECK(has(error_of(R"({"prompt": "p", "chosen": 3, "rejected": "B"})"), "chosen must be text, found number"));
     CHECK(has(error_of(R"({"prompt": )" + talk + R"(, "chosen": 3, "rejected": "B"})"), "chosen must be a list of"));
     CHECK(has(error_of(R"({"prompt_ids": [1], "chosen_ids": [2]})"), "need prompt_ids, chosen_ids and rejected_ids"));
@@ -188,7 +188,8 @@ TEST_CASE("pairs: truncation keeps the prompt's end and the answers' start, the 
 {
     const std::string rows = R"({"prompt": "prompt", "chosen": "A", "rejected": "long answer"})" "\n"
                              R"({"prompt": "p", "chosen": "A", "rejected": "B"})" "\n"
-                             R"({"prompt": "a very long prompt", "chosen": "same start, x", "rejected": "same start, y"})";
+                             R"({"prompt": "a very long prompt", "chosen": "same start, x", )"
+                             R"("rejected": "same start, y"})";
     const auto cut = load(rows, {.options = {.max_length = 10, .max_prompt_length = 4, .truncate = true}});
     REQUIRE(cut.report.rows_used == 2);
     CHECK(both(cut, 0) == "ompt[A</s>] | ompt[long a]");

@@ -61,7 +61,9 @@ Tensor<T, SQ, Dev> attention(const Tensor<T, SQ, Dev>& q, const Tensor<T, SK, De
     using A = acc<T>;
     const bool chosen = context.key_rows.size() > 0;
     Tape* const tape = q.tape() != nullptr ? q.tape() : all_k.tape() != nullptr ? all_k.tape() : all_v.tape();
-    const auto  keyed_rows = [&](Tensor<T, SK, Dev> x) { return chosen ? gather_rows(x.on(tape), context.key_rows) : x; };
+    const auto  keyed_rows = [&](Tensor<T, SK, Dev> x) {
+        return chosen ? gather_rows(x.on(tape), context.key_rows) : x;
+    };
     const auto  k = keyed_rows(all_k), v = keyed_rows(all_v);
     require(head_dim > 0 && q.cols() % head_dim == 0 && k.cols() % head_dim == 0 && v.cols() == k.cols() &&
                 k.cols() > 0 && q.cols() % k.cols() == 0 && q.rows() == all_k.rows() && k.rows() == v.rows(),

@@ -20,9 +20,9 @@
 //
 // The plan is exact for micro-batches of `batch` documents of `tokens` tokens whose labels are all targets; it is a
 // bound for shorter rows and for rows with labels that are ignored. With `preference` a document is one answer behind
-// its prompt, so it is a bound for pairs, whose prompts are not scored. It holds for as many threads as the plan was made
-// with: scratch grows with them. What is not in the pools is not counted: the program itself, the data set and the
-// files while they are read (pages of the system's cache, which it takes back when it needs them).
+// its prompt, so it is a bound for pairs, whose prompts are not scored. It holds for as many threads as the plan was
+// made with: scratch grows with them. What is not in the pools is not counted: the program itself, the data set and
+// the files while they are read (pages of the system's cache, which it takes back when it needs them).
 namespace graft {
 
 struct PlanOptions {

@@ -10,8 +10,8 @@
 
 // report.html: a run on one page that needs nothing else: no script, no font, no network.
 //
-//   report_html(Report)   title, key numbers, curves of loss and rate (and of rewards and accuracy), samples, data (summary, histogram of targets,
-//                         first row, rows to look at), settings, audit
+//   report_html(Report)   title, key numbers, curves of loss and rate (and of rewards and accuracy), samples, data
+//                         (summary, histogram of targets, first row, rows to look at), settings, audit
 //
 // Every text is escaped; control characters and bytes that are not UTF-8 become U+FFFD. Light and dark follow the
 // reader's settings. Parts that are empty are left out. Throws: nothing.
@@ -127,7 +127,8 @@ inline void report_curves(std::string& html, const Report& report)
 inline void report_preference(std::string& html, const Report& report)
 {
     Chart rewards{.label = "Rewards by step"}, accuracy{.label = "Accuracy by step"};
-    Curve chosen{.colour = "--rate", .points = {}, .smooth = true}, right{.colour = "--loss", .points = {}, .smooth = true};
+    Curve chosen{.colour = "--rate", .points = {}, .smooth = true};
+    Curve right{.colour = "--loss", .points = {}, .smooth = true};
     Curve rejected{.colour = "--eval", .points = {}, .smooth = true};
     for (const auto& step : report.steps) {
         if (!step.preference) { continue; }

@@ -223,7 +223,8 @@ Dataset load_pair_rows(std::span<const std::filesystem::path> files, const Tok* 
     set.report.pairs.emplace();
 
     const auto begin = [&](const PairRow& row, const RowPlace& place) {
-        first = place, form = row.form, set.report.form = form_name(form), set.report.ready_made = form == PairForm::ids;
+        first = place, form = row.form, set.report.form = form_name(form);
+        set.report.ready_made = form == PairForm::ids;
         const bool turns = form == PairForm::turns || form == PairForm::conversations;
         require(tokenizer != nullptr || form == PairForm::ids, [&] {
             return at(place) + ": " + form_name(form) + " need a tokeniser (tokenizer.json beside the model); without "
