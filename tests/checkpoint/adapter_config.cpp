@@ -186,7 +186,8 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
     const std::set<std::string> plain{"lora_all_linear", "lora_qv", "rslora", "qwen2_all_linear", "patterns",
-        "regex_targets", "exclude_modules", "layers_to_transform"};
+        "regex_targets", "exclude_modules", "layers_to_transform", "modules_to_save", "tied_modules_to_save_both",
+        "tied_modules_to_save_embed", "tied_modules_to_save_both_ensure"};
     int read = 0, refused = 0;
     for (const auto& entry : fs::directory_iterator(*data / "golden" / "peft")) {
         const std::string name = entry.path().filename().string();
@@ -194,9 +195,10 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
         INFO(name);
         const auto expected = graft::read_json(entry.path() / "expected.json");
         graft::AdapterTargets found;
+        graft::ModelConfig    base;
         const std::string text = refusal([&] {
             const auto adapter = graft::read_adapter_config(entry.path());
-            const auto base    = graft::read_config(entry.path() / graft::json_string(expected, "base", name));
+            base               = graft::read_config(entry.path() / graft::json_string(expected, "base", name));
             found = graft::adapter_targets(adapter, base);
             const auto again = graft::adapter_config_text(adapter, base, name);
             CHECK(graft::adapter_targets(graft::parse_adapter_config(again, name), base).parameters()
@@ -215,6 +217,9 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
         for (const auto& t : found.modules) {
             got["base_model.model." + t.name + ".lora_A.weight"] = {t.rank, t.in};
             got["base_model.model." + t.name + ".lora_B.weight"] = {t.out, t.rank};
+        }
+        for (const auto& module : found.saved.modules) {
+            got["base_model.model." + module + ".weight"] = {base.vocab, base.dim};
         }
         CHECK(wanted == got);
         read += 1;
