@@ -6,8 +6,8 @@
 // The commands of a guide, run as they stand, and what they print held against what the guide shows.
 namespace graft_test {
 
-// Every ```sh block runs in a folder that looks like the repository after scripts/demo; `shorter` are replacements in it
-// that save time. Where a block of output follows it directly, its lines must appear in this order; "…" stands for
+// Every ```sh block runs in a folder that looks like the repository after scripts/demo; `shorter` are replacements in
+// it that save time. Where a block of output follows it directly, its lines must appear in this order; "…" stands for
 // anything, as a line or within one, and lines with a part in `varies` are not compared. A block that is one line of a
 // program's refusal says that the command ends with exit 2. Returns how many commands ran.
 inline int run_guide(const std::string& name, const std::vector<std::pair<std::string, std::string>>& shorter = {},
@@ -23,8 +23,9 @@ inline int run_guide(const std::string& name, const std::vector<std::pair<std::s
         const auto close = text.find(end, at + start.size());
         std::string command = text.substr(at + start.size(), close - at - start.size());
         for (const auto& [from, to] : shorter) {
-            for (auto found = command.find(from); found != command.npos; found = command.find(from, found + to.size())) {
-                command.replace(found, from.size(), to);
+            for (auto place = command.find(from); place != command.npos;) {
+                command.replace(place, from.size(), to);
+                place = command.find(from, place + to.size());
             }
         }
         const std::string shell = "cd '" + temp.path().string() + "' && { " + command + "\n} 2>&1";
@@ -54,9 +55,8 @@ inline int run_guide(const std::string& name, const std::vector<std::pair<std::s
         std::size_t from = 0;
         for (std::string line; std::getline(lines, line);) {
             CAPTURE(line);
-            if (std::any_of(varies.begin(), varies.end(), [&](const auto& part) { return line.find(part) != line.npos; })) {
-                continue;
-            }
+            const auto has = [&](const auto& part) { return line.find(part) != line.npos; };
+            if (std::any_of(varies.begin(), varies.end(), has)) { continue; }
             const std::string dots = "…";
             std::size_t begin = 0;
             for (auto cut = line.find(dots);; cut = line.find(dots, begin)) {

@@ -20,7 +20,9 @@ template <class T> graft::AnyModel<T> made(graft::Base base)
         const TempFolder temp;
         graft::load_weights(model, graft::Checkpoint::open(tiny_checkpoint(temp.path())));
     }
-    if (base != graft::Base::trained) { graft::add_adapter(model, graft::adapter_targets(all_linear, model.config, "test"), all_linear, 7); }
+    if (base != graft::Base::trained) {
+        graft::add_adapter(model, graft::adapter_targets(all_linear, model.config, "test"), all_linear, 7);
+    }
     for (const auto& tensor : graft::trained_tensors(model)) { graft::refresh(tensor); }
     return model;
 }

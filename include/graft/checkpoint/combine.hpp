@@ -27,8 +27,8 @@
 //
 // concat_adapters: of ranks R1 and R2 (the largest of a module) the result has R1 + R2 everywhere: A is the rows of
 // both, B the columns of both; a module that one adapter lacks, or gives a smaller rank, gets zeros. The result is
-// plain LoRA with one scale s, never rsLoRA (whose sqrt would apply to the sum of ranks); B of adapter i is multiplied by
-// s_i / s. s is the scale of a module or 1: the one with which the fewest elements of B have to be rounded. None has
+// plain LoRA with one scale s, never rsLoRA (whose sqrt would apply to the sum of ranks); B of adapter i is multiplied
+// by s_i / s. s is the scale of a module or 1: the one with which the fewest elements of B have to be rounded. None has
 // where all scales are the same, or powers of two apart; `rounded` counts them and `worst` is the largest relative
 // error, at most half a unit in the last place of f32. Types are kept where both have the same and B is not scaled,
 // else f32 (and f32 for f64). Dropout is kept where both have the same, else 0.

@@ -29,7 +29,7 @@
 //   clean_checkpoints(run)           removes what kills have left behind
 //   checkpoint_part(name)            whether a name is one of those below
 //   is_merged_base(path)             whether a folder is the base/ that a run has made by merging an adapter into its
-//                                    model: merge.json is in it; or base.partial-…, which it is called until it is whole
+//                                    model: merge.json is in it; or base.partial-…, its name until it is whole
 //
 // Names, N without leading zeros:
 //   checkpoint-N                whole: no other name is ever read
@@ -107,7 +107,8 @@ inline bool is_merged_base(const std::filesystem::path& path)
     const std::string name = path.filename().string();
     std::error_code code;
     return std::filesystem::is_directory(std::filesystem::symlink_status(path, code))
-        && (name.starts_with("base.partial-") || (name == "base" && std::filesystem::exists(path / "merge.json", code)));
+        && (name.starts_with("base.partial-")
+            || (name == "base" && std::filesystem::exists(path / "merge.json", code)));
 }
 
 inline std::vector<CheckpointFolder> checkpoints_of(const std::filesystem::path& run)

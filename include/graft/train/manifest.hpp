@@ -124,7 +124,8 @@ inline FoundManifest read_manifest(const std::filesystem::path& folder)
     m.declared = json_int(tensors, "declared", where), m.trained = json_int(tensors, "trained", where);
     m.without_gradient = json_int(tensors, "without_gradient", where), m.frozen = json_int(tensors, "frozen", where);
     m.before = json_string(tensors, "before", where), m.after = json_string(tensors, "after", where);
-    m.probe_before = json_number_or(probe, "before", 0, where), m.probe_after = json_number_or(probe, "after", 0, where);
+    m.probe_before = json_number_or(probe, "before", 0, where);
+    m.probe_after = json_number_or(probe, "after", 0, where);
     m.first_loss = json_number_or(loss, "first", 0, where), m.last_loss = json_number_or(loss, "last", 0, where);
     m.metrics = json_string(loss, "metrics", where);
     m.earlier = json_string_or(json, "earlier", "", where);

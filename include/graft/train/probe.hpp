@@ -11,7 +11,7 @@
 // A text of no meaning that every run of a model can be asked about: what an adapter does to it when a run ends is what
 // it must do when the next run begins. Needs no data of the earlier run, and gives none away.
 //
-//   probe_example(config)            up to 64 ids, drawn from the whole vocabulary, the same for every model of its size
+//   probe_example(config)            up to 64 ids of the whole vocabulary, the same for every model of its size
 //   probe_loss(model)                mean loss over them, without dropout
 //
 // On one processor with one build the loss is the same to the bit; elsewhere it is so within rounding.

@@ -18,8 +18,8 @@
 //   for (const Batch& batch : micro) { count.add(batch.rows); }
 //   count.end_step();                       at the end of an epoch each row was seen once more, or an Error
 //   count.least(), count.most()             times that a row was trained on; they differ only within an epoch
-//   count.order()                           SHA-256 of the rows in the order of training, steps told apart; empty before the
-//                                           first
+//   count.order()                           SHA-256 of the rows in the order of training, steps told apart;
+//                                           empty before the first
 //
 // Throws: Error that names the row and how often it came.
 namespace graft {

@@ -24,8 +24,8 @@
 //   combined(before, names)                               one hash of some tensors, by name
 //
 // A declared tensor may stay as it was where it had no gradient but zero: A of a fresh adapter after one step, since B
-// is zero then. Such tensors are counted apart; AdamW's moments tell, which a resumed run has as well. any_rate: whether
-// a step had a learning rate above zero; without one nothing is expected to change.
+// is zero then. Such tensors are counted apart; AdamW's moments tell, which a resumed run has as well. any_rate:
+// whether a step had a learning rate above zero; without one nothing is expected to change.
 //
 // Every byte is read, about a second for each GB and thread. Tensors on the CPU.
 // Throws: Error of check(), which names the tensors.
@@ -47,11 +47,12 @@ struct TrainedSet {
     void check(bool any_rate) const
     {
         require(stray.empty(), [&] {
-            return "the run changed " + name_list(stray) + ", which it declared frozen: this is an error of the program";
+            return "the run changed " + name_list(stray)
+                 + ", which it declared frozen: this is an error of the program";
         });
         require(unchanged.empty() || !any_rate, [&] {
-            return "the run left " + name_list(unchanged) + " as it was, though it has a gradient: the learning rate is "
-                   "too small to change a value";
+            return "the run left " + name_list(unchanged)
+                 + " as it was, though it has a gradient: the learning rate is too small to change a value";
         });
     }
 };

@@ -18,8 +18,8 @@
 //
 //   const auto adapter = StoredAdapter::open(folder, config);     config: of the model that it belongs to
 //   adapter.branches()            A, B and scale of every module it sits on, in the order of the model
-//   adapter.whole(name)           a tensor of the model that it holds whole (adapter_config/saved_modules.hpp): its value
-//                                 in place of the base's; nullptr where it has none
+//   adapter.whole(name)           a tensor of the model that it holds whole (adapter_config/saved_modules.hpp), in
+//                                 place of the base's; nullptr where it has none
 //   adapter.unties()              whether it is for a model whose head, tied in the base, is a tensor of its own
 //   unties(adapters)              whether one of them does
 //   adapter.metadata("graft.base")    a text of the file's metadata; empty where there is none

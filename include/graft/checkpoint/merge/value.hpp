@@ -23,8 +23,9 @@
 //                                          adapters add to them
 //   round_once<bf16>(x)                    to the nearest, ties to even; never by way of f32, where a tie may arise
 //
-// A tensor that an adapter holds whole takes the place of W. Otherwise W is read from the file, or decoded from NF4 to the f32 values that training sees. Products and sums are in f64: of
-// the f32 or 16-bit factors every product is exact, and the sum is off by 2^-53 of its terms at most.
+// A tensor that an adapter holds whole takes the place of W. Otherwise W is read from the file, or decoded from NF4 to
+// the f32 values that training sees. Products and sums are in f64: of the f32 or 16-bit factors every product is exact,
+// and the sum is off by 2^-53 of its terms at most.
 namespace graft {
 
 // The tensors of a base by the job that they have.
