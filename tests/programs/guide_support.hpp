@@ -8,15 +8,19 @@ namespace graft_test {
 
 // Every ```sh block runs in a folder that looks like the repository after scripts/demo; `shorter` are replacements in
 // it that save time. Where a block of output follows it directly, its lines must appear in this order; "…" stands for
-// anything, as a line or within one, and lines with a part in `varies` are not compared. A block that is one line of a
+// anything, as a line or within one, and lines with a part in `varies` are not compared. `before` is a command that the
+// guide takes for granted. A block that is one line of a
 // program's refusal says that the command ends with exit 2. Returns how many commands ran.
 inline int run_guide(const std::string& name, const std::vector<std::pair<std::string, std::string>>& shorter = {},
-                     const std::vector<std::string>& varies = {})
+                     const std::vector<std::string>& varies = {}, const std::string& before = "")
 {
     const TempFolder temp;
     fs::create_directories(temp / "build/release");
     fs::create_directory_symlink(GRAFT_EXAMPLES_DIR, temp / "examples");
     fs::create_directory_symlink(GRAFT_BIN_DIR, temp / "build/release/bin");
+    fs::create_directory_symlink(repo(), temp / "tests");
+    ::setenv("GRAFT_THREADS", "1", 1);
+    if (!before.empty()) { REQUIRE(std::system(("cd '" + temp.path().string() + "' && " + before).c_str()) == 0); }
     const std::string text = read_text(repo() / "../docs/guides" / name), start = "```sh\n", end = "\n```\n";
     int commands = 0;
     for (auto at = text.find(start); at != text.npos; at = text.find(start, at + 1)) {
@@ -30,7 +34,6 @@ inline int run_guide(const std::string& name, const std::vector<std::pair<std::s
         }
         const std::string shell = "cd '" + temp.path().string() + "' && { " + command + "\n} 2>&1";
         std::string out;
-        ::setenv("GRAFT_THREADS", "1", 1);
         std::FILE* pipe = ::popen(shell.c_str(), "r");
         REQUIRE(pipe != nullptr);
         char block[4096];
