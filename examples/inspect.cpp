@@ -37,8 +37,7 @@ void inspect_adapter(const fs::path& folder)
     std::int64_t parameters = 0, bytes = 0, twice = 0;
     std::vector<std::string> types;
     for (const auto& tensor : file.tensors()) {
-        std::int64_t elements = 1;
-        for (const auto extent : tensor.shape) { elements *= extent; }
+        const std::int64_t elements = graft::elements_of(tensor.shape);
         parameters += elements, bytes += std::int64_t(tensor.bytes.size());
         const std::string type(graft::stored_name(tensor.type));
         if (std::find(types.begin(), types.end(), type) == types.end()) { types.push_back(type); }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,11 @@
 
 // What tests of ops and models need: made-up numbers, comparisons, several targets and numbers of threads.
 namespace graft_test {
+
+inline graft::Buffer<std::int32_t, graft::Cpu> ids_of(const std::vector<std::int32_t>& ids)
+{
+    return graft::uploaded(std::span(ids), graft::Pool<graft::Cpu>::common());
+}
 
 // Rows of numbers in double: what references are computed in.
 struct Matrix {

@@ -69,6 +69,14 @@ inline std::vector<std::string> split_names(const std::string& text)
     return out;
 }
 
+// And back: names with commas between them.
+inline std::string joined_names(const std::vector<std::string>& names)
+{
+    std::string out;
+    for (const auto& name : names) { out += (out.empty() ? "" : ",") + name; }
+    return out;
+}
+
 inline graft::ModuleChoice module_choice(const std::string& text)
 {
     graft::ModuleChoice choice;
@@ -239,9 +247,7 @@ inline std::vector<std::pair<std::string, std::string>> deciding_options(const C
     for (const auto* option : app.get_options()) {
         const std::string name = option->get_single_name();
         if (option->count() == 0 || others.contains(name)) { continue; }
-        std::string value;
-        for (const auto& part : option->results()) { value += (value.empty() ? "" : ",") + part; }
-        out.emplace_back(name, value);
+        out.emplace_back(name, joined_names(option->results()));
     }
     return out;
 }
@@ -253,8 +259,7 @@ inline std::vector<std::pair<std::string, std::string>> settings_of(const CLI::A
     for (const auto* option : app.get_options()) {
         const std::string name = option->get_name();
         if (name == "--help" || name == "--config") { continue; }
-        std::string value;
-        for (const auto& part : option->results()) { value += (value.empty() ? "" : ",") + part; }
+        std::string value = joined_names(option->results());
         if (value.empty()) { value = option->get_default_str(); }
         if (!value.empty()) { out.emplace_back(name.substr(2), value); }
     }

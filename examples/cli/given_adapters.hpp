@@ -66,9 +66,7 @@ inline void require_base(GivenAdapters& given, const std::string& model, const s
 // What --merge-adapter merges, in words and as a hash: the adapters, and the type of the result.
 inline std::string merged_text(const FinetuneOptions& o)
 {
-    std::string out;
-    for (const auto& folder : o.merge_adapter) { out += (out.empty() ? "" : ",") + folder; }
-    return out + (o.given.contains("dtype") ? " in " + o.dtype : "");
+    return joined_names(o.merge_adapter) + (o.given.contains("dtype") ? " in " + o.dtype : "");
 }
 inline std::string merged_hash(const FinetuneOptions& o)
 {

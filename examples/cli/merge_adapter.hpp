@@ -56,15 +56,15 @@ inline bool is_merged_from(const std::filesystem::path& folder, const std::strin
 }
 
 // The folder that the run loads its base from: --model, or with --merge-adapter OUTPUT/base, which is made here, after
-// output.begin(), by one rename. A resumed run takes the one that is there. metadata, of the new adapter: gains the
-// fingerprint of the merged base.
+// output.begin(), by one rename. A resumed run takes the one that is there. metadata, of the new adapter: has the
+// fingerprint of --model, and gets that of the merged base in its place.
 inline std::string trained_base(const FinetuneOptions& o, graft::OutputFolder& output, graft::Metadata& metadata)
 {
     namespace fs = std::filesystem;
     if (o.merge_adapter.empty()) { return o.model; }
     const auto config = graft::read_config(o.model);
     auto given = open_adapters(o.merge_adapter, config, merge_adapter_how);
-    const std::string base = graft::base_fingerprint(graft::Checkpoint::open(o.model));
+    const std::string base = metadata.at("graft.base");
     require_base(given, o.model, base);
     for (const auto& note : given.notes) { print(note + "\n"); }
     graft::MergeOptions options;

@@ -16,6 +16,14 @@ inline void print(const std::string& text)
     std::fflush(stdout);
 }
 
+// So many digits of a loss.
+inline std::string loss_text(double loss, int digits = 7)
+{
+    char text[32];
+    std::snprintf(text, sizeof text, "%.*g", digits, loss);
+    return text;
+}
+
 // A refusal is exactly one line.
 inline int refuse(const char* program, std::string text)
 {

@@ -61,9 +61,7 @@ inline graft::OptionValues places_of(const CLI::App& app, const std::string& bes
             return "--" + beside + " takes its settings from run.json: leave out --" + name
                  + " (--model, --data, --adapter, --stack, --eval and --template may say where things are now)";
         });
-        std::string value;
-        for (const auto& part : option->results()) { value += (value.empty() ? "" : ",") + part; }
-        out.emplace_back(name, value);
+        out.emplace_back(name, joined_names(option->results()));
     }
     return out;
 }

@@ -40,9 +40,7 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
     };
 
     bytes("model", o.model, graft::base_fingerprint(graft::Checkpoint::open(o.model)));
-    std::string files;
-    for (const auto& file : o.data) { files += (files.empty() ? "" : ",") + file; }
-    rows("data", files, data);
+    rows("data", joined_names(o.data), data);
     add("method", o.method);
     if (!o.adapter.empty()) {
         bytes("adapter", o.adapter, graft::adapter_fingerprint(o.adapter));
@@ -59,10 +57,8 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
         bytes("merge-adapter", merged_text(o), merged_hash(o));
     }
     if (!o.stack.empty()) {
-        std::string names;
-        for (const auto& folder : o.stack) { names += (names.empty() ? "" : ",") + folder; }
         const std::vector<std::filesystem::path> folders(o.stack.begin(), o.stack.end());
-        bytes("stack", names, graft::stack_fingerprint(folders));
+        bytes("stack", joined_names(o.stack), graft::stack_fingerprint(folders));
     }
     if (o.untie) { flag("untie", true); }
     if (o.freeze_saved) { flag("freeze-saved-modules", true); }

@@ -1,6 +1,5 @@
 #pragma once
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -20,13 +19,6 @@
 // What a run proves of itself: which tensors it changed, that every row had its turn, and that a continued adapter
 // does what it did when it was written. It ends as run.json in the output folder.
 namespace cli {
-
-inline std::string loss_text(double loss)
-{
-    char text[32];
-    std::snprintf(text, sizeof text, "%.7g", loss);
-    return text;
-}
 
 class RunRecord {
 public:

@@ -46,7 +46,7 @@ public:
         if (!o_.stack.empty()) { check("adapters below", [&] { return stack(); }); }
         if (!o_.merge_adapter.empty()) { check("adapter merged", [&] { return merged(); }); }
         says("steps", std::to_string(run.steps) + " of " + std::to_string(run.planned) + ", loss "
-                          + loss(run.first_loss) + " to " + loss(run.last_loss));
+                          + loss_text(run.first_loss, 5) + " to " + loss_text(run.last_loss, 5));
         says("rows", std::to_string(run.rows) + ", each trained on " + std::to_string(run.least)
                          + (run.most == run.least ? "" : " to " + std::to_string(run.most))
                          + (run.most == 1 ? " time" : " times"));
@@ -63,12 +63,6 @@ private:
         std::string what;
     };
 
-    static std::string loss(double value)
-    {
-        char text[32];
-        std::snprintf(text, sizeof text, "%.5g", value);
-        return text;
-    }
     static void says(const std::string& name, const std::string& text)
     {
         print("  " + name + std::string(name.size() < 26 ? 26 - name.size() : 1, ' ') + text + "\n");
@@ -163,15 +157,11 @@ private:
 
     std::string stack() const
     {
-        std::string names;
-        for (const auto& folder : o_.stack) {
-            need(folder);
-            names += (names.empty() ? "" : ",") + folder;
-        }
+        for (const auto& folder : o_.stack) { need(folder); }
         const auto hash =
             graft::stack_fingerprint(std::vector<std::filesystem::path>(o_.stack.begin(), o_.stack.end()));
         same("stack", hash);
-        return names + ", sha256 " + hash;
+        return joined_names(o_.stack) + ", sha256 " + hash;
     }
 
     std::string              folder_;

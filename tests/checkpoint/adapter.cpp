@@ -22,6 +22,15 @@ graft::AnyModel<float> adapted(const graft::AdapterConfig& config, std::uint64_t
     return model;
 }
 
+// One tensor under another name, one of another type.
+void misname_and_retype(const fs::path& folder)
+{
+    auto tensors = Tensors::read(folder / "adapter_model.safetensors");
+    tensors.list[0].name = "base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight";
+    tensors.list[5].dtype = "I32";
+    tensors.write(folder / "adapter_model.safetensors");
+}
+
 }  // namespace
 
 TEST_CASE("adapter: A is random by module and seed, B is zero, and the scale is that of the config")
@@ -151,10 +160,7 @@ TEST_CASE("adapter: one that does not fit is not stacked, and nothing has change
     const TempFolder temp;
     auto model = adapted(all_linear(2));
     graft::save_adapter(model, temp.path(), all_linear(2));
-    auto tensors = Tensors::read(temp / "adapter_model.safetensors");
-    tensors.list[0].name = "base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight";
-    tensors.list[5].dtype = "I32";
-    tensors.write(temp / "adapter_model.safetensors");
+    misname_and_retype(temp.path());
     const auto before = values_of(model);
     const auto text = refusal_of([&] { graft::stack_adapter(model, temp.path()); });
     CAPTURE(text);
@@ -176,10 +182,7 @@ TEST_CASE("adapter: missing, unknown and misshaped tensors are listed together; 
     CHECK(says(refusal_of([&] { graft::load_adapter(wider, temp.path()); }),
                {"adapter_model.safetensors", "[2, 8]", "expected [4, 8]", "and 20 more"}));
 
-    auto tensors = Tensors::read(temp / "adapter_model.safetensors");
-    tensors.list[0].name = "base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight";
-    tensors.list[5].dtype = "I32";
-    tensors.write(temp / "adapter_model.safetensors");
+    misname_and_retype(temp.path());
     const auto before = values_of(model);
     const auto text = refusal_of([&] { graft::load_adapter(model, temp.path()); });
     CAPTURE(text);

@@ -4,6 +4,19 @@
 
 using namespace graft_test;
 
+namespace {
+
+// A small base, an adapter for it, and an empty folder for the result.
+struct Merging {
+    TempFolder temp;
+    fs::path   base = tiny_checkpoint(temp.path());
+    fs::path   adapter = made_adapter(temp / "adapter", {.rank = 2, .alpha = 2}), out = temp / "out";
+
+    Merging() { fs::create_directories(out); }
+};
+
+}  // namespace
+
 TEST_CASE("merge: every weight is W + s B A, summed in f64 and rounded once")
 {
     for (const auto type : {graft::StoredType::f32, graft::StoredType::bf16, graft::StoredType::f16}) {
@@ -165,22 +178,16 @@ TEST_CASE("merge: a value that is not finite, or too large for the type, is refu
 
 TEST_CASE("merge: a full disk leaves nothing")
 {
-    const TempFolder temp;
-    const auto base = tiny_checkpoint(temp.path());
-    const auto adapter = made_adapter(temp / "adapter", {.rank = 2, .alpha = 2});
-    const auto out = temp / "out";
-    fs::create_directories(out);
+    const Merging at;
+    const auto &base = at.base, &adapter = at.adapter, &out = at.out;
     CHECK(with_full_disk(4096, [&] { merge(base, {adapter}, out); }) == 2);
     CHECK(contents(out).empty());
 }
 
 TEST_CASE("merge: tensors that do not fit are refused, all named")
 {
-    const TempFolder temp;
-    const auto base = tiny_checkpoint(temp.path());
-    const auto adapter = made_adapter(temp / "adapter", {.rank = 2, .alpha = 2});
-    const auto out = temp / "out";
-    fs::create_directories(out);
+    const Merging at;
+    const auto &base = at.base, &adapter = at.adapter, &out = at.out;
     const auto good = Tensors::read(adapter / "adapter_model.safetensors");
     auto file = good;
     file.list[0].name = "base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight";

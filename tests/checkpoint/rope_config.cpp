@@ -1,3 +1,5 @@
+#include "graft/checkpoint/rope_config.hpp"
+
 #include "graft/checkpoint/hf_config.hpp"
 
 #include "files.hpp"

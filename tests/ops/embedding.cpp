@@ -10,15 +10,6 @@
 using namespace graft;
 using namespace graft_test;
 
-namespace {
-Buffer<std::int32_t, Cpu> ids_of(const std::vector<std::int32_t>& ids)
-{
-    auto out = Buffer<std::int32_t, Cpu>(std::int64_t(ids.size()));
-    std::copy(ids.begin(), ids.end(), out.data());
-    return out;
-}
-}  // namespace
-
 TEST_CASE_TEMPLATE("embedding: rows of the table, and a gradient that sums over all places of an id", T, double, float,
                    bf16)
 {

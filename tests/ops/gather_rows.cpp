@@ -12,13 +12,6 @@ using namespace graft_test;
 
 namespace {
 
-Buffer<std::int32_t, Cpu> rows_of(const std::vector<std::int32_t>& rows)
-{
-    auto out = Buffer<std::int32_t, Cpu>(std::int64_t(rows.size()));
-    std::copy(rows.begin(), rows.end(), out.data());
-    return out;
-}
-
 const std::vector<std::int32_t> some = {4, 0, 1, 1, 4, 4, 2};    // row 3 by nobody, row 4 three times
 
 }  // namespace
@@ -39,7 +32,7 @@ TEST_CASE_TEMPLATE("gather_rows: rows as they are, gradients summed where rows m
             auto in = x.detached();
             in.on(&tape).want_grad();
             // A second reader writes the gradient first.
-            const auto first = gather_rows(in, rows_of(some)), second = gather_rows(in, rows_of({0, 1, 2, 3, 4}));
+            const auto first = gather_rows(in, ids_of(some)), second = gather_rows(in, ids_of({0, 1, 2, 3, 4}));
             CHECK(first.rows() == std::int64_t(some.size()));
             Matrix want(5, 150);
             const auto put = [&](const auto& y, std::int64_t rows) {
@@ -69,8 +62,8 @@ TEST_CASE_TEMPLATE("gather_rows: rows as they are, gradients summed where rows m
 TEST_CASE("gather_rows: gradient against differences; a row outside is refused")
 {
     auto x = filled<double>(5, 3, 1);
-    const auto found = gradcheck([&](TapeRef) { return probe(gather_rows(x, rows_of(some))); }, {{"x", x}});
+    const auto found = gradcheck([&](TapeRef) { return probe(gather_rows(x, ids_of(some))); }, {{"x", x}});
     CHECK_MESSAGE(found.worst < 1e-8, found.text());
-    CHECK_THROWS_AS(gather_rows(x, rows_of({5})), Error);
-    CHECK_THROWS_AS(gather_rows(x, rows_of({-1})), Error);
+    CHECK_THROWS_AS(gather_rows(x, ids_of({5})), Error);
+    CHECK_THROWS_AS(gather_rows(x, ids_of({-1})), Error);
 }

@@ -48,6 +48,15 @@ std::map<std::string, std::string> tensors_of(const fs::path& folder)
     return Tensors::read(folder / "adapter_model.safetensors").bytes();
 }
 
+// Whether a program printed the text; it must have ended with this status.
+bool says(const Ended& ended, const std::string& text, int status = 0)
+{
+    CAPTURE(ended.out);
+    CAPTURE(ended.err);
+    CHECK(ended.status == status);
+    return ended.out.find(text) != std::string::npos;
+}
+
 }  // namespace
 
 TEST_CASE("finetune --stack: starts at the loss that continuing would have, and leaves the first adapter as it is")
@@ -242,20 +251,15 @@ TEST_CASE("inspect: which adapter this is, what it was trained over, and what a 
     if (!ready() || !built("inspect")) { return; }
     const Stacked at;
     at.train(at.second, {"--stack", at.first, "--rank", "2", "--steps", "1"});
-    const auto has = [](const Ended& ended, const std::string& text) {
-        CAPTURE(ended.out);
-        CAPTURE(ended.err);
-        return ended.status == 0 && ended.out.find(text) != std::string::npos;
-    };
     const auto hash = graft::adapter_fingerprint(at.first);
-    CHECK(has(run("inspect", {at.first}), "  sha256 " + hash + "\n"));
-    CHECK(!has(run("inspect", {at.first}), "trained over"));
-    CHECK(has(run("inspect", {at.second}), "  trained over the adapter with sha256 " + hash + ":"));
+    CHECK(says(run("inspect", {at.first}), "  sha256 " + hash + "\n"));
+    CHECK(!says(run("inspect", {at.first}), "trained over"));
+    CHECK(says(run("inspect", {at.second}), "  trained over the adapter with sha256 " + hash + ":"));
     const auto base = at.temp / "base";
     copy_folder(small_model(), base);
-    CHECK(!has(run("inspect", {base.string()}), "holds an adapter"));
+    CHECK(!says(run("inspect", {base.string()}), "holds an adapter"));
     copy_folder(at.first, base / "checkpoint-3");
-    CHECK(has(run("inspect", {base.string()}), "holds an adapter: " + (base / "checkpoint-3").string() + "\n"));
+    CHECK(says(run("inspect", {base.string()}), "holds an adapter: " + (base / "checkpoint-3").string() + "\n"));
 }
 
 TEST_CASE("finetune --stack: the run is proved like any other, with the adapters below among what it rests on")
@@ -263,25 +267,19 @@ TEST_CASE("finetune --stack: the run is proved like any other, with the adapters
     if (!ready() || !built("inspect")) { return; }
     const Stacked at;
     at.train(at.second, {"--stack", at.first, "--rank", "2", "--steps", "2"});
-    const auto has = [](const Ended& ended, const std::string& text) {
-        CAPTURE(ended.out);
-        CAPTURE(ended.err);
-        CHECK(ended.out.find(text) != std::string::npos);
-        return ended.status;
-    };
-    CHECK(has(run("finetune", {"--replay", at.second, "--quiet"}), "adapter_model.safetensors has the same") == 0);
-    CHECK(has(run("inspect", {"--verify-run", at.second}), "adapters below") == 0);
+    CHECK(says(run("finetune", {"--replay", at.second, "--quiet"}), "adapter_model.safetensors has the same"));
+    CHECK(says(run("inspect", {"--verify-run", at.second}), "adapters below"));
     const auto more = (at.temp / "more").string();
     const auto continued = at.train_as(more, {"--stack", at.first, "--adapter", at.second, "--steps", "1"});
-    CHECK(has(continued, "when its run ended") == 0);
+    CHECK(says(continued, "when its run ended"));
 
     // Moved, it may be said where; changed, it is another.
     fs::rename(at.first, at.temp / "moved");
     const auto moved = (at.temp / "moved").string();
-    CHECK(has(run("inspect", {"--verify-run", at.second}), "not checked: " + at.first + " is not there") == 0);
-    CHECK(has(run("inspect", {"--verify-run", at.second, "--stack", moved}), "ok: " + moved) == 0);
+    CHECK(says(run("inspect", {"--verify-run", at.second}), "not checked: " + at.first + " is not there"));
+    CHECK(says(run("inspect", {"--verify-run", at.second, "--stack", moved}), "ok: " + moved));
     write_text(fs::path(moved) / "adapter_config.json", read_text(fs::path(moved) / "adapter_config.json") + " ");
-    CHECK(has(run("inspect", {"--verify-run", at.second, "--stack", moved}), "WRONG: the run had sha256") == 2);
+    CHECK(says(run("inspect", {"--verify-run", at.second, "--stack", moved}), "WRONG: the run had sha256", 2));
 }
 
 TEST_CASE("--model that is an adapter: its base and the command are named")

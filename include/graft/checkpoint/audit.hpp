@@ -148,8 +148,7 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
     Audit audit;
     AuditGroup pair, others{.name = "other modules"};
     for (const TensorInfo& tensor : checkpoint_tensors(model)) {
-        std::int64_t elements = 1;
-        for (const std::int64_t extent : tensor.shape) { elements *= extent; }
+        const std::int64_t elements = elements_of(tensor.shape);
         const bool linear = tensor.kind == TensorKind::attention || tensor.kind == TensorKind::mlp;
         const bool pack =
             nf4 && linear

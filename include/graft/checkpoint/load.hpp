@@ -122,8 +122,7 @@ struct LoadReport {
 inline bool same_values(const StoredTensor& a, const StoredTensor& b)
 {
     if (a.shape != b.shape || !is_float(a.type) || !is_float(b.type)) { return false; }
-    std::int64_t n = 1;
-    for (const std::int64_t extent : a.shape) { n *= extent; }
+    const std::int64_t n = elements_of(a.shape);
     std::vector<double> x(4096), y(4096);
     for (std::int64_t i = 0; i < n; i += 4096) {
         const std::int64_t some = std::min<std::int64_t>(4096, n - i);

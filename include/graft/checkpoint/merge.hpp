@@ -136,7 +136,7 @@ public:
         const auto tensors = checkpoint_tensors(config);
         for (const TensorInfo& info : tensors) {    // in the order of the model, which is that of the receipt
             auto& kind = receipt_.of(merge_kind(info.name));
-            kind.tensors += 1, kind.elements += elements(info);
+            kind.tensors += 1, kind.elements += elements_of(info.shape);
             const bool merged = info.name.ends_with(".weight") && sits_on(info.name);
             kind.merged += merged, receipt_.merged += merged;
             if (base.parts(info.name) != nullptr && options.requantize) { add_quantized(info, merged); }
@@ -169,12 +169,6 @@ public:
 private:
     using Give = std::function<void(const WriteBytes&)>;
 
-    static std::int64_t elements(const TensorInfo& info)
-    {
-        std::int64_t n = 1;
-        for (const auto extent : info.shape) { n *= extent; }
-        return n;
-    }
     bool sits_on(const std::string& name) const
     {
         const std::string module = name.substr(0, name.rfind('.'));

@@ -62,13 +62,6 @@ inline const char* rope_kind_name(RopeKind kind)
     return "default";
 }
 
-inline std::string scale_text(double value)
-{
-    std::array<char, 32> text{};
-    const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
-    return {text.data(), end};
-}
-
 // One of the two objects.
 class RopeReader {
 public:
@@ -120,7 +113,7 @@ private:
         const double value = json_number_or(from_, key, absent, where_);
         if (zero_is_absent && value == 0) { return absent; }
         check(std::isfinite(value) && value > 0,
-              std::string(key) + " must be above 0, found " + scale_text(value));
+              std::string(key) + " must be above 0, found " + shortest_text(value));
         return value;
     }
 
@@ -160,8 +153,8 @@ private:
         rope.beta_fast = above_zero("beta_fast", 32, true);
         rope.beta_slow = above_zero("beta_slow", 1, true);
         check(rope.beta_fast >= rope.beta_slow, "beta_fast must not be below beta_slow, found " +
-                                                    scale_text(rope.beta_fast) + " and " +
-                                                    scale_text(rope.beta_slow));
+                                                    shortest_text(rope.beta_fast) + " and " +
+                                                    shortest_text(rope.beta_slow));
         rope.truncate = json_bool_or(from_, "truncate", true, where_);
         const auto   grown = [&](double m) { return rope.factor <= 1 ? 1.0 : 0.1 * m * std::log(rope.factor) + 1.0; };
         const double mscale = json_number_or(from_, "mscale", 0, where_);
@@ -181,7 +174,7 @@ private:
         for (const OrderedJson& item : list) {
             out.push_back(json_as_number(item, key, where_));
             check(std::isfinite(out.back()) && out.back() > 0,
-                  std::string(key) + " must hold numbers above 0, found " + scale_text(out.back()));
+                  std::string(key) + " must hold numbers above 0, found " + shortest_text(out.back()));
         }
         return out;
     }
@@ -241,7 +234,7 @@ inline std::string scaling_text(const ModelConfig& config)
     const std::int64_t reach = covered_positions(config);
     const std::int64_t from = rope.original > 0 ? rope.original : config.max_positions;
     return std::string(detail::rope_kind_name(rope.kind)) +
-           (rope.kind == RopeKind::longrope ? "" : ", factor " + detail::scale_text(rope.factor)) + ", from " +
+           (rope.kind == RopeKind::longrope ? "" : ", factor " + shortest_text(rope.factor)) + ", from " +
            std::to_string(from) + " to " + std::to_string(reach) + " positions";
 }
 

@@ -52,13 +52,6 @@ inline std::int64_t findings(const Verification& parts)
 
 namespace detail {
 
-inline std::int64_t elements_of(const std::vector<std::int64_t>& shape)
-{
-    std::int64_t n = 1;
-    for (const std::int64_t extent : shape) { n *= extent; }
-    return n;
-}
-
 // How many values of a dense tensor are NaN or infinite, and where the first is.
 struct NotFinite {
     std::int64_t count = 0, first = 0;
@@ -280,9 +273,8 @@ private:
             const std::int64_t n = std::min<std::int64_t>(16, covered);
             std::vector<std::int32_t> some;    // from all over the vocabulary
             for (std::int64_t i = 0; i < n; ++i) { some.push_back(std::int32_t(i * (config_.vocab - 1) / 16)); }
-            Buffer<std::int32_t, Dev> ids(n);
+            const auto ids = uploaded(std::span(some), Pool<Dev>::common());
             const auto stream = ids.pool()->stream();
-            memory<Dev>::copy(ids.data(), some.data(), some.size() * sizeof(std::int32_t), stream);
             const auto logits = model(no_tape, ids, context_for<T, Dev>({n}, model.positions(n)));
             std::vector<T> z(std::size_t(logits.cols()));
             double low = INFINITY, high = -INFINITY;

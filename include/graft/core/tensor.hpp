@@ -1,6 +1,8 @@
 #pragma once
 #include <memory>
+#include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "graft/core/buffer.hpp"
@@ -169,6 +171,15 @@ template <Float T, class S, Device Dev> Tensor<T, S, Dev> empty_like(const Tenso
 template <Device Dev, class Kernel> void compute(const std::shared_ptr<Pool<Dev>>& pool, Kernel&& kernel)
 {
     if (!pool->counting()) { kernel(); }
+}
+
+// Values of the host in memory of the device.
+template <class E, std::size_t N, Device Dev>
+Buffer<std::remove_const_t<E>, Dev> uploaded(std::span<E, N> values, const std::shared_ptr<Pool<Dev>>& pool)
+{
+    Buffer<std::remove_const_t<E>, Dev> to(std::int64_t(values.size()), pool);
+    compute(pool, [&] { memory<Dev>::copy(to.data(), values.data(), values.size_bytes(), pool->stream()); });
+    return to;
 }
 
 }  // namespace graft

@@ -1,4 +1,6 @@
 #pragma once
+#include <array>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -10,6 +12,7 @@
 //   printable("a\nb")       a\x0ab           control bytes and broken UTF-8 escaped, long texts cut with "…"
 //   name_list({...})        a, b and c       at most eight names, then "and N more"
 //   with_commas(1234567)    1,234,567
+//   shortest_text(0.1)      0.1              the shortest decimals that read back to the same bits
 //   valid_utf8(text)        whether every byte belongs to a well-formed UTF-8 sequence (no surrogates, no overlong
 //                           forms)
 //
@@ -81,6 +84,13 @@ inline std::string name_list(std::span<const std::string> names, std::size_t mos
     }
     if (names.size() > shown) { out += " and " + std::to_string(names.size() - shown) + " more"; }
     return out;
+}
+
+inline std::string shortest_text(double value)
+{
+    std::array<char, 32> text;
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+    return {text.data(), end};
 }
 
 inline std::string with_commas(std::int64_t value)

@@ -76,11 +76,7 @@ Context<T, Dev> context_for(const std::vector<std::int64_t>& lengths,
         segments.push_back({first, lengths[d], first, 0, std::uint32_t(d)});
         for (std::int64_t t = 0; t < lengths[d]; ++t) { positions.push_back(std::int32_t(t)); }
     }
-    context.positions = Buffer<std::int32_t, Dev>(std::int64_t(positions.size()), pool);
-    compute(pool, [&] {
-        memory<Dev>::copy(context.positions.data(), positions.data(), positions.size() * sizeof(std::int32_t),
-                          pool->stream());
-    });
+    context.positions = uploaded(std::span(positions), pool);
     context.segments = std::make_shared<const std::vector<Segment>>(std::move(segments));
     context.rope = std::move(rope);
     return context;

@@ -63,14 +63,7 @@ Tensor<acc<T>, Shape<1>, Dev> linear_cross_entropy(const Tensor<T, S, Dev>& h, c
 
     const LinearCrossEntropyProblem problem{std::int64_t(rows.size()), h.cols(), w.rows()};
     const auto& pool = h.pool();
-    const auto  upload = [&](const std::vector<std::int32_t>& from) {
-        auto to = Buffer<std::int32_t, Dev>(std::int64_t(from.size()), pool);
-        compute(pool, [&] {
-            memory<Dev>::copy(to.data(), from.data(), from.size() * sizeof(std::int32_t), pool->stream());
-        });
-        return to;
-    };
-    const auto live = upload(rows), wanted = upload(targets);
+    const auto live = uploaded(std::span(rows), pool), wanted = uploaded(std::span(targets), pool);
     const bool back = h.tape() != nullptr && (h.needs_grad() || W::trainable);
 
     auto loss = Tensor<A, Shape<1>, Dev>(1, 1, pool);

@@ -77,14 +77,8 @@ Tensor<double, Shape<dyn>, Dev> linear_log_probs(const Tensor<T, S, Dev>& h, con
 
     const LinearCrossEntropyProblem problem{std::int64_t(scored.rows.size()), h.cols(), w.rows()};
     const auto& pool = h.pool();
-    const auto  upload = [&](const std::vector<std::int32_t>& from) {
-        auto to = Buffer<std::int32_t, Dev>(std::int64_t(from.size()), pool);
-        compute(pool, [&] {
-            memory<Dev>::copy(to.data(), from.data(), from.size() * sizeof(std::int32_t), pool->stream());
-        });
-        return to;
-    };
-    const auto rows = upload(scored.rows), targets = upload(scored.targets), owners = upload(scored.sums);
+    const auto rows = uploaded(std::span(scored.rows), pool), targets = uploaded(std::span(scored.targets), pool),
+               owners = uploaded(std::span(scored.sums), pool);
     const bool back = h.tape() != nullptr && (h.needs_grad() || W::trainable) && problem.live > 0;
 
     // Log-probabilities of all scored tokens, and what of dh and dW is wanted; weights null: 1 for each of them.

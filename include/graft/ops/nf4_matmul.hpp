@@ -56,8 +56,8 @@ public:
         : rows_(rows), cols_(cols), block_(block), type_(type)
     {
         check(codes.size(), absmax.size());
-        codes_ = kept(codes, pool);
-        absmax_ = kept(absmax, pool);
+        codes_ = uploaded(codes, pool);
+        absmax_ = uploaded(absmax, pool);
     }
     // Memory for codes and scales, not filled: for a memory plan.
     Nf4Weight(std::int64_t rows, std::int64_t cols, int block, bool nested, const std::shared_ptr<Pool<Dev>>& pool)
@@ -82,10 +82,10 @@ public:
         require(nested.block > 0 && std::has_single_bit(unsigned(nested.block)) &&
                     nested.scales.size() == nf4::blocks_of(nested.codes.size(), std::size_t(nested.block)),
                 "nf4 weight: the number of nested scales does not fit its shape");
-        codes_ = kept(codes, pool);
-        absmax_ = kept(std::span<const float>(nested.scales), pool);
-        nested_ = kept(std::span<const std::uint8_t>(nested.codes), pool);
-        map_ = kept(std::span<const float>(nested.map), pool);
+        codes_ = uploaded(codes, pool);
+        absmax_ = uploaded(std::span(nested.scales), pool);
+        nested_ = uploaded(std::span(nested.codes), pool);
+        map_ = uploaded(std::span(nested.map), pool);
     }
 
     Nf4View view() const
@@ -123,13 +123,6 @@ private:
             agree(int(rows_), S::extents[0]) && agree(int(cols_), S::last), "nf4 weight: shape differs from its type");
         require(codes == nf4::bytes_of(elements) && scales == nf4::blocks_of(elements, std::size_t(block_)),
                 "nf4 weight: the number of codes or of scales does not fit its shape");
-    }
-    template <class E>
-    static Buffer<E, Dev> kept(std::span<const E> values, const std::shared_ptr<Pool<Dev>>& pool)
-    {
-        Buffer<E, Dev> to(std::int64_t(values.size()), pool);
-        compute(pool, [&] { memory<Dev>::copy(to.data(), values.data(), values.size_bytes(), pool->stream()); });
-        return to;
     }
 
     Buffer<std::uint8_t, Dev> codes_, nested_;

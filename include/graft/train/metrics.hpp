@@ -1,12 +1,11 @@
 #pragma once
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "graft/io/text.hpp"
 #include "graft/train/preference.hpp"
 
 // metrics.jsonl: what a training step measured, a line of JSON each.
@@ -43,9 +42,7 @@ namespace detail {
 inline std::string shortest(double value)
 {
     if (!std::isfinite(value)) { return "null"; }
-    std::array<char, 32> text;
-    const auto           end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
-    return {text.data(), end};
+    return shortest_text(value);
 }
 
 }  // namespace detail

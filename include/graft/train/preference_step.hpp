@@ -151,11 +151,7 @@ PairCall<T, Dev> upload_pairs(const PreferenceData& data, const Batch& batch,
     auto shared = share_prompts(data, batch);
     auto input = upload<T, Dev>(shared.batch, std::move(rope), 0, pool);
     input.context.segments = std::make_shared<const std::vector<Segment>>(std::move(shared.segments));
-    input.context.key_rows = Buffer<std::int32_t, Dev>(std::int64_t(shared.key_rows.size()), pool);
-    compute(pool, [&] {
-        memory<Dev>::copy(input.context.key_rows.data(), shared.key_rows.data(),
-                          shared.key_rows.size() * sizeof(std::int32_t), pool->stream());
-    });
+    input.context.key_rows = uploaded(std::span(shared.key_rows), pool);
     return {std::move(input), std::move(shared.scored)};
 }
 

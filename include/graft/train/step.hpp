@@ -39,13 +39,8 @@ DeviceBatch<T, Dev> upload(const Batch& batch, std::shared_ptr<const RopeTable<a
         const std::int64_t begin = batch.bounds[d];
         segments.push_back({begin, batch.bounds[d + 1] - begin, begin, 0, first_sample + std::uint32_t(d)});
     }
-    out.ids = Buffer<std::int32_t, Dev>(batch.tokens(), pool);
-    out.context.positions = Buffer<std::int32_t, Dev>(batch.tokens(), pool);
-    compute(pool, [&] {
-        const std::size_t bytes = batch.ids.size() * sizeof(std::int32_t);
-        memory<Dev>::copy(out.ids.data(), batch.ids.data(), bytes, pool->stream());
-        memory<Dev>::copy(out.context.positions.data(), batch.positions.data(), bytes, pool->stream());
-    });
+    out.ids = uploaded(std::span(batch.ids), pool);
+    out.context.positions = uploaded(std::span(batch.positions), pool);
     out.context.segments = std::make_shared<const std::vector<Segment>>(std::move(segments));
     out.context.rope = std::move(rope);
     return out;

@@ -62,6 +62,14 @@ constexpr std::optional<std::size_t> stored_bytes(StoredType type, std::span<con
     return static_cast<std::size_t>(bits / 8);
 }
 
+// The product of extents that were checked before.
+constexpr std::int64_t elements_of(std::span<const std::int64_t> shape)
+{
+    std::int64_t n = 1;
+    for (const std::int64_t extent : shape) { n *= extent; }
+    return n;
+}
+
 inline std::string shape_text(std::span<const std::int64_t> shape)
 {
     std::string out = "[";

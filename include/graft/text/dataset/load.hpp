@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,49 @@ struct MarkedPart {
 
 namespace detail::dataset {
 
+// Every row of the files: understood, held to the form of the first, which begin() is told of, counted, and taken.
+template <class Understand, class Begin, class Take>
+void each_row(std::span<const std::filesystem::path> files, DataReport& report, const Understand& understand,
+              const Begin& begin, const Take& take)
+{
+    using Row = std::invoke_result_t<const Understand&, Json&, const RowPlace&>;
+    std::optional<RowPlace> first;
+    decltype(Row::form)     form{};
+    for (const auto& file : files) {
+        read_rows(file, [&](Json&& json, const RowPlace& place) {
+            auto row = understand(json, place);
+            if (!first) {
+                first = place, form = row.form;
+                begin(row, place);
+            }
+            require(row.form == form, [&] {
+                return at(place) + ": this row is " + form_name(row.form) + ", but the row at " + at(*first) + " is " +
+                       form_name(form) + "; one data set holds rows of one kind";
+            });
+            for (const auto& [key, value] : json.items()) {
+                if (!is_known_field(form, key)) { report.unknown_key(key); }
+            }
+            ++report.rows_read;
+            take(std::move(row));
+        });
+    }
+}
+
+// A set without an example is refused, with every reason. what: of which there is none; lacks: what none of them has.
+inline void require_examples(const Dataset& set, std::span<const std::filesystem::path> files, const char* what,
+                             const char* lacks)
+{
+    require(!set.examples.empty(), [&] {
+        std::string reasons;
+        for (const auto& kind : set.report.dropped) {
+            reasons += (reasons.empty() ? " " : "; ") + counted(kind.rows, what) + ": " + kind.reason + " (first " +
+                       kind.first.front() + ")";
+        }
+        return printable(files.front().string(), 400) + ": nothing to learn: none of " +
+               counted(set.report.rows_read, what) + lacks + reasons;
+    });
+}
+
 // The whole set with any tokeniser and template; `fallback` makes the Alpaca template when it is needed.
 template <class Tok, class Template, class Fallback>
 Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* tokenizer, const Template* tmpl,
@@ -40,13 +84,12 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
     require(!files.empty(), "no data file was named");
     Dataset                 set;
     std::optional<Template> alpaca;
-    std::optional<RowPlace> first;
     Form                    form = Form::text;
     std::optional<RowEncoder<Tok, Template>> encoder;
 
     // What the first row tells; later rows must be of its kind.
     const auto begin = [&](const DataRow& row) {
-        first = row.place, form = row.form, set.report.form = form_name(form);
+        form = row.form, set.report.form = form_name(form);
         const Template* use = tmpl;
         if (form == Form::instruction && tmpl == nullptr && tokenizer != nullptr) {
             alpaca.emplace(fallback());
@@ -72,30 +115,11 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
         encoder.emplace(tokenizer, use, options, set.report, std::move(ends));
     };
 
-    for (const auto& file : files) {
-        read_rows(file, [&](Json&& json, const RowPlace& place) {
-            auto row = understand(json, place, options);
-            if (!first) { begin(row); }
-            require(row.form == form, [&] {
-                return at(place) + ": this row is " + form_name(row.form) + ", but the row at " + at(*first) + " is " +
-                       form_name(form) + "; one data set holds rows of one kind";
-            });
-            for (const auto& [key, value] : json.items()) {
-                if (!is_known_field(form, key)) { set.report.unknown_key(key); }
-            }
-            ++set.report.rows_read;
-            encoder->encode(std::move(row), set.examples);
-        });
-    }
-    require(!set.examples.empty(), [&] {
-        std::string reasons;
-        for (const auto& kind : set.report.dropped) {
-            reasons += (reasons.empty() ? " " : "; ") + counted(kind.rows, "row") + ": " + kind.reason + " (first " +
-                       kind.first.front() + ")";
-        }
-        return printable(files.front().string(), 400) + ": nothing to learn: none of " +
-               counted(set.report.rows_read, "row") + " has a target." + reasons;
-    });
+    each_row(
+        files, set.report, [&](const Json& json, const RowPlace& place) { return understand(json, place, options); },
+        [&](const DataRow& row, const RowPlace&) { begin(row); },
+        [&](DataRow&& row) { encoder->encode(std::move(row), set.examples); });
+    require_examples(set, files, "row", " has a target.");
     return set;
 }
 

@@ -217,13 +217,12 @@ Dataset load_pair_rows(std::span<const std::filesystem::path> files, const Tok* 
 {
     require(!files.empty(), "no data file was named");
     Dataset                 set;
-    std::optional<RowPlace> first;
-    PairForm                form = PairForm::text;
     std::optional<PairEncoder<Tok, Template>> encoder;
     set.report.pairs.emplace();
 
     const auto begin = [&](const PairRow& row, const RowPlace& place) {
-        first = place, form = row.form, set.report.form = form_name(form);
+        const PairForm form = row.form;
+        set.report.form = form_name(form);
         set.report.ready_made = form == PairForm::ids;
         const bool turns = form == PairForm::turns || form == PairForm::conversations;
         require(tokenizer != nullptr || form == PairForm::ids, [&] {
@@ -244,31 +243,12 @@ Dataset load_pair_rows(std::span<const std::filesystem::path> files, const Tok* 
         }
         encoder.emplace(tokenizer, tmpl, options, set.report, ends);
     };
-    for (const auto& file : files) {
-        read_rows(file, [&](Json&& json, const RowPlace& place) {
-            auto row = understand_pair(json, place, options);
-            if (!first) { begin(row, place); }
-            require(row.form == form, [&] {
-                return at(place) + ": this row is " + form_name(row.form) + ", but the row at " + at(*first) + " is " +
-                       form_name(form) + "; one data set holds rows of one kind";
-            });
-            for (const auto& [key, value] : json.items()) {
-                if (!is_known_field(form, key)) { set.report.unknown_key(key); }
-            }
-            ++set.report.rows_read;
-            encoder->encode(std::move(row), set);
-        });
-    }
+    each_row(
+        files, set.report,
+        [&](const Json& json, const RowPlace& place) { return understand_pair(json, place, options); }, begin,
+        [&](PairRow&& row) { encoder->encode(std::move(row), set); });
     encoder->finish();
-    require(!set.examples.empty(), [&] {
-        std::string reasons;
-        for (const auto& kind : set.report.dropped) {
-            reasons += (reasons.empty() ? " " : "; ") + counted(kind.rows, "pair") + ": " + kind.reason + " (first " +
-                       kind.first.front() + ")";
-        }
-        return printable(files.front().string(), 400) + ": nothing to learn: none of " +
-               counted(set.report.rows_read, "pair") + " can be used." + reasons;
-    });
+    require_examples(set, files, "pair", " can be used.");
     return set;
 }
 
