@@ -9,6 +9,7 @@
 #include "graft/autograd/param.hpp"
 #include "graft/autograd/tape.hpp"
 #include "graft/core/labels.hpp"
+#include "graft/ops/head_adapter.hpp"
 
 // The head and its loss in one: logits of labelled rows only, a chunk of rows at a time, never all of them.
 //
@@ -19,7 +20,8 @@
 //
 //   h (N, D)   W (V, D)   labels (N) on the host, graft::ignore: no product, no logits, no memory for that row
 //   scale      1 / targets of the whole optimiser step, so that micro-batches add up
-//   saved      dh of the labelled rows in T; dW in acc<T> where W is a Param
+//   with       rows in the place of some of W's, a low-rank part: what an adapter adds (head_adapter.hpp)
+//   saved      dh, du of the labelled rows in T; in acc<T> dW where W is a Param, dR and dB
 //   numerics   logits, softmax and dz in acc<T>; the sum over rows in f64, in order; chunks depend on V alone
 //
 // No target at all: loss 0, no gradient is written. Without a tape only the loss is formed.
@@ -30,7 +32,7 @@ namespace graft {
 struct LinearCrossEntropyOp {};
 
 struct LinearCrossEntropyProblem {
-    std::int64_t live = 0, dim = 0, vocab = 0;
+    std::int64_t live = 0, dim = 0, vocab = 0, rank = 0;
     // Rows of logits held at once: 64 MiB of f32, from 48 to 1008 rows.
     std::int64_t chunk() const
     {
@@ -39,9 +41,28 @@ struct LinearCrossEntropyProblem {
     }
 };
 
+namespace detail {
+
+// to += dloss part, where `part` was formed in forward: taken over where it is the first.
+template <class Kernel, Float A, class S, Device Dev>
+void add_formed(const Grad<A, Dev>& to, const Tensor<A, S, Dev>& part, const Grad<A, Dev>& dloss)
+{
+    if (!to) { return; }
+    const bool first = !to.written();
+    if (first) { to.adopt(part.memory()); }
+    const auto into = first ? Sink<A>{to.sink().view, false} : to.sink();
+    compute(dloss.pool(), [&] {
+        Kernel::add_scaled(into, View<const A>(part.view()), dloss.view().data, dloss.pool()->stream());
+    });
+}
+
+}  // namespace detail
+
 template <Float T, class S, Device Dev, Weight W>
 Tensor<acc<T>, Shape<1>, Dev> linear_cross_entropy(const Tensor<T, S, Dev>& h, const W& head,
-                                                   std::span<const std::int32_t> labels, double scale = 1.0)
+                                                   std::span<const std::int32_t> labels, double scale = 1.0,
+                                                   const HeadAdapter<T, W::Extents::extents[0], W::Extents::last, Dev>&
+                                                       with = {})
 {
     using Kernel = kernel<LinearCrossEntropyOp, Dev>;
     using A = acc<T>;
@@ -61,48 +82,55 @@ Tensor<acc<T>, Shape<1>, Dev> linear_cross_entropy(const Tensor<T, S, Dev>& h, c
         rows.push_back(std::int32_t(n)), targets.push_back(labels[n]);
     }
 
-    const LinearCrossEntropyProblem problem{std::int64_t(rows.size()), h.cols(), w.rows()};
+    const LinearCrossEntropyProblem problem{std::int64_t(rows.size()), h.cols(), w.rows(), with.rank()};
     const auto& pool = h.pool();
     const auto live = uploaded(std::span(rows), pool), wanted = uploaded(std::span(targets), pool);
-    const bool back = h.tape() != nullptr && (h.needs_grad() || W::trainable);
+    const bool back = h.tape() != nullptr && (h.needs_grad() || W::trainable || !with.empty());
 
     auto loss = Tensor<A, Shape<1>, Dev>(1, 1, pool);
-    Acts<T, dyn, Dev> dh;
+    Acts<T, dyn, Dev> dh, du;
     Tensor<A, typename W::Extents, Dev> dw;
+    Acts<A, dyn, Dev> dr, db;
     if (back && h.needs_grad()) { dh = Acts<T, dyn, Dev>(problem.live, problem.dim, pool); }
     if (back && W::trainable) { dw = Tensor<A, typename W::Extents, Dev>(w.rows(), w.cols(), pool); }
+    if (back && !with.rows.empty()) { dr = Acts<A, dyn, Dev>(with.rows.count(), problem.dim, pool); }
+    if (back && !with.b.empty()) {
+        db = Acts<A, dyn, Dev>(problem.vocab, problem.rank, pool);
+        if (with.u.needs_grad()) { du = Acts<T, dyn, Dev>(problem.live, problem.rank, pool); }
+    }
     {
         auto gathered = Acts<T, dyn, Dev>(problem.chunk(), problem.dim, pool);
         auto logits = Acts<A, dyn, Dev>(problem.chunk(), problem.vocab, pool);
+        detail::HeadRoom room(with, problem.chunk(), back, pool);
         const auto each = Buffer<double, Dev>(problem.live, pool);
         const auto scratch = Buffer<std::byte, Dev>(std::int64_t(Kernel::template workspace<T>(problem)), pool);
+        const auto view = [](auto& part) { return part.empty() ? decltype(View(part.view())){} : View(part.view()); };
         compute(pool, [&] {
-            Kernel::forward(loss.data(), each.data(), dh.empty() ? View<T>{} : View<T>(dh.view()),
-                dw.empty() ? View<A>{} : View<A>(dw.view()), View<T>(gathered.view()), logits.view(),
-                View<const T>(h.view()), View<const T>(w.view()), live.data(), wanted.data(), scale, problem,
-                scratch.data(), pool->stream());
+            Kernel::forward(loss.data(), each.data(), View<T>(view(dh)), View<A>(view(dw)), View<T>(gathered.view()),
+                logits.view(), View<const T>(h.view()), View<const T>(w.view()),
+                room.parts(with, {view(dr), false}, view(du), {view(db), false}), live.data(), wanted.data(), scale,
+                problem, scratch.data(), pool->stream());
         });
     }
 
     loss.on(h.tape());
     if (back && problem.live > 0) {
         loss.want_grad();
-        const auto step = [dh, dw, live, to = h.grad(), to_w = weight_grad(head), dy = loss.grad()] {
-            const auto into_h = to.sink();
-            compute(dy.pool(), [&] {
-                if (into_h) {
-                    Kernel::scatter(into_h, View<const T>(dh.view()), live.data(), dy.view().data,
-                                    dy.pool()->stream());
-                }
-            });
-            if (to_w) {
-                const bool first = !to_w.written();
-                if (first) { to_w.adopt(dw.memory()); }
-                const auto into_w = first ? Sink<A>{to_w.sink().view, false} : to_w.sink();
+        const auto step = [dh, du, dw, dr, db, live, to_h = h.grad(), to_u = with.u.grad(), to_w = weight_grad(head),
+                           to_r = with.rows_grad(),
+                           to_b = with.b_grad(), dy = loss.grad()] {
+            const auto scatter = [&](const Grad<T, Dev>& to, const Acts<T, dyn, Dev>& part) {
+                const auto into = to.sink();
                 compute(dy.pool(), [&] {
-                    Kernel::add_scaled(into_w, View<const A>(dw.view()), dy.view().data, dy.pool()->stream());
+                    if (into) {
+                        Kernel::scatter(into, View<const T>(part.view()), live.data(), dy.view().data,
+                                        dy.pool()->stream());
+                    }
                 });
-            }
+            };
+            scatter(to_h, dh), scatter(to_u, du);
+            detail::add_formed<Kernel>(to_w, dw, dy);
+            detail::add_formed<Kernel>(to_r, dr, dy), detail::add_formed<Kernel>(to_b, db, dy);
         };
         h.tape()->record("linear_cross_entropy", loss, step);
     }

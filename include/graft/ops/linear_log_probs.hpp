@@ -16,8 +16,10 @@
 //   h (N, D)   W (V, D)   scored: which row of h predicts which token, and into which sum; a row may be scored more
 //              than once (the last token of a prompt that two answers share)
 //   returns    (1, sums) in f64; a sum of nothing is 0
-//   saved      W frozen: d sum / dh of the scored rows in T, formed in forward while the chunk's logits are at hand;
-//              W a Param: h, and the head's product is done again in backward, when dsum is known
+//   with       rows in the place of some of W's, a low-rank part: what an adapter adds (head_adapter.hpp)
+//   saved      nothing of the head trained: d sum / dh of the scored rows in T, formed in forward while the chunk's
+//              logits are at hand; W a Param, or with something: h, and the head's product is done again in backward,
+//              when dsum is known
 //   numerics   logits, softmax and dz in acc<T>; log-probabilities and their sums in f64, in the order of `scored`,
 //              tokens that score a row again behind the others; chunks depend on V alone
 //
@@ -54,7 +56,9 @@ inline std::int64_t repeats_last(ScoredRows& scored, std::int64_t rows)
 }  // namespace detail
 
 template <Float T, class S, Device Dev, Weight W>
-Tensor<double, Shape<dyn>, Dev> linear_log_probs(const Tensor<T, S, Dev>& h, const W& head, ScoredRows scored)
+Tensor<double, Shape<dyn>, Dev> linear_log_probs(const Tensor<T, S, Dev>& h, const W& head, ScoredRows scored,
+                                                 const HeadAdapter<T, W::Extents::extents[0], W::Extents::last, Dev>&
+                                                     with = {})
 {
     using Kernel = kernel<LinearLogProbsOp, Dev>;
     using A = acc<T>;
@@ -75,30 +79,36 @@ Tensor<double, Shape<dyn>, Dev> linear_log_probs(const Tensor<T, S, Dev>& h, con
     }
     const std::int64_t once = detail::repeats_last(scored, h.rows());
 
-    const LinearCrossEntropyProblem problem{std::int64_t(scored.rows.size()), h.cols(), w.rows()};
+    const LinearCrossEntropyProblem problem{std::int64_t(scored.rows.size()), h.cols(), w.rows(), with.rank()};
     const auto& pool = h.pool();
     const auto rows = uploaded(std::span(scored.rows), pool), targets = uploaded(std::span(scored.targets), pool),
                owners = uploaded(std::span(scored.sums), pool);
-    const bool back = h.tape() != nullptr && (h.needs_grad() || W::trainable) && problem.live > 0;
+    const bool trains = W::trainable || !with.empty();
+    const bool back = h.tape() != nullptr && (h.needs_grad() || trains) && problem.live > 0;
 
-    // Log-probabilities of all scored tokens, and what of dh and dW is wanted; weights null: 1 for each of them.
-    const auto pass = [problem, pool, rows, targets](double* each, const Tensor<T, S, Dev>& x, const auto& table,
-                                                     View<T> dh, Sink<A> dw, const double* weights) {
+    // Log-probabilities of all scored tokens, and what gradients are wanted; weights null: 1 for each of them.
+    struct Wanted {
+        View<T> dh{}, du{};
+        Sink<A> dw{}, dr{}, db{};
+    };
+    const auto pass = [problem, pool, rows, targets, with](double* each, const Tensor<T, S, Dev>& x, const auto& table,
+                                                           const Wanted& to, const double* weights) {
         auto gathered = Acts<T, dyn, Dev>(problem.chunk(), problem.dim, pool);
         auto logits = Acts<A, dyn, Dev>(problem.chunk(), problem.vocab, pool);
+        detail::HeadRoom room(with, problem.chunk(), weights != nullptr, pool);
         const auto scratch = Buffer<std::byte, Dev>(std::int64_t(Kernel::template workspace<T>(problem)), pool);
         compute(pool, [&] {
-            Kernel::rows(each, dh, dw, View<T>(gathered.view()), logits.view(), View<const T>(x.view()),
-                         View<const T>(table.view()), rows.data(), targets.data(), weights, problem, scratch.data(),
-                         pool->stream());
+            Kernel::rows(each, to.dh, to.dw, View<T>(gathered.view()), logits.view(), View<const T>(x.view()),
+                         View<const T>(table.view()), room.parts(with, to.dr, to.du, to.db), rows.data(),
+                         targets.data(), weights, problem, scratch.data(), pool->stream());
         });
     };
     auto sums = Tensor<double, Shape<dyn>, Dev>(1, scored.count, pool);
     Acts<T, dyn, Dev> dh;
-    if (back && !W::trainable) { dh = Acts<T, dyn, Dev>(problem.live, problem.dim, pool); }
+    if (back && !trains) { dh = Acts<T, dyn, Dev>(problem.live, problem.dim, pool); }
     {
         const auto each = Buffer<double, Dev>(problem.live, pool);
-        pass(each.data(), h, w, dh.empty() ? View<T>{} : View<T>(dh.view()), {}, nullptr);
+        pass(each.data(), h, w, {.dh = dh.empty() ? View<T>{} : View<T>(dh.view())}, nullptr);
         compute(pool, [&] {
             Kernel::sum(sums.data(), scored.count, each.data(), owners.data(), problem.live, pool->stream());
         });
@@ -114,30 +124,37 @@ Tensor<double, Shape<dyn>, Dev> linear_log_probs(const Tensor<T, S, Dev>& h, con
         });
         return weights;
     };
-    if constexpr (W::trainable) {
-        h.tape()->record("linear_log_probs", sums, [x = h.detached(), head, pass, weigh, rows, once, problem, pool,
-                                                    to = h.grad(), dsums = sums.grad()] {
-            const auto weights = weigh(dsums);
-            const auto each = Buffer<double, Dev>(problem.live, pool);
-            const auto into_w = weight_grad(head).sink();
-            auto part = to ? Acts<T, dyn, Dev>(problem.live, problem.dim, pool) : Acts<T, dyn, Dev>();
-            pass(each.data(), x, head.working(), to ? View<T>(part.view()) : View<T>{}, into_w, weights.data());
-            if (const auto into_h = to.sink()) {
-                compute(pool, [&] {
-                    Kernel::scatter(into_h, View<const T>(part.view()), rows.data(), once, nullptr, pool->stream());
-                });
-            }
+    const auto scatter = [rows, once, pool](const Grad<T, Dev>& to, const Acts<T, dyn, Dev>& part,
+                                            const double* weights) {
+        if (const auto into = to.sink()) {
+            compute(pool, [&] {
+                Kernel::scatter(into, View<const T>(part.view()), rows.data(), once, weights, pool->stream());
+            });
+        }
+    };
+    if (!trains) {
+        h.tape()->record("linear_log_probs", sums, [dh, weigh, scatter, to = h.grad(), dsums = sums.grad()] {
+            scatter(to, dh, weigh(dsums).data());
         });
-    } else {
-        h.tape()->record("linear_log_probs", sums, [dh, weigh, rows, once, pool, to = h.grad(), dsums = sums.grad()] {
-            const auto weights = weigh(dsums);
-            if (const auto into = to.sink()) {
-                compute(pool, [&] {
-                    Kernel::scatter(into, View<const T>(dh.view()), rows.data(), once, weights.data(), pool->stream());
-                });
-            }
-        });
+        return sums;
     }
+    h.tape()->record("linear_log_probs", sums, [x = h.detached(), head, pass, weigh, scatter, problem, pool,
+                                                to_h = h.grad(), to_u = with.u.grad(),
+                                                to_r = with.rows_grad(),
+                                                to_b = with.b_grad(),
+                                                dsums = sums.grad()] {
+        const auto weights = weigh(dsums);
+        const auto each = Buffer<double, Dev>(problem.live, pool);
+        const auto room = [&](const Grad<T, Dev>& to, std::int64_t cols) {
+            return to ? Acts<T, dyn, Dev>(problem.live, cols, pool) : Acts<T, dyn, Dev>();
+        };
+        auto dx = room(to_h, problem.dim), du = room(to_u, problem.rank);
+        pass(each.data(), x, head.working(),
+             {.dh = to_h ? View<T>(dx.view()) : View<T>{}, .du = to_u ? View<T>(du.view()) : View<T>{},
+              .dw = weight_grad(head).sink(), .dr = to_r.sink(), .db = to_b.sink()},
+             weights.data());
+        scatter(to_h, dx, nullptr), scatter(to_u, du, nullptr);
+    });
     return sums;
 }
 

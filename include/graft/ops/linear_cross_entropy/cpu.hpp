@@ -4,6 +4,7 @@
 
 #include "graft/ops/linear_cross_entropy.hpp"
 #include "graft/ops/matmul/cpu.hpp"
+#include "graft/ops/token_rows/cpu.hpp"
 #include "graft/ops/vector_math.hpp"
 
 namespace graft {
@@ -14,16 +15,21 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
     template <class T> static std::size_t workspace(const LinearCrossEntropyProblem& p)
     {
         using G = cpu::Gemm<acc<T>>;
-        return std::max({G{p.chunk(), p.vocab, p.dim}.workspace(), G{p.chunk(), p.dim, p.vocab}.workspace(),
-                         G{p.vocab, p.dim, p.chunk()}.workspace()});
+        const std::size_t head = std::max({G{p.chunk(), p.vocab, p.dim}.workspace(),
+                                           G{p.chunk(), p.dim, p.vocab}.workspace(),
+                                           G{p.vocab, p.dim, p.chunk()}.workspace()});
+        if (p.rank == 0) { return head; }
+        return std::max({head, G{p.chunk(), p.vocab, p.rank}.workspace(), G{p.chunk(), p.rank, p.vocab}.workspace(),
+                         G{p.vocab, p.rank, p.chunk()}.workspace()});
     }
 
     template <class T, class A>
     static void forward(A* loss, double* each, View<T> dh, View<A> dw, View<T> gathered, View<A> z, View<const T> h,
-                        View<const T> w, const std::int32_t* live, const std::int32_t* targets, double scale,
-                        const LinearCrossEntropyProblem& p, void* scratch, Stream)
+                        View<const T> w, const HeadParts<T>& with, const std::int32_t* live,
+                        const std::int32_t* targets, double scale, const LinearCrossEntropyProblem& p, void* scratch,
+                        Stream)
     {
-        rows(each, dh, Sink<A>{dw, false}, gathered, z, h, w, live, targets, scale, nullptr, p, scratch);
+        rows(each, dh, Sink<A>{dw, false}, gathered, z, h, w, with, live, targets, scale, nullptr, p, scratch);
         double total = 0;
         for (std::int64_t n = 0; n < p.live; ++n) { total += each[n]; }
         *loss = A(total * scale);
@@ -33,19 +39,28 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
     // weights, times its own.
     template <class T, class A>
     static void rows(double* each, View<T> dh, Sink<A> dw, View<T> gathered, View<A> z, View<const T> h,
-                     View<const T> w, const std::int32_t* live, const std::int32_t* targets, double scale,
-                     const double* weights, const LinearCrossEntropyProblem& p, void* scratch)
+                     View<const T> w, const HeadParts<T>& with, const std::int32_t* live,
+                     const std::int32_t* targets, double scale, const double* weights,
+                     const LinearCrossEntropyProblem& p, void* scratch)
     {
+        using Rows = kernel<TokenRowsOp, Cpu>;
+        const bool back = dh.data != nullptr || dw || with.dr || with.db || with.du.data != nullptr;
         const std::int64_t chunk = p.chunk();
         for (std::int64_t begin = 0; begin < p.live; begin += chunk) {
             const std::int64_t m = std::min(chunk, p.live - begin);
             for (std::int64_t r = 0; r < m; ++r) {
                 std::copy_n(h.row(live[begin + r]), p.dim, gathered.row(r));
+                if (p.rank > 0) { std::copy_n(with.u.row(live[begin + r]), p.rank, with.some_u.row(r)); }
             }
             const View<const T> some{gathered.data, m, gathered.stride, p.dim};
             const View<A>       logits{z.data, m, z.stride, p.vocab};
             cpu::product<A>(m, p.vocab, p.dim, some, false, w, true, scratch, cpu::store_to(Sink<A>{logits, false}));
-            const bool back = dh.data != nullptr || dw;
+            const View<const T> some_u{with.some_u.data, m, with.some_u.stride, p.rank};
+            if (p.rank > 0) {
+                cpu::product<A>(m, p.vocab, p.rank, some_u, false, with.b, true, scratch,
+                                cpu::store_to(Sink<A>{logits, true}, with.scale));
+            }
+            if (with.ids != nullptr) { Rows::replace(logits, some, with.r, with.ids, {}); }
             cpu::row_loops(machine().target, [&](auto loops) {
                 parallel_rows(m, 1, 4 * p.vocab, [&](std::int64_t first, std::int64_t end) {
                     for (std::int64_t r = first; r < end; ++r) {
@@ -63,14 +78,32 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
                     }
                 });
             });
+            const bool    again = begin != 0;
+            const View<A> picked{with.picked.data, m, with.picked.stride, with.picked.cols()};
+            if (back && with.ids != nullptr) {
+                Rows::pick(picked, logits, with.ids);
+                if (with.dr) {
+                    Rows::add_products(Sink<A>{with.dr.view, with.dr.add || again}, View<const A>(picked), some);
+                }
+            }
             const View<const A> dz{logits.data, m, logits.stride, p.vocab};
             if (dh.data != nullptr) {
                 const View<T> to{dh.row(begin), m, dh.stride, p.dim};
                 cpu::product<A>(m, p.dim, p.vocab, dz, false, w, false, scratch, cpu::store_to(Sink<T>{to, false}));
+                if (with.ids != nullptr) { Rows::add_rows(to, View<const A>(picked), with.r); }
+            }
+            if (with.du.data != nullptr) {
+                const View<T> to{with.du.row(begin), m, with.du.stride, p.rank};
+                cpu::product<A>(m, p.rank, p.vocab, dz, false, with.b, false, scratch,
+                                cpu::store_to(Sink<T>{to, false}, with.scale));
+            }
+            if (with.db) {
+                cpu::product<A>(p.vocab, p.rank, m, dz, true, some_u, false, scratch,
+                                cpu::store_to(Sink<A>{with.db.view, with.db.add || again}, with.scale));
             }
             if (dw) {
                 cpu::product<A>(p.vocab, p.dim, m, dz, true, some, false, scratch,
-                                cpu::store_to(Sink<A>{dw.view, dw.add || begin != 0}));
+                                cpu::store_to(Sink<A>{dw.view, dw.add || again}));
             }
         }
     }

@@ -18,10 +18,10 @@ template <> struct kernel<LinearLogProbsOp, Cpu> {
     // The cross-entropy with the other sign: each[i] is what one token costs, dh and dw are of its log-probability.
     template <class T, class A>
     static void rows(double* each, View<T> dh, Sink<A> dw, View<T> gathered, View<A> z, View<const T> h,
-                     View<const T> w, const std::int32_t* rows, const std::int32_t* targets, const double* weights,
-                     const LinearCrossEntropyProblem& p, void* scratch, Stream)
+                     View<const T> w, const HeadParts<T>& with, const std::int32_t* rows, const std::int32_t* targets,
+                     const double* weights, const LinearCrossEntropyProblem& p, void* scratch, Stream)
     {
-        Head::rows(each, dh, dw, gathered, z, h, w, rows, targets, -1.0, weights, p, scratch);
+        Head::rows(each, dh, dw, gathered, z, h, w, with, rows, targets, -1.0, weights, p, scratch);
     }
 
     static void sum(double* sums, std::int64_t count, const double* each, const std::int32_t* owners, std::int64_t n,
