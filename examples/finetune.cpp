@@ -227,7 +227,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     const auto& dpo = job.preference;
     graft::Batches batches = batches_of(job);
     graft::AdamW<T> adamw(model, {.lr = o.lr, .weight_decay = o.weight_decay, .clip = o.clip,
-                                  .rates = cli::rates_of(o, job.targets.saved)});
+                                  .rates = cli::rates_of(o, job.targets)});
     const auto schedule = *graft::schedule_named(o.schedule);
     const std::int64_t total = batches.steps(), warmup = graft::warmup_steps(o.warmup, total);
     const std::int64_t end = o.most_steps < 0 ? total : std::min(total, o.most_steps);

@@ -137,7 +137,7 @@ int main(int argc, char** argv)
         auto config = graft::read_config(what);
         bool asked = false;
         for (const char* option : {"--method", "--rank", "--alpha", "--rslora", "--target", "--exclude",
-                                   "--modules-to-save", "--untie"}) {
+                                   "--modules-to-save", "--train-tokens", "--untie"}) {
             asked = asked || app.get_option(option)->count() > 0;
             if (app.get_option(option)->count() > 0) { o.given.insert(option + 2); }
         }

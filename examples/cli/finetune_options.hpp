@@ -27,6 +27,7 @@ struct FinetuneOptions {
     bool                     rslora = false, double_quant = false;
     std::string              target = "all-linear", exclude;
     std::string              modules_to_save;
+    std::vector<std::int64_t> train_tokens;
     double                   embedding_lr = -1;    // below 0: lr
     bool                     untie = false, freeze_saved = false;
     std::string              task = "sft", train_on = "responses", chat_template = "auto";
@@ -101,6 +102,7 @@ inline graft::AdapterConfig adapter_of(const FinetuneOptions& o)
     config.targets = module_choice(o.target);
     config.exclude = module_choice(o.exclude);
     config.modules_to_save = split_names(o.modules_to_save);
+    config.trained_tokens = o.train_tokens;
     config.ensure_weight_tying = !o.untie && !config.modules_to_save.empty();
     config.base_model = o.model;
     return config;
@@ -119,6 +121,8 @@ inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptio
         app.add_option("--exclude", o.exclude, "names of modules with commas"),
         app.add_option("--modules-to-save", o.modules_to_save,
                        "trained whole beside the adapter: embed_tokens, lm_head, norms"),
+        app.add_option("--train-tokens", o.train_tokens, "ids: only these rows of the embedding are trained")
+            ->delimiter(',')->allow_extra_args(false),
         app.add_flag("--untie", o.untie, "of a tied model, train embedding and head as two tensors"),
     };
     app.add_flag("--double-quant", o.double_quant, "qlora: the scales of NF4 blocks in 8 bits");

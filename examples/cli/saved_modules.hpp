@@ -15,7 +15,7 @@ namespace cli {
 inline void check_saved_names(const FinetuneOptions& o, const graft::ModelConfig& config)
 {
     if (o.method == "full") {
-        for (const char* name : {"modules-to-save", "embedding-lr", "untie", "freeze-saved-modules"}) {
+        for (const char* name : {"modules-to-save", "train-tokens", "embedding-lr", "untie", "freeze-saved-modules"}) {
             graft::require(!o.given.contains(name),
                            [&] { return "--" + std::string(name) + " and --method full exclude each other"; });
         }
@@ -43,17 +43,18 @@ inline void settle_saved(const FinetuneOptions& o, graft::AdapterTargets& target
     });
     saved.frozen = o.freeze_saved;
     const bool pair = saved.has("model.embed_tokens.weight") || saved.has("lm_head.weight");
-    graft::require(o.embedding_lr < 0 || (pair && !saved.frozen),
+    graft::require(o.embedding_lr < 0 || (pair && !saved.frozen) || !targets.tokens.empty(),
                    "--embedding-lr: neither embedding nor head is trained: name them with --modules-to-save");
 }
 
 // The rates of tensors that do not take --lr.
-inline std::map<std::string, double> rates_of(const FinetuneOptions& o, const graft::SavedModules& saved)
+inline std::map<std::string, double> rates_of(const FinetuneOptions& o, const graft::AdapterTargets& targets)
 {
     std::map<std::string, double> rates;
-    if (o.embedding_lr < 0 || saved.frozen) { return rates; }
+    if (o.embedding_lr < 0) { return rates; }
+    if (!targets.tokens.empty()) { rates["model.embed_tokens.token_adapter.trainable_tokens_delta"] = o.embedding_lr; }
     for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
-        if (saved.has(name)) { rates[name] = o.embedding_lr; }
+        if (targets.saved.has(name) && !targets.saved.frozen) { rates[name] = o.embedding_lr; }
     }
     return rates;
 }

@@ -11,6 +11,7 @@
 #include "graft/ops/gather_rows/cpu.hpp"
 #include "graft/ops/linear_cross_entropy/cpu.hpp"
 #include "graft/ops/linear_log_probs/cpu.hpp"
+#include "graft/ops/lora_embedding/cpu.hpp"
 #include "graft/ops/lora/cpu.hpp"
 #include "graft/ops/matmul/cpu.hpp"
 #include "graft/ops/nf4_matmul/cpu.hpp"

@@ -33,6 +33,7 @@
 #include "graft/ops/gather_rows.hpp"
 #include "graft/ops/linear_cross_entropy.hpp"
 #include "graft/ops/linear_log_probs.hpp"
+#include "graft/ops/lora_embedding.hpp"
 #include "graft/ops/lora.hpp"
 #include "graft/ops/matmul.hpp"
 #include "graft/ops/nf4_matmul.hpp"

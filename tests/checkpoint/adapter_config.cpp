@@ -75,7 +75,8 @@ TEST_CASE("what is refused, and by which name")
         {R"({"lora_bias": true})", "lora_bias"},
         {R"({"bias": "all"})", "bias all"},
         {R"({"modules_to_save": "lm_head"})", "modules_to_save must be a list"},
-        {R"({"trainable_token_indices": {"embed_tokens": [1]}})", "trainable_token_indices"},
+        {R"({"trainable_token_indices": {"lm_head": [1]}})", "trainable_token_indices names lm_head"},
+        {R"({"trainable_token_indices": "all"})", "trainable_token_indices must be a list"},
         {R"({"fan_in_fan_out": true})", "fan_in_fan_out"},
         {R"({"ensure_weight_tying": 1})", "ensure_weight_tying"},
         {R"({"init_lora_weights": "pissa"})", "init_lora_weights pissa"},
@@ -187,7 +188,8 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
     const std::set<std::string> plain{"lora_all_linear", "lora_qv", "rslora", "qwen2_all_linear", "patterns",
         "regex_targets", "exclude_modules", "layers_to_transform", "modules_to_save", "tied_modules_to_save_both",
-        "tied_modules_to_save_embed", "tied_modules_to_save_both_ensure"};
+        "tied_modules_to_save_embed", "tied_modules_to_save_both_ensure",
+        "trainable_tokens", "tied_trainable_tokens"};
     int read = 0, refused = 0;
     for (const auto& entry : fs::directory_iterator(*data / "golden" / "peft")) {
         const std::string name = entry.path().filename().string();
@@ -220,6 +222,10 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
         }
         for (const auto& module : found.saved.modules) {
             got["base_model.model." + module + ".weight"] = {base.vocab, base.dim};
+        }
+        if (!found.tokens.empty()) {
+            got["base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"] = {
+                std::int64_t(found.tokens.size()), base.dim};
         }
         CHECK(wanted == got);
         read += 1;
@@ -362,6 +368,27 @@ TEST_CASE("modules_to_save: found by their endings, without an adapter of their 
     for (const auto& item : cases) {
         const char *patch = item.first, *says = item.second;
         const std::string text = refusal([&] { saved(patch); });
+        INFO(text);
+        CHECK(text.find(says) != std::string::npos);
+    }
+}
+
+TEST_CASE("trainable_token_indices: a list, or one of embed_tokens; inside the vocabulary, each token once")
+{
+    const auto tokens = [](const char* patch) { return graft::adapter_targets(with(patch), model()).tokens; };
+    using Tokens = std::vector<std::int32_t>;
+    CHECK(tokens("{}").empty());
+    CHECK(tokens(R"({"trainable_token_indices": [5, 3]})") == Tokens{5, 3});
+    CHECK(tokens(R"({"trainable_token_indices": {"embed_tokens": [5, 3]}})") == Tokens{5, 3});
+    const std::pair<const char*, const char*> cases[] = {
+        {R"({"trainable_token_indices": [3, 5, 3]})", "3 is there twice"},
+        {R"({"trainable_token_indices": [-1]})", "-1 is outside the vocabulary"},
+        {R"({"trainable_token_indices": [999999999]})", "999999999 is outside the vocabulary"},
+        {R"({"trainable_token_indices": [1], "modules_to_save": ["embed_tokens"]})", "the whole embedding already"},
+    };
+    for (const auto& item : cases) {
+        const char *patch = item.first, *says = item.second;
+        const std::string text = refusal([&] { tokens(patch); });
         INFO(text);
         CHECK(text.find(says) != std::string::npos);
     }

@@ -68,6 +68,22 @@ TEST_CASE_TEMPLATE("golden peft: logits, loss and the gradient of every adapter 
     }
 }
 
+// Of a tied model the head sees the new rows too, as PEFT has it.
+TEST_CASE_TEMPLATE("golden peft: the rows of some tokens", T, float, double)
+{
+    const auto root = adapters();
+    if (!root) { return; }
+    for (const char* name : {"trainable_tokens", "tied_trainable_tokens"}) { check_adapter<T>(*root / name); }
+}
+
+// Of a tied model only the lookup sees the update, as in PEFT, which then merges it into both uses.
+TEST_CASE_TEMPLATE("golden peft: LoRA on the embedding and on the head", T, float, double)
+{
+    const auto root = adapters();
+    if (!root) { return; }
+    for (const char* name : {"embedding", "head", "tied_embedding"}) { check_adapter<T>(*root / name); }
+}
+
 // Of a tied model PEFT trains two tensors unless ensure_weight_tying is set, and only warns; what it computes is right.
 TEST_CASE_TEMPLATE("golden peft: modules trained whole, a tied pair as one tensor or as two", T, float, double)
 {
@@ -84,13 +100,14 @@ TEST_CASE("golden peft: modules trained whole are written as PEFT writes them, a
     const auto root = adapters();
     if (!root) { return; }
     for (const char* name : {"modules_to_save", "tied_modules_to_save_both", "tied_modules_to_save_embed",
-                             "tied_modules_to_save_both_ensure"}) {
+                             "tied_modules_to_save_both_ensure", "trainable_tokens", "tied_trainable_tokens",
+                             "embedding", "head", "tied_embedding"}) {
         CAPTURE(name);
         const TempFolder temp;
         const auto folder = *root / name;
         auto model = adapted_model<float>(folder);
         const auto adapter = graft::read_adapter_config(folder);
-        graft::save_adapter(model, temp.path(), adapter);
+        graft::save_adapter(model, temp.path(), adapter, {}, {.kept = graft::kept_tensors(model, folder)});
         const auto theirs = graft::SafetensorsFile::open(folder / "adapter_model.safetensors");
         const auto ours = graft::SafetensorsFile::open(temp / "adapter_model.safetensors");
         REQUIRE(ours.tensors().size() == theirs.tensors().size());
@@ -104,6 +121,7 @@ TEST_CASE("golden peft: modules trained whole are written as PEFT writes them, a
         const auto config = graft::read_json(temp / "adapter_config.json"),
                    wanted = graft::read_json(folder / "adapter_config.json");
         CHECK(config.at("modules_to_save") == wanted.at("modules_to_save"));
+        CHECK(graft::read_adapter_config(temp.path()).trained_tokens == adapter.trained_tokens);    // a list, or by module
         CHECK(config.at("ensure_weight_tying") == wanted.at("ensure_weight_tying"));
     }
 }
@@ -116,9 +134,7 @@ TEST_CASE("golden peft: every other kind is refused by the name of what it needs
         const char *name, *word;
     };
     for (const Refused& refused : {Refused{"dora", "use_dora"}, {"dora_rslora", "use_dora"},
-             {"gemma2_dora", "use_dora"}, {"phi3_all_linear", "phi3"}, {"trainable_tokens", "trainable_token_indices"},
-             {"tied_trainable_tokens", "trainable_token_indices"}, {"embedding", "embed_tokens"},
-             {"tied_embedding", "embed_tokens"}, {"head", "lm_head"}, {"lora_bias", "lora_bias"},
+             {"gemma2_dora", "use_dora"}, {"phi3_all_linear", "phi3"}, {"lora_bias", "lora_bias"},
              {"lora_bias_without_base_bias", "lora_bias"}, {"bias_all", "bias"}, {"bias_lora_only", "bias"}}) {
         const auto name = refused.name, word = refused.word;
         CAPTURE(name);
@@ -177,5 +193,5 @@ TEST_CASE("golden peft: none of the recorded kinds is left out above")
     if (!root) { return; }
     std::size_t count = 0;
     for (const auto& entry : std::filesystem::directory_iterator(*root)) { count += entry.is_directory(); }
-    CHECK(count == 8 + 4 + 13 + 1);
+    CHECK(count == 8 + 4 + 2 + 3 + 8 + 1);
 }

@@ -168,6 +168,56 @@ TEST_CASE("finetune --modules-to-save: a base in bf16 has them back in bf16, and
           == read_text(place.temp / "first/adapter_model.safetensors").size());
 }
 
+TEST_CASE("finetune --train-tokens: only these rows, stored alone; continued, resumed, generated with")
+{
+    if (!ready() || !built("generate")) { return; }
+    const Place place;
+    const std::string rows = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta";
+    const Arguments   some{"--train-tokens", "403,261,7", "--embedding-lr", "0.05", "--save-every", "2"};
+    const auto        first = train(place, "first", some);
+    CHECK(has(first.out, "group 3 rows of model.embed_tokens  1 tensor, 192 parameters, rate 0.05\n"));
+    CHECK(has(first.out, "the adapter's file will hold 71 tensors, "));
+    auto file = file_of(place, "first");
+    CHECK(file.list.size() == 71);
+    CHECK(file.at(rows).shape == std::vector<std::int64_t>{3, 64});
+    auto whole = Tensors::read(fs::path(small_model()) / "model.safetensors");
+    const auto base = whole.at("model.embed_tokens.weight").values();
+    const auto new_rows = file.at(rows).values();
+    const std::size_t tokens[] = {403, 261, 7};
+    for (std::size_t s = 0; s < 3; ++s) {
+        double moved = 0;
+        for (std::size_t j = 0; j < 64; ++j) {
+            moved = std::max(moved, double(std::abs(new_rows[s * 64 + j] - base[tokens[s] * 64 + j])));
+        }
+        CHECK(moved > 1e-3);
+        CHECK(moved < 1);    // values of rows, near those of the base
+    }
+    CHECK(json_of(place, "first/adapter_config.json").at("trainable_token_indices")
+          == nlohmann::json({{"embed_tokens", {403, 261, 7}}}));
+    CHECK(json_of(place, "first/run.json").at("tensors").at("trained") == 71);
+
+    fs::create_directories(place.temp / "cut");
+    copy_folder(place.temp / "first/checkpoint-2", place.temp / "cut/checkpoint-2");
+    train(place, "cut", joined(some, {"--resume"}));
+    CHECK(read_text(place.temp / "cut/adapter_model.safetensors")
+          == read_text(place.temp / "first/adapter_model.safetensors"));
+
+    const Arguments from{"--adapter", (place.temp / "first").string()};
+    CHECK(has(train(place, "on", from).out, "probe loss"));
+    CHECK(bytes_of(place, "on", rows) != bytes_of(place, "first", rows));
+    train(place, "same", joined(from, {"--steps", "0"}));
+    CHECK(bytes_of(place, "same", rows) == bytes_of(place, "first", rows));
+    const auto ended = run("generate", {"--model", small_model(), "--adapter", (place.temp / "first").string(),
+                                        "--prompt", "Once upon a time", "--max-tokens", "10"});
+    CAPTURE(ended.err);
+    CHECK(ended.status == 0);
+    check_refused(run("finetune", place.with(joined(from, {"--train-tokens", "1"}))),
+                  {"--train-tokens 1 (it has 403,261,7)"});
+    check_refused(run("finetune", place.with({"--train-tokens", "512"})), {"512 is outside the vocabulary of 512"});
+    check_refused(run("finetune", place.with({"--train-tokens", "5", "--modules-to-save", "embed_tokens"})),
+                  {"trainable_token_indices", "the whole embedding already"});
+}
+
 TEST_CASE("finetune --modules-to-save: what is refused")
 {
     if (!ready()) { return; }

@@ -19,7 +19,8 @@
 // LoRA adapters in PEFT's form, onto a model of AnyLinear layers and back.
 //
 //   add_adapter(model, targets, config, seed)    lays branches over the targeted linears; A random by name, B zero
-//   load_adapter(model, folder, targets.saved)   fills all branches, and the modules that are saved whole, from
+//                                                over the embedding the other way round; rows of tokens as they are
+//   load_adapter(model, folder, targets.saved)   fills all branches, rows, and the modules that are saved whole, from
 //                                                adapter_model.safetensors, strictly both ways
 //   stack_adapter(model, folder)                 lays a finished adapter over the base, frozen: to generate with, or to
 //                                                train another one over it; as often as there are adapters, which add
@@ -66,6 +67,16 @@ struct SaveAdapterOptions {
     BeforeLast  before_last{};
 };
 
+namespace detail {
+
+template <Float A, class S> void fill_zero(Tensor<A, S, Cpu>& tensor)
+{
+    const auto to = tensor.view();
+    for (std::int64_t i = 0; i < to.rows; ++i) { std::fill(to.row(i), to.row(i) + to.cols(), A(0)); }
+}
+
+}  // namespace detail
+
 template <class Model>
 void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfig& config, std::uint64_t seed)
 {
@@ -73,25 +84,43 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
     for (const AdapterTarget& target : targets.modules) { wanted.emplace(target.name, &target); }
     std::uint32_t index = 0;
     modules(model, [&](const std::string& name, auto& module) {
-        if constexpr (is_any_linear<std::remove_cvref_t<decltype(module)>>) {
-            ++index;
-            const auto at = wanted.find(name);
-            if (at == wanted.end()) { return; }
-            const AdapterTarget& target = *at->second;
-            auto& branch = module.adapt({.rank = target.rank, .alpha = target.alpha, .rslora = config.rslora,
-                                         .dropout = config.dropout});
-            branch.scale = target.scale;
+        using Module = std::remove_cvref_t<decltype(module)>;
+        const auto at = wanted.find(name);
+        const AdapterTarget* const target = at == wanted.end() ? nullptr : at->second;
+        const auto options = [&] {
+            return LoraOptions{.rank = target->rank, .alpha = target->alpha, .rslora = config.rslora,
+                               .dropout = config.dropout};
+        };
+        const auto begin = [&](auto& branch) {
+            branch.scale = target->scale;
             branch.module = index;
             compute(branch.a.value().pool(), [&] {
                 init_lora_a(branch.a.value(), seed, name);
-                auto b = branch.b.value().view();
-                for (std::int64_t i = 0; i < b.rows; ++i) { std::fill(b.row(i), b.row(i) + b.cols(), 0); }
+                detail::fill_zero(branch.b.value());
             });
-            wanted.erase(at);
-        } else if constexpr (requires { module.train(); }) {
+        };
+        if constexpr (is_any_linear<Module>) {
+            ++index;
+            if (target != nullptr) { begin(module.adapt(options())); }
+        } else if constexpr (is_any_table<Module>) {
+            if (name == embedding_module && !targets.tokens.empty()) { module.train_rows(targets.tokens); }
+            if (target != nullptr && target->kind == ModuleKind::head) {
+                ++index;
+                begin(module.adapt_head(options()));
+            } else if (target != nullptr) {
+                auto& branch = module.adapt_embedding(options());
+                branch.scale = target->scale;
+                compute(branch.a.value().pool(), [&] {
+                    detail::fill_zero(branch.a.value());
+                    init_normal(branch.b.value(), seed, name);
+                });
+            }
+        }
+        if constexpr (requires { module.train(); }) {
             const auto trained = targets.saved.trained();
             if (std::find(trained.begin(), trained.end(), name) != trained.end()) { module.train(); }
         }
+        if (is_any_linear<Module> || is_any_table<Module>) { wanted.erase(name); }
     });
     require(!targets.saved.untie || !model.config.tied, [&] {
         return "adapter: it trains the tied head or embedding on its own: make the model with a head of its own "
@@ -135,8 +164,12 @@ template <class Model> KeptTensors kept_tensors(Model& model, const std::filesys
     for (const auto& tensor : trained_tensors(model)) { trained.insert(tensor.name); }
     if (model.config.tied && trained.contains(detail::embedding_weight)) { trained.insert(detail::head_weight); }
     for (StoredTensor tensor : kept.file->tensors()) {
-        tensor.name = detail::name_in_model(tensor.name);
-        if (!trained.contains(tensor.name)) { kept.tensors.push_back(std::move(tensor)); }
+        const std::string name = detail::name_in_model(tensor.name);
+        if (trained.contains(name)) { continue; }
+        // Beside an adapter of its own a module is stored as what that is laid over.
+        const bool below = tensor.name.ends_with(".base_layer.weight");
+        tensor.name = below ? detail::without_prefix(tensor.name) : name;
+        kept.tensors.push_back(std::move(tensor));
     }
     return kept;
 }
@@ -184,14 +217,14 @@ template <class Model> AdapterConfig stack_adapter(Model& model, const std::file
 {
     AdapterConfig config = read_adapter_config(folder);
     const AdapterTargets targets = adapter_targets(config, model.config, folder.string());
-    require(targets.saved.empty(), [&] {
-        return printable(folder.string(), 1000) + ": trained " + name_list(targets.saved.modules)
-             + " whole, and cannot lie beside or under other adapters: merge it into its base";
+    require(!targets.on_tables(), [&] {
+        return printable(folder.string(), 1000) + ": trained " + detail::tables_text(targets)
+             + ", and cannot lie beside or under other adapters: merge it into its base";
     });
     detail::AdapterTensors file(folder);
     for (const AdapterTarget& target : targets.modules) {
-        file.expect(target.name + ".lora_A.weight", {target.rank, target.in});
-        file.expect(target.name + ".lora_B.weight", {target.out, target.rank});
+        file.expect(target.a(), {target.rank, target.in});
+        file.expect(target.b(), {target.out, target.rank});
     }
     file.check();
     detail::stack_branches(model, targets, [&](const std::string& name, auto& branch) {

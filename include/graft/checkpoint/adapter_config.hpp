@@ -27,11 +27,12 @@
 // Plain LoRA on linears is read: r, lora_alpha (whole or not), lora_dropout, use_rslora, target_modules (list, regular
 // expression, "all-linear", absent), exclude_modules, rank_pattern, alpha_pattern, layers_to_transform, layers_pattern,
 // init_lora_weights true, false or "gaussian"; modules_to_save, for embedding, head and norms, and ensure_weight_tying
-// for them (adapter_config/saved_modules.hpp). Fields without effect are ignored; unknown ones may be there as long as
+// for them (adapter_config/saved_modules.hpp); trainable_token_indices of the
+// embedding. Fields without effect are ignored; unknown ones may be there as long as
 // they are null, false, 0 or empty.
 //
 // Refused, with an Error of one line that names file and field: another peft_type; use_dora, lora_bias, bias other than
-// none, trainable_token_indices, fan_in_fan_out; initialisations that may have
+// none, trainable_token_indices of another module, fan_in_fan_out; initialisations that may have
 // changed the base model; another task_type; any other or unknown field that is set; layers_to_transform or
 // layers_pattern with a text as target_modules; layers_pattern without layers_to_transform; r below 1, dropout outside
 // [0, 1). Writing is refused where patterns overlap so that PEFT's sorting of their keys would give a module another
@@ -81,6 +82,7 @@ public:
         c.revision   = json_string_or(json_, "revision", "", where_);
         read_patterns(c);
         read_layers(c);
+        read_tokens(c);
         read_init(c);
         return c;
     }
@@ -105,10 +107,9 @@ private:
         const std::string bias = json_string_or(json_, "bias", "none", where_);
         if (bias != "none") { refuse("bias " + printable(bias) + " is not supported: none is (biases stay frozen)"); }
 
-        constexpr std::array<std::pair<const char*, const char*>, 4> kinds{{
+        constexpr std::array<std::pair<const char*, const char*>, 3> kinds{{
             {"use_dora", "DoRA adapters are not supported"},
             {"lora_bias", "adapters with a bias on B are not supported"},
-            {"trainable_token_indices", "trained rows of the embedding are not supported"},
             {"fan_in_fan_out", "transposed weights are not supported"},
         }};
         for (const auto& [key, why] : kinds) {
@@ -188,6 +189,27 @@ private:
         if (text && !c.layers_pattern.empty()) { refuse("layers_pattern needs a list as target_modules"); }
         if (!c.layers_pattern.empty() && c.layers_to_transform.empty()) {
             refuse("layers_pattern is of use only with layers_to_transform");
+        }
+    }
+
+    // A list means the embedding; an object names modules.
+    void read_tokens(AdapterConfig& c) const
+    {
+        const char*        key   = "trainable_token_indices";
+        const OrderedJson* field = json_find(json_, key);
+        if (field == nullptr || !has_effect(*field)) { return; }
+        if (field->is_array()) {
+            c.trained_tokens = json_ints(json_, key, where_);
+            return;
+        }
+        if (!field->is_object()) { json_field_error(where_, key, "a list of tokens, or one a module", *field); }
+        for (const auto& item : field->items()) {
+            if (item.key() != "embed_tokens" && item.key() != "model.embed_tokens") {
+                refuse(std::string(key) + " names " + printable(item.key())
+                       + ": only rows of embed_tokens are trained");
+            }
+            const auto tokens = json_ints(*field, item.key(), where_);
+            c.trained_tokens.insert(c.trained_tokens.end(), tokens.begin(), tokens.end());
         }
     }
 
@@ -279,8 +301,7 @@ inline std::string adapter_config_text(const AdapterConfig& config, const ModelC
     json out = json::object();    // nlohmann::json keeps its names sorted
     for (const char* key : {"alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config",
              "kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config",
-             "megatron_config", "monteclora_config", "target_parameters", "trainable_token_indices",
-             "use_bdlora", "velora_config"}) {
+             "megatron_config", "monteclora_config", "target_parameters", "use_bdlora", "velora_config"}) {
         out[key] = nullptr;
     }
     for (const char* key : {"fan_in_fan_out", "lora_bias", "use_dora", "use_qalora"}) {
@@ -306,6 +327,10 @@ inline std::string adapter_config_text(const AdapterConfig& config, const ModelC
     out["task_type"]               = "CAUSAL_LM";
     out["use_rslora"]              = config.rslora;
     out["ensure_weight_tying"] = now.saved.shared;
+    out["trainable_token_indices"] = nullptr;
+    if (!config.trained_tokens.empty()) {
+        out["trainable_token_indices"] = {{"embed_tokens", config.trained_tokens}};
+    }
     out["modules_to_save"] = config.modules_to_save.empty() ? json() : json(config.modules_to_save);
     ModuleChoice targets = config.targets;
     if (targets.kind == ModuleChoice::Kind::none) { targets = detail::default_targets(); }

@@ -202,8 +202,8 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
             a.parameters += target.rank * target.in;
             b.parameters += target.rank * target.out;
             if (trained) {
-                audit.trainable_names.push_back(target.name + ".lora_A.weight");
-                audit.trainable_names.push_back(target.name + ".lora_B.weight");
+                audit.trainable_names.push_back(target.a());
+                audit.trainable_names.push_back(target.b());
             }
         }
         a.bytes = 4 * a.parameters;
@@ -212,8 +212,19 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
         audit.rows.push_back(b);
         audit.file_tensors += trained ? a.tensors + b.tensors : 0;
         audit.file_bytes += trained ? a.bytes + b.bytes : 0;
-        if (trained && pair.tensors + others.tensors > 0) {
-            for (const AuditGroup& group : {pair, others}) {
+        AuditGroup some{.name = "rows of model.embed_tokens"};
+        if (const auto count = std::int64_t(settings.targets.tokens.size()); count > 0) {
+            AuditRow row{.part = "token rows", .type = "F32", .tensors = 1, .parameters = count * model.dim,
+                         .bytes = 4 * count * model.dim, .trainable = trained};
+            audit.rows.push_back(row);
+            audit.file_tensors += trained ? 1 : 0;
+            audit.file_bytes += trained ? row.bytes : 0;
+            if (trained) { audit.trainable_names.push_back("model.embed_tokens.token_adapter.trainable_tokens_delta"); }
+            if (trained) { some.tensors = 1, some.parameters = row.parameters; }
+            some.name = with_commas(count) + " " + some.name;
+        }
+        if (trained && pair.tensors + some.tensors + others.tensors > 0) {
+            for (const AuditGroup& group : {pair, some, others}) {
                 if (group.tensors > 0) { audit.groups.push_back(group); }
             }
             audit.groups.push_back({"adapter", a.tensors + b.tensors, a.parameters + b.parameters});
@@ -279,7 +290,7 @@ inline std::string to_text(const Audit& audit)
              + (group.tensors == 1 ? " tensor, " : " tensors, ") + with_commas(group.parameters) + " parameters" + rate
              + "\n";
     }
-    if (!audit.targets.saved.empty() && audit.file_tensors > 0) {
+    if (!(audit.targets.saved.empty() && audit.targets.tokens.empty()) && audit.file_tensors > 0) {
         out += "the adapter's file will hold " + with_commas(audit.file_tensors) + " tensors, "
              + with_commas(audit.file_bytes) + " bytes\n";
     }

@@ -54,9 +54,10 @@ namespace detail {
 
 inline void refuse_whole(const StoredAdapter& adapter)
 {
-    require(adapter.whole().empty(), [&] {
-        return printable(adapter.folder().string(), 1000) + ": holds " + adapter.whole().begin()->first
-             + " whole: only branches can be grown or joined; merge it into its base";
+    require(adapter.tables().empty() && adapter.whole().empty(), [&] {
+        return printable(adapter.folder().string(), 1000) + ": holds "
+             + (adapter.tables().empty() ? adapter.whole().begin()->first + " whole" : adapter.tables())
+             + ": only branches of linears can be grown or joined; merge it into its base";
     });
 }
 

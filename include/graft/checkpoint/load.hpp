@@ -34,7 +34,9 @@ namespace detail {
 
 inline bool is_adapter_part(const std::string& name)
 {
-    return name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight");
+    return name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight")
+        || name.ends_with(".lora_embedding_A") || name.ends_with(".lora_embedding_B")
+        || name.ends_with(".token_adapter.trainable_tokens_delta");
 }
 
 template <class T, class S> T element(const std::byte* at)

@@ -124,6 +124,18 @@ inline void check_whole(std::span<const StoredAdapter> adapters)
             });
         }
     }
+    for (const StoredAdapter& adapter : adapters) {
+        for (const std::int32_t token : adapter.tokens()) {
+            const std::string name = printable(adapter.folder().string(), 1000);
+            const auto whole = holds.find(embedding_weight);
+            const auto first = holds.emplace("the row of token " + std::to_string(token), name);
+            require(first.second && whole == holds.end(), [&] {
+                return name + ": holds " + first.first->first + ", as "
+                     + (whole == holds.end() ? first.first->second : whole->second)
+                     + " does: which of the two is meant cannot be known";
+            });
+        }
+    }
 }
 
 // What is written: a head for each tensor of the file, and what gives its bytes.
@@ -174,6 +186,7 @@ private:
         const std::string module = name.substr(0, name.rfind('.'));
         for (const StoredAdapter& adapter : adapters_) {
             if (adapter.find(module) != nullptr || adapter.whole(name) != nullptr) { return true; }
+            if (adapter.rows() != nullptr && name == embedding_weight) { return true; }
         }
         return false;
     }

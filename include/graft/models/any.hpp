@@ -15,6 +15,8 @@ template <Float T, Device Dev = Cpu> using AnyModel = Llama<dynamic_shape, AnyKi
 
 template <class> inline constexpr bool is_any_linear = false;
 template <int In, int Out, Float T, Device Dev> inline constexpr bool is_any_linear<AnyLinear<In, Out, T, Dev>> = true;
+template <class> inline constexpr bool is_any_table = false;
+template <int V, int D, Float T, Device Dev> inline constexpr bool is_any_table<AnyTable<V, D, T, Dev>> = true;
 
 struct ModelOptions {
     Base                     base = Base::frozen;    // of the linears of the blocks

@@ -114,7 +114,7 @@ std::vector<std::int32_t> generate(const Model& model, std::span<const std::int3
         const auto hidden = model.hidden(no_tape, ids, context);
         auto last = Tensor<T, Shape<dyn, Model::X::last>, Dev>(1, hidden.cols());
         memory<Dev>::copy(last.data(), hidden.view().row(n - 1), std::size_t(hidden.cols()) * sizeof(T), stream);
-        const auto logits = model.scorer().logits(last);
+        const auto logits = model.scorer().logits(last, context);
         std::vector<T> z(std::size_t(logits.cols()));
         memory<Dev>::copy(z.data(), logits.data(), z.size() * sizeof(T), stream);
         cache.filled += n;

@@ -219,20 +219,20 @@ public:
     Acts<T, S.vocab, Dev> operator()(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
                                      const Context<T, Dev>& context) const
     {
-        return scorer().logits(hidden(tape, ids, context));
+        return scorer().logits(hidden(tape, ids, context), context);
     }
     // scale times the summed cross-entropy of the rows that have a label; no logits of the others are formed.
     Tensor<acc<T>, Shape<1>, Dev> loss(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
                                        const Context<T, Dev>& context, std::span<const std::int32_t> labels,
                                        double scale) const
     {
-        return scorer().loss(hidden(tape, ids, context), labels, scale);
+        return scorer().loss(hidden(tape, ids, context), labels, scale, context);
     }
     // Sums of log-probabilities of the tokens that are scored; no logits of other rows are formed.
     Tensor<double, Shape<dyn>, Dev> log_probs(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
                                               const Context<T, Dev>& context, const ScoredRows& scored) const
     {
-        return scorer().log_probs(hidden(tape, ids, context), scored);
+        return scorer().log_probs(hidden(tape, ids, context), scored, context);
     }
     // cos and sin for documents of up to `count` tokens: goes into the context. A dynamic or longrope scaling turns
     // every position by what that length asks for.

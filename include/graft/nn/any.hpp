@@ -11,7 +11,9 @@
 #include "graft/ops/embedding.hpp"
 #include "graft/ops/linear_cross_entropy.hpp"
 #include "graft/ops/linear_log_probs.hpp"
+#include "graft/ops/lora_embedding.hpp"
 #include "graft/ops/rms_norm.hpp"
+#include "graft/ops/token_rows.hpp"
 
 // Layers whose kind is chosen at run time, as programs need it: what a checkpoint's layer is made of, and whether it is
 // trained, frozen or carries an adapter, comes from files and options. They stand where the static layers stand in the
@@ -20,7 +22,8 @@
 //   AnyLinear      base: dense frozen, dense trained or NF4; perhaps frozen LoRA branches, whose parts are called
 //                  stacked.0, stacked.1, …; and perhaps a LoRA branch that is trained. Branches add, each with its
 //                  scale
-//   AnyTable       (V, D): embedding and head; frozen or trained
+//   AnyTable       (V, D): embedding and head; frozen or trained. Frozen, it may carry what an adapter trains: rows of
+//                  some tokens in the place of its own, for both uses; a LoRA branch for one of the two
 //   AnyNorm        (D): frozen or trained
 namespace graft {
 
@@ -61,6 +64,9 @@ public:
     {
         return stacked_.emplace_back(in_, out_, rank, scale, pool_);
     }
+
+    // Takes the adapter off again.
+    void bare() { branch_.reset(); }
 
     std::optional<Branch>&       branch() { return branch_; }
     const std::optional<Branch>& branch() const { return branch_; }
@@ -132,6 +138,9 @@ public:
     // Calls use(Frozen) or use(Param).
     template <class Use> decltype(auto) with(Use&& use) const { return std::visit(std::forward<Use>(use), value_); }
     bool trained() const { return value_.index() == 1; }
+    std::int64_t rows() const { return rows_; }
+    std::int64_t cols() const { return cols_; }
+    const std::shared_ptr<Pool<Dev>>& pool() const { return pool_; }
 
     static void parts(auto& self, auto&& part)
     {
@@ -144,26 +153,112 @@ private:
     std::variant<Frozen<T, S, Dev>, Param<T, S, Dev>> value_;
 };
 
-template <int V, int D, Float T, Device Dev> struct AnyTable : AnyWeight<Shape<V, D>, T, Dev> {
-    using AnyWeight<Shape<V, D>, T, Dev>::AnyWeight;
+// The branch of an embedding. A begins as zero and B as standard normal numbers: the reverse of a linear's.
+template <int V, int D, Float T, Device Dev> struct EmbeddingBranch {
+    Param<T, Shape<dyn, V>, Dev> a;
+    Param<T, Shape<D, dyn>, Dev> b;
+    double                       scale = 1;
+
+    static void parts(auto& self, auto&& part) { part("lora_embedding_A", self.a), part("lora_embedding_B", self.b); }
+};
+
+template <int V, int D, Float T, Device Dev> class AnyTable : public AnyWeight<Shape<V, D>, T, Dev> {
+public:
+    using Weight = AnyWeight<Shape<V, D>, T, Dev>;
+    using Weight::Weight;
+    using Rows = TokenRows<T, D, Dev>;
+    using InBranch = EmbeddingBranch<V, D, T, Dev>;     // of the embedding
+    using OutBranch = LoraBranch<D, V, dyn, T, Dev>;    // of the head
+
+    // Trains the rows of these tokens, which begin as the table's: after loading it.
+    void train_rows(const std::vector<std::int32_t>& tokens)
+    {
+        require(!this->trained(), "a table that is trained whole has no rows that are trained alone");
+        const auto count = std::int64_t(tokens.size());
+        own_ = {};
+        own_.value = Param<T, Shape<dyn, D>, Dev>(Tensor<acc<T>, Shape<dyn, D>, Dev>(count, this->cols(), this->pool()));
+        std::vector<std::int32_t> slots(std::size_t(this->rows()), -1);
+        for (std::size_t s = 0; s < tokens.size(); ++s) { slots.at(std::size_t(tokens[s])) = std::int32_t(s); }
+        own_.ids = uploaded(std::span(tokens), this->pool()), own_.slots = uploaded(std::span(slots), this->pool());
+        compute(this->pool(), [&] {
+            this->with([&](const auto& table) {
+                const auto from = table.working().view();
+                const auto to = own_.value.value().view();
+                for (std::int64_t s = 0; s < count; ++s) {
+                    for (std::int64_t j = 0; j < to.cols(); ++j) {
+                        to.row(s)[j] = acc<T>(from.row(tokens[std::size_t(s)])[j]);
+                    }
+                }
+            });
+        });
+    }
+    // Lays a branch over the lookup, or over the scores. Values are the caller's to fill.
+    InBranch& adapt_embedding(const LoraOptions& options)
+    {
+        using A = acc<T>;
+        return in_.emplace(InBranch{
+            Param<T, Shape<dyn, V>, Dev>(Tensor<A, Shape<dyn, V>, Dev>(options.rank, this->rows(), this->pool())),
+            Param<T, Shape<D, dyn>, Dev>(Tensor<A, Shape<D, dyn>, Dev>(this->cols(), options.rank, this->pool())),
+            options.scale()});
+    }
+    OutBranch& adapt_head(const LoraOptions& options)
+    {
+        return out_.emplace(this->cols(), this->rows(), options, this->pool());
+    }
+    // Takes the adapter off again.
+    void bare() { own_ = {}, in_.reset(), out_.reset(); }
 
     Acts<T, D, Dev> operator()(TapeRef tape, const Buffer<std::int32_t, Dev>& ids) const
     {
-        return this->with([&](const auto& table) { return embedding(tape, ids, table); });
+        auto y = this->with([&](const auto& table) {
+            if constexpr (!std::remove_cvref_t<decltype(table)>::trainable) {
+                if (!own_.empty()) { return embedding(tape, ids, table, own_); }
+            }
+            return embedding(tape, ids, table);
+        });
+        return in_ ? lora_embedding(std::move(y), tape, ids, in_->a, in_->b, in_->scale) : y;
     }
-    // As a head: logits of all rows, or the loss of the labelled ones.
-    Acts<T, V, Dev> logits(const Acts<T, D, Dev>& h) const
+    // As a head: logits of all rows, the loss of the labelled ones, or sums of log-probabilities.
+    Acts<T, V, Dev> logits(const Acts<T, D, Dev>& h, const Context<T, Dev>& context) const
     {
-        return this->with([&](const auto& head) { return matmul(h, head); });
+        auto z = this->with([&](const auto& head) { return matmul(h, head); });
+        if (out_) { z = out_->add_to(std::move(z), h, context); }
+        return own_.empty() ? z : replace_logits(std::move(z), h, own_);
     }
-    auto loss(const Acts<T, D, Dev>& h, std::span<const std::int32_t> labels, double scale) const
+    auto loss(const Acts<T, D, Dev>& h, std::span<const std::int32_t> labels, double scale,
+              const Context<T, Dev>& context) const
     {
-        return this->with([&](const auto& head) { return linear_cross_entropy(h, head, labels, scale); });
+        const auto added = head_adapter(h, context);
+        return this->with([&](const auto& head) { return linear_cross_entropy(h, head, labels, scale, added); });
     }
-    auto log_probs(const Acts<T, D, Dev>& h, const ScoredRows& scored) const
+    auto log_probs(const Acts<T, D, Dev>& h, const ScoredRows& scored, const Context<T, Dev>& context) const
     {
-        return this->with([&](const auto& head) { return linear_log_probs(h, head, scored); });
+        const auto added = head_adapter(h, context);
+        return this->with([&](const auto& head) { return linear_log_probs(h, head, scored, added); });
     }
+
+    static void parts(auto& self, auto&& part)
+    {
+        Weight::parts(self, part);
+        if (!self.own_.empty()) { part("token_adapter.trainable_tokens_delta", self.own_.value); }
+        if (self.in_) { part("", *self.in_); }
+        if (self.out_) { part("", *self.out_); }
+    }
+
+private:
+    HeadAdapter<T, V, D, Dev> head_adapter(const Acts<T, D, Dev>& h, const Context<T, Dev>& context) const
+    {
+        HeadAdapter<T, V, D, Dev> out{.rows = own_};
+        if (out_) {
+            out.u = matmul(dropout(h, out_->dropout, out_->module, context), out_->a);
+            out.b = out_->b, out.scale = out_->scale;
+        }
+        return out;
+    }
+
+    Rows                     own_;
+    std::optional<InBranch>  in_;
+    std::optional<OutBranch> out_;
 };
 
 template <int D, Float T, Device Dev> struct AnyNorm : AnyWeight<Shape<D>, T, Dev> {

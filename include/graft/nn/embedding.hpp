@@ -1,6 +1,7 @@
 #pragma once
 #include <span>
 
+#include "graft/ops/context.hpp"
 #include "graft/ops/embedding.hpp"
 #include "graft/ops/linear_cross_entropy.hpp"
 #include "graft/ops/linear_log_probs.hpp"
@@ -20,12 +21,14 @@ template <int V, int D, Float T, Device Dev, bool Trained> struct Table {
     {
         return embedding(tape, ids, weight);
     }
-    Acts<T, V, Dev> logits(const Acts<T, D, Dev>& h) const { return matmul(h, weight); }
-    auto loss(const Acts<T, D, Dev>& h, std::span<const std::int32_t> labels, double scale) const
+    // As a head; an adapter on it would ask the context for its dropout.
+    Acts<T, V, Dev> logits(const Acts<T, D, Dev>& h, const Context<T, Dev>&) const { return matmul(h, weight); }
+    auto loss(const Acts<T, D, Dev>& h, std::span<const std::int32_t> labels, double scale,
+              const Context<T, Dev>&) const
     {
         return linear_cross_entropy(h, weight, labels, scale);
     }
-    auto log_probs(const Acts<T, D, Dev>& h, const ScoredRows& scored) const
+    auto log_probs(const Acts<T, D, Dev>& h, const ScoredRows& scored, const Context<T, Dev>&) const
     {
         return linear_log_probs(h, weight, scored);
     }

@@ -41,6 +41,19 @@ template <Float M, class S> void init_lora_a(Tensor<M, S, Cpu>& a, std::uint64_t
     }
 }
 
+// Standard normal numbers from the same streams: B of an embedding's branch.
+template <Float M, class S> void init_normal(Tensor<M, S, Cpu>& b, std::uint64_t seed, const std::string& name)
+{
+    const Philox random{seed};
+    const std::uint64_t stream = stream_of(name.data(), name.size());
+    for (std::int64_t i = 0; i < b.rows(); ++i) {
+        for (std::int64_t j = 0; j < b.cols(); ++j) {
+            const auto words = random(stream, std::uint64_t(i * b.cols() + j));
+            b.view().row(i)[j] = M(Philox::normal(words[0], words[1]));
+        }
+    }
+}
+
 template <int In, int Out, int Rank, Float T, Device Dev> struct LoraBranch {
     Param<T, Shape<Rank, In>, Dev>  a;
     Param<T, Shape<Out, Rank>, Dev> b;

@@ -36,11 +36,12 @@ inline std::string without_prefix(std::string_view name)
     return std::string(name);
 }
 
-// The name in the model of a tensor in the file.
+// The name in the model of a tensor in the file. PEFT wraps what has an adapter, and stores a targeted embedding or
+// head whole beside it as ….base_layer.weight.
 inline std::string name_in_model(std::string_view stored)
 {
     std::string name = without_prefix(stored);
-    for (const char* part : {".modules_to_save.default.", ".modules_to_save."}) {
+    for (const char* part : {".modules_to_save.default.", ".modules_to_save.", ".base_layer."}) {
         const auto at = name.find(part);
         if (at != std::string::npos) { name.replace(at, std::string_view(part).size(), "."); }
     }

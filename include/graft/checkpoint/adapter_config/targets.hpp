@@ -21,7 +21,8 @@
 
 // Which modules of a model an adapter sits on, with which rank and scale: PEFT's rules.
 //
-//   adapter_targets(config, model)      the linears that get an adapter, in the order of the model
+//   adapter_targets(config, model)      the linears, and embedding and head where they are named, that get an adapter,
+//                                       in the order of the model
 //
 // For each module name, in this order:
 //   1. exclude_modules: a regular expression over the whole name, or a list: equal to an entry or ending in
@@ -35,25 +36,43 @@
 //   matches.
 //   scale: alpha / rank, or alpha / sqrt(rank) with rslora. It is not stored anywhere.
 //
+// An adapter on the embedding or the head of a model whose head is its embedding sits on one of the two uses alone:
+// `saved.untie` says that the model must become untied (adapter_config/saved_modules.hpp), in training as in merging.
+// PEFT trains the same function and then merges into both. trainable_token_indices reach both uses.
+//
 // unmatched lists the entries of target_modules that no module answers to; whether that is an error is the caller's
 // choice.
 //
-// Throws: Error where nothing matches, where a module that is no linear of a block matches (the embedding and the head
-// included), and for regular expressions that do not compile. `where` is named in errors.
+// Throws: Error where nothing matches, where a module matches that is neither linear nor embedding nor head; for LoRA on
+// a tied pair with ensure_weight_tying, which is four parameters in PEFT; for token rows beside an embedding that is
+// trained otherwise; and for regular expressions that do not compile. `where` is named in errors.
 // Source: huggingface/peft 0.21, tuners/tuners_utils.py (check_target_module_exists), utils/other.py (get_pattern_key).
 namespace graft {
 
 struct AdapterTarget {
     std::string  name;
-    std::int64_t in = 0, out = 0, rank = 0;
+    std::int64_t in = 0, out = 0, rank = 0;    // embedding: in is the vocabulary
     double       alpha = 0, scale = 0;
+    ModuleKind   kind = ModuleKind::linear;
+
+    // The names of its tensors, (rank, in) and (out, rank).
+    std::string a() const { return name + (kind == ModuleKind::embedding ? ".lora_embedding_A" : ".lora_A.weight"); }
+    std::string b() const { return name + (kind == ModuleKind::embedding ? ".lora_embedding_B" : ".lora_B.weight"); }
 };
 
 struct AdapterTargets {
     std::vector<AdapterTarget> modules;
     std::vector<std::string>   unmatched;
     SavedModules               saved{};    // trained whole beside them
+    std::vector<std::int32_t>  tokens{};    // whose rows of the embedding are trained
 
+    // Whether there is more than branches on linears, which alone can lie over one another.
+    bool on_tables() const
+    {
+        return !saved.empty() || !tokens.empty() || std::any_of(modules.begin(), modules.end(), [](const auto& target) {
+            return target.kind != ModuleKind::linear;
+        });
+    }
     std::int64_t parameters() const
     {
         std::int64_t sum = 0;
@@ -63,6 +82,18 @@ struct AdapterTargets {
 };
 
 namespace detail {
+
+// What of it is not on linears.
+inline std::string tables_text(const AdapterTargets& targets)
+{
+    std::vector<std::string> names;
+    for (const std::string& module : targets.saved.modules) { names.push_back(module + " whole"); }
+    if (!targets.tokens.empty()) { names.push_back("rows of " + std::string(embedding_module)); }
+    for (const AdapterTarget& target : targets.modules) {
+        if (target.kind != ModuleKind::linear) { names.push_back("a branch of " + target.name); }
+    }
+    return name_list(names);
+}
 
 // A ModuleChoice made ready for many names.
 class ModuleMatcher {
@@ -175,14 +206,9 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, std::span<con
         if (detail::inside_saved(module.name, config.modules_to_save)) { continue; }
         const auto match = targets(module, &used);    // first: an entry whose modules are all excluded has matched
         if (!match.matches || exclude(module).matches || (!match.whole && !in_layer(module.name))) { continue; }
-        if (module.kind != ModuleKind::linear) {
-            const char* what = module.kind == ModuleKind::embedding
-                                   ? ", the embedding: adapters on it are not supported"
-                               : module.kind == ModuleKind::head ? ", the output head: adapters on it are not supported"
-                                                                 : ", which is no linear layer";
-            throw Error(where + ": target_modules names " + module.name + what);
-        }
-        AdapterTarget target{.name = module.name, .in = module.in, .out = module.out};
+        require(module.kind != ModuleKind::other,
+                [&] { return where + ": target_modules names " + module.name + ", which is no linear layer"; });
+        AdapterTarget target{.name = module.name, .in = module.in, .out = module.out, .kind = module.kind};
         target.rank  = ranks.find(module.name, config.rank);
         target.alpha = alphas.find(module.name, config.alpha);
         require(target.rank >= 1, [&] { return where + ": the rank of " + module.name + " must be at least 1"; });
@@ -208,7 +234,31 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, const ModelCo
 {
     const auto modules = module_names(model);
     auto out = adapter_targets(config, modules, where);
+    const auto table = [](const AdapterTarget& target) { return target.kind != ModuleKind::linear; };
+    const auto on = std::find_if(out.modules.begin(), out.modules.end(), table);
+    const bool has = on != out.modules.end();
+    require(!has || !model.tied || !config.ensure_weight_tying, [&] {
+        return where + ": LoRA on " + on->name + ", which is one of the two uses of a tied tensor, goes with "
+               "ensure_weight_tying false: the head is then a tensor of its own";
+    });
     tie(out.saved, config, model.tied);
+    out.saved.untie = out.saved.untie || (has && model.tied);
+    const std::string tokens = where + ": trainable_token_indices";
+    require(config.trained_tokens.empty() || !has,
+            [&] { return tokens + ": not beside LoRA on " + on->name + ": choose one of the two"; });
+    require(config.trained_tokens.empty() || !out.saved.has("model.embed_tokens.weight"),
+            [&] { return tokens + ": modules_to_save trains the whole embedding already"; });
+    require(config.trained_tokens.empty() || !out.saved.untie,
+            [&] { return tokens + ": not beside a head that modules_to_save unties: set ensure_weight_tying"; });
+    std::unordered_set<std::int64_t> seen;
+    for (const std::int64_t token : config.trained_tokens) {
+        require(token >= 0 && token < model.vocab, [&] {
+            return tokens + ": " + std::to_string(token) + " is outside the vocabulary of "
+                 + std::to_string(model.vocab);
+        });
+        require(seen.insert(token).second, [&] { return tokens + ": " + std::to_string(token) + " is there twice"; });
+        out.tokens.push_back(std::int32_t(token));
+    }
     return out;
 }
 

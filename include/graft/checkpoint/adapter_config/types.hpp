@@ -36,6 +36,7 @@ struct AdapterConfig {
     std::vector<std::string>  layers_pattern{};         // names before the layer's number; empty: any
 
     std::vector<std::string> modules_to_save{};    // trained whole and stored whole (saved_modules.hpp); name endings
+    std::vector<std::int64_t> trained_tokens{};    // whose rows of the embedding are trained, in the order of the file
     // Of a tied pair among them: one tensor for both uses. Otherwise the head becomes a tensor of its own.
     bool ensure_weight_tying = false;
 

@@ -18,6 +18,7 @@
 //
 //   const auto adapter = StoredAdapter::open(folder, config);     config: of the model that it belongs to
 //   adapter.branches()            A, B and scale of every module it sits on, in the order of the model
+//   adapter.rows()                new rows of the embedding, of adapter.tokens(); nullptr where it has none
 //   adapter.whole(name)           a tensor of the model that it holds whole (adapter_config/saved_modules.hpp), in
 //                                 place of the base's; nullptr where it has none
 //   adapter.unties()              whether it is for a model whose head, tied in the base, is a tensor of its own
@@ -27,9 +28,7 @@
 // It is as strict as load_adapter: every tensor that the settings ask for, in the shape that they ask for, and no
 // other. Values are read from the mapped file when they are used.
 //
-// Throws: Error of read_adapter_config and adapter_targets; one that lists tensors missing, unknown or of another
-// shape; one for a branch on the embedding or the head of a model whose head is the embedding: in training only one of
-// the two uses sees it, in merged weights both would.
+// Throws: Error of read_adapter_config and adapter_targets; one that lists tensors missing, unknown or of another shape.
 namespace graft {
 
 struct StoredBranch {
@@ -54,7 +53,6 @@ public:
             require(stored.emplace(detail::name_in_model(t.name), &t).second,
                     [&] { return where + ": " + printable(t.name) + " is there twice under different prefixes"; });
         }
-        if (model.tied) { refuse_tied(stored, where); }
 
         detail::LoadReport report;
         const auto take = [&](const std::string& name, std::vector<std::int64_t> shape) {
@@ -75,10 +73,16 @@ public:
         out.unties_ = targets.saved.untie;
         out.take_whole(targets.saved, model, stored, where, take);
         for (const auto& target : targets.modules) {
-            auto a = take(target.name + ".lora_A.weight", {target.rank, target.in});
-            auto b = take(target.name + ".lora_B.weight", {target.out, target.rank});
+            auto a = take(target.a(), {target.rank, target.in});
+            auto b = take(target.b(), {target.out, target.rank});
             out.branches_.push_back({target, std::move(a), std::move(b)});
         }
+        out.tokens_ = targets.tokens;
+        if (!out.tokens_.empty()) {
+            out.rows_ = take(std::string(embedding_module) + ".token_adapter.trainable_tokens_delta",
+                             {std::int64_t(out.tokens_.size()), model.dim});
+        }
+        out.tables_ = targets.on_tables() ? detail::tables_text(targets) : "";
         for (const auto& [name, tensor] : stored) { report.extra.push_back(tensor->name); }
         report.check(where);
         return out;
@@ -96,6 +100,11 @@ public:
     }
     const std::map<std::string, StoredTensor>& whole() const { return whole_; }
     bool unties() const { return unties_; }
+
+    const std::vector<std::int32_t>& tokens() const { return tokens_; }
+    const StoredTensor*              rows() const { return tokens_.empty() ? nullptr : &rows_; }
+    // What of it is not on linears, in words.
+    const std::string& tables() const { return tables_; }
 
     // The largest rank of a module.
     std::int64_t rank() const
@@ -147,22 +156,11 @@ private:
         whole_.erase(detail::head_weight);
     }
 
-    static void refuse_tied(const std::map<std::string, const StoredTensor*>& stored, const std::string& where)
-    {
-        for (const auto& entry : stored) {    // named: clang 14 cannot capture structured bindings
-            const std::string& name = entry.first;
-            const bool one = name.starts_with("model.embed_tokens.lora_") || name.starts_with("lm_head.lora_");
-            require(!one, [&] {
-                return where + ": " + printable(entry.second->name)
-                     + " adapts one of the two uses of a tied tensor (config.json: tie_word_embeddings): the head and "
-                       "the embedding are one, so merged weights would change both and be another function than base "
-                       "and adapter are; untie the model and train the adapter again";
-            });
-        }
-    }
-
     std::map<std::string, StoredTensor> whole_;
     bool                      unties_ = false;
+    std::vector<std::int32_t> tokens_;
+    StoredTensor              rows_;
+    std::string               tables_;
     std::filesystem::path     folder_;
     AdapterConfig             config_;
     SafetensorsFile           file_;

@@ -23,7 +23,8 @@
 //                                          adapters add to them
 //   round_once<bf16>(x)                    to the nearest, ties to even; never by way of f32, where a tie may arise
 //
-// A tensor that an adapter holds whole takes the place of W. Otherwise W is read from the file, or decoded from NF4 to
+// A tensor that an adapter holds whole takes the place of W, and rows of tokens that of the embedding's, in both uses
+// where these are one tensor. Otherwise W is read from the file, or decoded from NF4 to
 // the f32 values that training sees. Products and sums are in f64: of the f32 or 16-bit factors every product is exact,
 // and the sum is off by 2^-53 of its terms at most.
 namespace graft {
@@ -69,9 +70,8 @@ public:
         } else {
             dense_ = base.checkpoint().find(name_);
         }
-        if (dense_ == nullptr && !state_ && name_ == detail::head_weight) {    // tied in the base, and no longer
-            dense_ = base.checkpoint().find(detail::embedding_weight);
-        }
+        const bool was_tied = dense_ == nullptr && !state_ && name_ == detail::head_weight;    // and is no longer
+        if (was_tied) { dense_ = base.checkpoint().find(detail::embedding_weight); }
         for (const StoredAdapter& adapter : adapters) {
             if (const StoredTensor* whole = adapter.whole(name_)) { dense_ = whole, state_.reset(); }
         }
@@ -79,8 +79,14 @@ public:
         const std::string module = name_.ends_with(weight) ? name_.substr(0, name_.size() - weight.size()) : "";
         for (const StoredAdapter& adapter : adapters) {
             if (const StoredBranch* branch = module.empty() ? nullptr : adapter.find(module)) {
-                branches_.push_back({branch->target.rank, branch->target.scale, detail::all_values(branch->a),
-                                     detail::all_values(branch->b)});
+                branches_.push_back(read_branch(*branch));
+            }
+            if (adapter.rows() != nullptr && (name_ == detail::embedding_weight || was_tied)) {
+                const auto values = detail::all_values(*adapter.rows());
+                for (std::size_t s = 0; s < adapter.tokens().size(); ++s) {
+                    const auto begin = values.begin() + std::int64_t(s) * cols_;
+                    new_rows_[adapter.tokens()[s]] = std::vector<double>(begin, begin + cols_);
+                }
             }
         }
     }
@@ -88,7 +94,7 @@ public:
     const std::string&             name() const { return name_; }
     std::int64_t                   row_count() const { return rows_; }
     std::int64_t                   cols() const { return cols_; }
-    bool                           changed() const { return !branches_.empty(); }
+    bool                           changed() const { return !branches_.empty() || !new_rows_.empty(); }
     const std::optional<Nf4State>& state() const { return state_; }
 
     // Elementary operations a row, for sharing work.
@@ -111,8 +117,15 @@ public:
         }
         std::fill(update, update + n, 0.0);
         for (const Branch& branch : branches_) { add(branch, first, count, update); }
-        if (changed()) {
+        if (!branches_.empty()) {
             for (std::int64_t i = 0; i < n; ++i) { value[i] += update[i]; }
+        }
+        for (auto at = new_rows_.lower_bound(first); at != new_rows_.end() && at->first < first + count; ++at) {
+            double* const to = value + (at->first - first) * cols_;
+            for (std::int64_t j = 0; j < cols_; ++j) {
+                update[(at->first - first) * cols_ + j] += at->second[std::size_t(j)] - to[j];
+                to[j] = at->second[std::size_t(j)];
+            }
         }
     }
 
@@ -122,6 +135,24 @@ private:
         double              scale;
         std::vector<double> a, b;
     };
+
+    // Of the embedding, W is (in, out): its update is the transpose of a linear's.
+    static Branch read_branch(const StoredBranch& from)
+    {
+        const AdapterTarget& target = from.target;
+        auto a = detail::all_values(from.a), b = detail::all_values(from.b);
+        if (target.kind != ModuleKind::embedding) { return {target.rank, target.scale, std::move(a), std::move(b)}; }
+        return {target.rank, target.scale, transposed(b, target.out, target.rank),
+                transposed(a, target.rank, target.in)};
+    }
+    static std::vector<double> transposed(const std::vector<double>& from, std::int64_t rows, std::int64_t cols)
+    {
+        std::vector<double> to(from.size());
+        for (std::int64_t i = 0; i < rows; ++i) {
+            for (std::int64_t j = 0; j < cols; ++j) { to[std::size_t(j * rows + i)] = from[std::size_t(i * cols + j)]; }
+        }
+        return to;
+    }
 
     void add(const Branch& branch, std::int64_t first, std::int64_t count, double* update) const
     {
@@ -142,6 +173,7 @@ private:
     const StoredTensor*     dense_ = nullptr;
     std::optional<Nf4State> state_;
     std::vector<Branch>     branches_;
+    std::map<std::int64_t, std::vector<double>> new_rows_;
 };
 
 // To f32, bf16 or f16 in one rounding. By way of an f32 whose last bit says that something was cut off (round to odd):
