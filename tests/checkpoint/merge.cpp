@@ -2,6 +2,8 @@
 
 #include "merge_support.hpp"
 
+#include "graft/checkpoint/combine.hpp"
+
 using namespace graft_test;
 
 namespace {
@@ -232,20 +234,77 @@ TEST_CASE("trap: lm_head that differs from the embedding, config says tied: an e
     CHECK(contents(out).empty());
 }
 
-TEST_CASE("trap: tied embedding with LoRA, which the head ignores in training and has after merging: refused")
+TEST_CASE("merge: LoRA on embedding and head, and rows of tokens")
+{
+    for (const bool tied : {false, true}) {
+        CAPTURE(tied);
+        const TempFolder temp;
+        const auto base = tiny_checkpoint(temp.path(), tied);
+        const auto rows = made_adapter(temp / "rows", {.tied = tied, .tokens = {3, 0}});
+        const auto out = temp / "out";
+        fs::create_directories(out);
+        const auto receipt = merge(base, {rows}, out);
+        CHECK(receipt.merged == 15);
+        auto before = Tensors::read(base / "model.safetensors"), after = Tensors::read(out / "model.safetensors");
+        for (auto& tensor : after.list) {
+            CAPTURE(tensor.name);
+            CHECK(largest_difference(values_in(tensor), reference(before.at(tensor.name), {rows})) <= 1e-7);
+        }
+        CHECK(after.at("model.embed_tokens.weight").bytes != before.at("model.embed_tokens.weight").bytes);
+        CHECK(graft::read_config(out).tied == tied);    // rows of tokens reach both uses
+        fs::remove_all(out);
+        fs::create_directories(out);
+        const auto other = made_adapter(temp / "other", {.seed = 2, .tied = tied, .tokens = {3}});
+        CHECK(says(refusal_of([&] { merge(base, {rows, other}, out); }), {"the row of token 3", "cannot be known"}));
+        CHECK(contents(out).empty());
+        const auto config = tiny_config(tied);
+        const auto stored = graft::StoredAdapter::open(rows, config);
+        CHECK(says(refusal_of([&] { graft::grow_rank(stored, 8, config); }), {"rows of model.embed_tokens", "merge it"}));
+    }
+    const TempFolder temp;
+    const auto base = tiny_checkpoint(temp.path());
+    const auto adapter = made_adapter(temp / "adapter", {.rank = 3, .targets = {"q_proj", "embed_tokens", "lm_head"}});
+    const auto out = temp / "out";
+    fs::create_directories(out);
+    CHECK(merge(base, {adapter}, out).merged == 4);
+    auto before = Tensors::read(base / "model.safetensors"), after = Tensors::read(out / "model.safetensors");
+    for (auto& tensor : after.list) {
+        CAPTURE(tensor.name);
+        const auto exact = reference(before.at(tensor.name), {adapter});
+        std::size_t wrong = 0;
+        for (std::size_t i = 0; i < exact.size(); ++i) { wrong += values_in(tensor)[i] != double(float(exact[i])); }
+        CHECK(wrong == 0);
+        const bool changed = tensor.bytes != before.at(tensor.name).bytes;
+        const auto is = [&](const char* part) { return tensor.name.find(part) != std::string::npos; };
+        CHECK(changed == (is("q_proj") || is("embed_tokens") || is("lm_head")));
+    }
+}
+
+TEST_CASE("trap: tied embedding with LoRA, which the head ignores in training and has after merging: untied")
 {
     const TempFolder temp;
     const auto base = tiny_checkpoint(temp.path(), true);
-    const auto adapter = made_adapter(temp / "adapter", {.rank = 2, .alpha = 2, .tied = true});
-    auto file = Tensors::read(adapter / "adapter_model.safetensors");
-    auto twin = file.list[0];
-    for (const std::string name : {"model.embed_tokens.lora_embedding_A", "lm_head.lora_A.weight"}) {
-        file.list.push_back(twin);
-        file.list.back().name = "base_model.model." + name;
-        file.write(adapter / "adapter_model.safetensors");
-        CHECK(says(refusal_of([&] { graft::StoredAdapter::open(adapter, tiny_config(true)); }),
-                   {name, "tie_word_embeddings", "another function"}));
-        file.list.pop_back();
+    for (const std::string use : {"embed_tokens", "lm_head"}) {
+        CAPTURE(use);
+        const auto adapter = made_adapter(temp / ("adapter " + use), {.tied = true, .targets = {"q_proj", use}});
+        const auto out = temp / ("out " + use);
+        fs::create_directories(out);
+        CHECK(merge(base, {adapter}, out).untied);
+        auto before = Tensors::read(base / "model.safetensors"), after = Tensors::read(out / "model.safetensors");
+        const bool lookup = use == "embed_tokens";
+        CHECK((after.at("lm_head.weight").bytes == before.at("model.embed_tokens.weight").bytes) == lookup);
+        CHECK((after.at("model.embed_tokens.weight").bytes == before.at("model.embed_tokens.weight").bytes) == !lookup);
+        CHECK_FALSE(graft::read_config(out).tied);
+
+        // The function that was trained.
+        auto model = graft::load_model<float>(base, {}, {.untie = true});
+        graft::add_adapter(model, adapter);
+        const std::vector<std::int32_t> ids{1, 5, 2, 7, 0};
+        const auto adapted = logits_of(model, ids);
+        CHECK(largest_difference(adapted, logits_of(graft::load_model<float>(out), ids)) <= 1e-5);
+        CHECK(largest_difference(adapted, logits_of(graft::load_model<float>(base), ids)) > 1e-3);
+        auto tied = graft::load_model<float>(base);
+        CHECK(says(refusal_of([&] { graft::add_adapter(tied, adapter); }), {"untie"}));
     }
 }
 

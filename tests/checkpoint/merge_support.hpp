@@ -17,6 +17,7 @@ struct Made {
     bool          tied = false;
     std::vector<std::string> targets{};    // none: all
     std::vector<std::pair<std::string, std::int64_t>> ranks{};
+    std::vector<std::int64_t> tokens{};    // whose rows of the embedding are trained
 };
 
 inline graft::AdapterConfig config_of(const Made& made)
@@ -26,20 +27,25 @@ inline graft::AdapterConfig config_of(const Made& made)
     using Kind = graft::ModuleChoice::Kind;
     config.targets.kind = made.targets.empty() ? Kind::all_linear : Kind::list;
     config.targets.names = made.targets;
+    config.trained_tokens = made.tokens;
     return config;
 }
 
-// Neither A nor B is zero.
+// Neither A nor B is zero. Of a tied model that LoRA on the embedding unties, it is trained untied.
 inline fs::path made_adapter(const fs::path& folder, const Made& made)
 {
     fs::create_directories(folder);
-    auto model = graft::make_model<float>(tiny_config(made.tied), {});
     const auto config = config_of(made);
+    const bool untied = graft::adapter_targets(config, tiny_config(made.tied)).saved.untie;
+    auto model = graft::make_model<float>(tiny_config(made.tied && !untied), {});
     graft::add_adapter(model, config, made.seed);
     int at = int(made.seed) * 17;
     graft::leaves(model, [&](const std::string& name, auto& leaf) {
         if constexpr (requires { leaf.value(); }) {
-            if (!name.ends_with("lora_B.weight")) { return; }
+            if (!name.ends_with("lora_B.weight") && !name.ends_with("lora_embedding_A")
+                && !name.ends_with("trainable_tokens_delta")) {
+                return;
+            }
             auto view = leaf.value().view();
             using Value = std::remove_pointer_t<decltype(view.data)>;
             for (std::int64_t i = 0; i < view.rows; ++i) {
@@ -66,7 +72,7 @@ inline void set(Tensors::One& tensor, std::vector<float> values)
     std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
 }
 
-// W + sum of s B A, by three loops.
+// W + sum of s B A, by three loops; of the embedding, its transpose; then the rows of tokens.
 inline std::vector<double> reference(const Tensors::One& weight, const std::vector<fs::path>& adapters)
 {
     auto out = values_in(weight);
@@ -74,15 +80,27 @@ inline std::vector<double> reference(const Tensors::One& weight, const std::vect
     for (const auto& folder : adapters) {
         auto file = Tensors::read(folder / "adapter_model.safetensors");
         const std::string name = "base_model.model." + module;
-        if (!file.has(name + ".lora_A.weight")) { continue; }
         const auto settings = nlohmann::json::parse(read_text(folder / "adapter_config.json"));
-        const auto a = values_in(file.at(name + ".lora_A.weight")), b = values_in(file.at(name + ".lora_B.weight"));
-        const auto rank = std::size_t(file.at(name + ".lora_A.weight").shape[0]), cols = a.size() / rank;
+        const auto cols = std::size_t(weight.shape.back());
+        if (const auto rows = name + ".token_adapter.trainable_tokens_delta"; file.has(rows)) {
+            const auto tokens = settings["trainable_token_indices"]["embed_tokens"].get<std::vector<std::size_t>>();
+            const auto values = values_in(file.at(rows));
+            for (std::size_t i = 0; i < values.size(); ++i) { out[tokens[i / cols] * cols + i % cols] = values[i]; }
+        }
+        const bool embedding = file.has(name + ".lora_embedding_A");
+        const std::string name_a = name + (embedding ? ".lora_embedding_A" : ".lora_A.weight"),
+                          name_b = name + (embedding ? ".lora_embedding_B" : ".lora_B.weight");
+        if (!file.has(name_a)) { continue; }
+        const auto a = values_in(file.at(name_a)), b = values_in(file.at(name_b));
+        const auto rank = std::size_t(file.at(name_a).shape[0]), vocab = a.size() / rank;
         const double scale = settings["lora_alpha"].get<double>()
                            / (settings["use_rslora"].get<bool>() ? std::sqrt(double(rank)) : double(rank));
         for (std::size_t i = 0; i < out.size(); ++i) {
             double sum = 0;
-            for (std::size_t k = 0; k < rank; ++k) { sum += b[i / cols * rank + k] * a[k * cols + i % cols]; }
+            for (std::size_t k = 0; k < rank; ++k) {
+                sum += embedding ? b[i % cols * rank + k] * a[k * vocab + i / cols]
+                                 : b[i / cols * rank + k] * a[k * cols + i % cols];
+            }
             out[i] += scale * sum;
         }
     }
