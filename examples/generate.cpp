@@ -46,7 +46,7 @@ template <class T> void answer(const Options& o, graft::ModelConfig config, bool
 
     graft::AdapterConfig  adapter;
     graft::AdapterTargets targets;
-    if (o.adapters.size() == 1) {    // it alone may hold modules that were trained whole
+    if (o.adapters.size() == 1) {    // it alone may change embedding and head
         adapter = graft::read_adapter_config(o.adapters[0]);
         targets = graft::adapter_targets(adapter, config, o.adapters[0]);
         targets.saved.frozen = true;
@@ -56,7 +56,7 @@ template <class T> void answer(const Options& o, graft::ModelConfig config, bool
         config, {.base = config.quantization ? graft::Base::nf4 : graft::Base::frozen,
                  .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()});
     graft::load_weights(model, graft::Checkpoint::open(o.model), {.untie = targets.saved.untie});
-    if (!targets.saved.empty()) {
+    if (targets.on_tables()) {
         graft::add_adapter(model, targets, adapter, 0);
         graft::load_adapter(model, o.adapters[0], targets.saved);
     } else {

@@ -138,15 +138,15 @@ public:
         }
         const auto adapter = graft::read_adapter_config(folder);
         const auto targets = graft::adapter_targets(adapter, model.config, reference_);
-        graft::require(targets.saved.empty(), [&] {
+        graft::require(targets.saved.empty() && !targets.saved.untie, [&] {
             return "--reference " + graft::printable(reference_, 400) + ": trained " +
-                   graft::name_list(targets.saved.modules) + " whole; merge it, and give the merged checkpoint";
+                   graft::detail::tables_text(targets) + "; merge it, and give the merged checkpoint";
         });
         graft::add_adapter(model, targets, adapter, 0);
         graft::load_adapter(model, folder);
         measure(model, max_length);
         graft::modules(model, [](const std::string&, auto& module) {
-            if constexpr (graft::is_any_linear<std::remove_cvref_t<decltype(module)>>) { module.branch().reset(); }
+            if constexpr (requires { module.bare(); }) { module.bare(); }
         });
     }
     template <class Model> void at_start(Model& model, std::int64_t max_length)

@@ -78,19 +78,23 @@ inline std::string joined_names(const std::vector<std::string>& names)
     return out;
 }
 
+// all-linear and attention stand for names, alone or among others: "all-linear,embed_tokens".
 inline graft::ModuleChoice module_choice(const std::string& text)
 {
     graft::ModuleChoice choice;
+    if (text.empty()) { return choice; }
     if (text == "all-linear") {
         choice.kind = graft::ModuleChoice::Kind::all_linear;
-    } else if (text == "attention") {
-        choice.kind = graft::ModuleChoice::Kind::list;
-        choice.names = {"q_proj", "k_proj", "v_proj", "o_proj"};
-    } else if (!text.empty()) {
-        choice.kind = graft::ModuleChoice::Kind::list;
-        choice.names = split_names(text);
-        graft::require(!choice.names.empty(), "no module is named in \"" + text + "\"");
+        return choice;
     }
+    choice.kind = graft::ModuleChoice::Kind::list;
+    for (const auto& name : split_names(text)) {
+        const bool all = name == "all-linear";
+        if (!all && name != "attention") { choice.names.push_back(name); }
+        else { choice.names.insert(choice.names.end(), {"q_proj", "k_proj", "v_proj", "o_proj"}); }
+        if (all) { choice.names.insert(choice.names.end(), {"gate_proj", "up_proj", "down_proj"}); }
+    }
+    graft::require(!choice.names.empty(), "no module is named in \"" + text + "\"");
     return choice;
 }
 
@@ -116,7 +120,7 @@ inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptio
         app.add_option("--rank", o.rank)->check(CLI::Range(1, 65536))->capture_default_str(),
         app.add_option("--alpha", o.alpha)->check(CLI::PositiveNumber)->capture_default_str(),
         app.add_flag("--rslora", o.rslora, "scale alpha / sqrt(rank)"),
-        app.add_option("--target", o.target, "all-linear, attention, or names of modules with commas")
+        app.add_option("--target", o.target, "all-linear, attention, names of modules, embed_tokens, lm_head: with commas")
             ->capture_default_str(),
         app.add_option("--exclude", o.exclude, "names of modules with commas"),
         app.add_option("--modules-to-save", o.modules_to_save,

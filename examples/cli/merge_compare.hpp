@@ -38,21 +38,39 @@ struct Comparison {
     double       mean_kl = 0, max_kl = 0;
 };
 
+// Rows of tokens, of all adapters: each token is in one of them.
+template <class Table> void lay_rows(Table& table, std::span<const graft::StoredAdapter> adapters)
+{
+    std::vector<std::int32_t> tokens;
+    std::vector<double>       values;
+    for (const auto& adapter : adapters) {
+        if (adapter.rows() == nullptr) { continue; }
+        tokens.insert(tokens.end(), adapter.tokens().begin(), adapter.tokens().end());
+        const auto more = graft::detail::all_values(*adapter.rows());
+        values.insert(values.end(), more.begin(), more.end());
+    }
+    if (tokens.empty()) { return; }
+    const auto to = table.train_rows(tokens).value.value().view();
+    for (std::int64_t i = 0; i < to.rows; ++i) {
+        for (std::int64_t j = 0; j < to.cols(); ++j) { to.row(i)[j] = float(values[std::size_t(i * to.cols() + j)]); }
+    }
+}
+
 // Lays all adapters over a model as one branch a module: their ranks side by side.
 template <class Model> void lay_adapters(Model& model, std::span<const graft::StoredAdapter> adapters)
 {
     graft::modules(model, [&](const std::string& name, auto& module) {
-        if constexpr (graft::is_any_linear<std::remove_cvref_t<decltype(module)>>) {
-            std::vector<const graft::StoredBranch*> branches;
-            std::int64_t rank = 0;
-            for (const auto& adapter : adapters) {
-                if (const auto* found = adapter.find(name)) {
-                    branches.push_back(found);
-                    rank += found->target.rank;
-                }
+        using Module = std::remove_cvref_t<decltype(module)>;
+        std::vector<const graft::StoredBranch*> branches;
+        std::int64_t rank = 0;
+        for (const auto& adapter : adapters) {
+            if (const auto* found = adapter.find(name)) {
+                branches.push_back(found);
+                rank += found->target.rank;
             }
-            if (branches.empty()) { return; }
-            auto& branch = module.adapt({.rank = rank, .alpha = double(rank)});
+        }
+        const graft::LoraOptions options{.rank = rank, .alpha = double(rank)};
+        const auto fill = [&](auto& branch) {
             const bool alone = branches.size() == 1;    // then it is the same arithmetic as in training
             if (alone) { branch.scale = branches[0]->target.scale; }
             auto a = branch.a.value().view(), b = branch.b.value().view();
@@ -73,6 +91,14 @@ template <class Model> void lay_adapters(Model& model, std::span<const graft::St
                 }
                 at += r;
             }
+        };
+        if constexpr (graft::is_any_linear<Module>) {
+            if (!branches.empty()) { fill(module.adapt(options)); }
+        } else if constexpr (graft::is_any_table<Module>) {
+            if (name == graft::embedding_module) { lay_rows(module, adapters); }
+            if (branches.empty()) { return; }
+            if (branches[0]->target.kind == graft::ModuleKind::head) { fill(module.adapt_head(options)); }
+            else { fill(module.adapt_embedding(options)); }
         }
     });
     for (const auto& tensor : graft::trained_tensors(model)) { graft::refresh(tensor); }

@@ -32,8 +32,13 @@ inline void settle_saved(const FinetuneOptions& o, graft::AdapterTargets& target
     auto& saved = targets.saved;
     graft::require(!o.untie || saved.untie, [&] {
         return std::string("--untie: ") + (config.tied ? "neither embedding nor head is trained: name them with "
-                                                         "--modules-to-save"
+                                                         "--modules-to-save or --target"
                                                        : "the head of this model is not its embedding");
+    });
+    graft::require(!saved.untie || o.untie || !o.adapter.empty(), [&] {
+        return "--target: " + graft::detail::tables_text(targets) + " sees one of the two uses of a tied tensor alone: "
+               "add --untie, which makes the head a tensor of its own, or train both uses with --modules-to-save "
+               "embed_tokens or --train-tokens";
     });
     if (saved.untie) { config.tied = false; }
     graft::require(!o.freeze_saved || (!o.adapter.empty() && !saved.empty()), [&] {
@@ -78,8 +83,8 @@ inline std::string saved_text(const FinetuneOptions& o, const graft::SavedModule
     }
     if (saved.shared && !saved.frozen && o.adapter.empty()) { text += "--untie would train the two uses apart\n"; }
     if (saved.untie) {
-        text += "untied: the head is a tensor of its own, which began as a copy of the embedding; a model merged with "
-                "this adapter needs tie_word_embeddings false\n";
+        text += "untied: the head is a tensor of its own, which began as a copy of the embedding; merge writes "
+                "tie_word_embeddings false\n";
     }
     return text;
 }

@@ -30,6 +30,10 @@ TEST_CASE("merge: for every kind of adapter, the merged checkpoint says what bas
         {joined(rows, {"--modules-to-save", "embed_tokens,lm_head"}), ""},
         {joined(rows, {"--modules-to-save", "embed_tokens", "--untie"}), ""},
         {joined(rows, {"--modules-to-save", "lm_head,norm", "--untie", "--embedding-lr", "0.02"}), ""},
+        {joined(rows, {"--train-tokens", "403,261,7", "--embedding-lr", "0.05"}), ""},
+        {joined(rows, {"--target", "all-linear,embed_tokens", "--untie"}), ""},
+        {joined(rows, {"--target", "q_proj,lm_head,embed_tokens", "--untie", "--dropout", "0.1"}), ""},
+        {joined(rows, {"--target", "attention,lm_head", "--untie", "--dtype", "bf16"}), ""},
         {{"--data", text, "--task", "text"}, ""},
         {{"--data", pairs, "--task", "dpo", "--lr", "0.001"}, ""},
     };

@@ -2,7 +2,8 @@
 
 #include "graft/train/manifest.hpp"
 
-// finetune --modules-to-save: embedding and head trained whole beside an adapter. The small model's head is tied.
+// finetune --modules-to-save, --train-tokens, --target embed_tokens,lm_head: what is trained of embedding and head. The
+// small model's head is tied.
 using namespace graft_test;
 
 namespace {
@@ -216,6 +217,57 @@ TEST_CASE("finetune --train-tokens: only these rows, stored alone; continued, re
     check_refused(run("finetune", place.with({"--train-tokens", "512"})), {"512 is outside the vocabulary of 512"});
     check_refused(run("finetune", place.with({"--train-tokens", "5", "--modules-to-save", "embed_tokens"})),
                   {"trainable_token_indices", "the whole embedding already"});
+}
+
+TEST_CASE("finetune --target embed_tokens,lm_head: branches on both, of an untied model; continued and resumed")
+{
+    if (!ready() || !built("inspect")) { return; }
+    const Place place;
+    check_refused(run("finetune", place.with({"--target", "all-linear,embed_tokens"})),
+                  {"--target: a branch of model.embed_tokens", "add --untie"});
+    check_refused(run("finetune", place.with({"--target", "lm_head", "--untie", "--modules-to-save", "embed_tokens",
+                                              "--train-tokens", "1"})),
+                  {"trainable_token_indices", "not beside LoRA on lm_head"});
+    const Arguments some{"--target", "attention,embed_tokens,lm_head", "--untie", "--save-every", "2", "--dropout",
+                         "0.2"};
+    const auto first = train(place, "first", some);
+    CHECK(has(first.out, "adapter on 22 modules (embed_tokens, q_proj, k_proj, v_proj, o_proj and lm_head), rank 3"));
+    CHECK(has(first.out, "untied: the head is a tensor of its own"));
+    const std::string in = "base_model.model.model.embed_tokens.lora_embedding_",
+                      out = "base_model.model.lm_head.lora_";
+    auto file = file_of(place, "first");
+    CHECK(file.list.size() == 44);
+    using Extents = std::vector<std::int64_t>;
+    CHECK(file.at(in + "A").shape == Extents{3, 512});
+    CHECK(file.at(in + "B").shape == Extents{64, 3});
+    CHECK(file.at(out + "A.weight").shape == Extents{3, 64});
+    CHECK(file.at(out + "B.weight").shape == Extents{512, 3});
+    for (const auto& name : {in + "A", out + "B.weight"}) {    // which begin as zero
+        const auto values = file.at(name).values();
+        CHECK(std::any_of(values.begin(), values.end(), [](double value) { return std::abs(value) > 1e-3; }));
+    }
+    const auto config = json_of(place, "first/adapter_config.json");
+    CHECK(config.at("target_modules")
+          == nlohmann::json({"q_proj", "k_proj", "v_proj", "o_proj", "embed_tokens", "lm_head"}));
+    CHECK(config.at("ensure_weight_tying") == false);
+    CHECK(run("inspect", {"--verify-run", (place.temp / "first").string()}).status == 0);
+    CHECK(has(run("inspect", {small_model(), "--adapter", (place.temp / "first").string()}).out, "lm_head), rank 3"));
+
+    fs::create_directories(place.temp / "cut");
+    copy_folder(place.temp / "first/checkpoint-2", place.temp / "cut/checkpoint-2");
+    train(place, "cut", joined(some, {"--resume"}));
+    CHECK(read_text(place.temp / "cut/adapter_model.safetensors")
+          == read_text(place.temp / "first/adapter_model.safetensors"));
+
+    const Arguments from{"--adapter", (place.temp / "first").string()};
+    CHECK(has(train(place, "on", from).out, "probe loss"));
+    CHECK(bytes_of(place, "on", in + "A") != bytes_of(place, "first", in + "A"));
+    train(place, "same", joined(from, {"--steps", "0"}));
+    CHECK(read_text(place.temp / "same/adapter_model.safetensors").size()
+          == read_text(place.temp / "first/adapter_model.safetensors").size());
+    for (const auto& name : {in + "A", in + "B", out + "A.weight", out + "B.weight"}) {
+        CHECK(bytes_of(place, "same", name) == bytes_of(place, "first", name));
+    }
 }
 
 TEST_CASE("finetune --modules-to-save: what is refused")

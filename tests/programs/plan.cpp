@@ -50,6 +50,7 @@ TEST_CASE("finetune --plan: the peak is the one that the run measures, to the by
                                     Arguments{"--dtype", "bf16"}, Arguments{"--recompute"},
                                     Arguments{"--modules-to-save", "embed_tokens,lm_head"},
                                     Arguments{"--train-tokens", "5,9"},
+                                    Arguments{"--untie", "--dropout", "0.1", "--target", "q_proj,embed_tokens,lm_head"},
                                     Arguments{"--dtype", "bf16", "--modules-to-save", "lm_head,norm", "--untie"},
                                     Arguments{"--accumulate", "2", "--dropout", "0.1"},
                                     Arguments{"--stack", below}, Arguments{"--method", "qlora", "--stack", below},

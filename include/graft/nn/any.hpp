@@ -171,7 +171,7 @@ public:
     using OutBranch = LoraBranch<D, V, dyn, T, Dev>;    // of the head
 
     // Trains the rows of these tokens, which begin as the table's: after loading it.
-    void train_rows(const std::vector<std::int32_t>& tokens)
+    Rows& train_rows(const std::vector<std::int32_t>& tokens)
     {
         require(!this->trained(), "a table that is trained whole has no rows that are trained alone");
         const auto count = std::int64_t(tokens.size());
@@ -191,6 +191,7 @@ public:
                 }
             });
         });
+        return own_;
     }
     // Lays a branch over the lookup, or over the scores. Values are the caller's to fill.
     InBranch& adapt_embedding(const LoraOptions& options)
