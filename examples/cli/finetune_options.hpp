@@ -120,7 +120,8 @@ inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptio
         app.add_option("--rank", o.rank)->check(CLI::Range(1, 65536))->capture_default_str(),
         app.add_option("--alpha", o.alpha)->check(CLI::PositiveNumber)->capture_default_str(),
         app.add_flag("--rslora", o.rslora, "scale alpha / sqrt(rank)"),
-        app.add_option("--target", o.target, "all-linear, attention, names of modules, embed_tokens, lm_head: with commas")
+        app.add_option("--target", o.target,
+                       "all-linear, attention, names of modules, embed_tokens, lm_head: with commas")
             ->capture_default_str(),
         app.add_option("--exclude", o.exclude, "names of modules with commas"),
         app.add_option("--modules-to-save", o.modules_to_save,

@@ -259,7 +259,8 @@ TEST_CASE("merge: LoRA on embedding and head, and rows of tokens")
         CHECK(contents(out).empty());
         const auto config = tiny_config(tied);
         const auto stored = graft::StoredAdapter::open(rows, config);
-        CHECK(says(refusal_of([&] { graft::grow_rank(stored, 8, config); }), {"rows of model.embed_tokens", "merge it"}));
+        CHECK(says(refusal_of([&] { graft::grow_rank(stored, 8, config); }),
+                   {"rows of model.embed_tokens", "merge it"}));
     }
     const TempFolder temp;
     const auto base = tiny_checkpoint(temp.path());

@@ -121,7 +121,7 @@ TEST_CASE("golden peft: modules trained whole are written as PEFT writes them, a
         const auto config = graft::read_json(temp / "adapter_config.json"),
                    wanted = graft::read_json(folder / "adapter_config.json");
         CHECK(config.at("modules_to_save") == wanted.at("modules_to_save"));
-        CHECK(graft::read_adapter_config(temp.path()).trained_tokens == adapter.trained_tokens);    // a list, or by module
+        CHECK(graft::read_adapter_config(temp.path()).trained_tokens == adapter.trained_tokens);    // however written
         CHECK(config.at("ensure_weight_tying") == wanted.at("ensure_weight_tying"));
     }
 }

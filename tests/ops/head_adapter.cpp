@@ -116,7 +116,9 @@ TEST_CASE("head_adapter: gradients against differences, of the loss and of log-p
         for (const std::int64_t rows : {1, 11}) {
             CAPTURE(parts); CAPTURE(rows);
             Adapted<double> at(rows, 4, 9, parts);
-            const auto loss = [&](TapeRef) { return linear_cross_entropy(at.h, at.w, at.labels(), 0.3, at.with(at.h)); };
+            const auto loss = [&](TapeRef) {
+                return linear_cross_entropy(at.h, at.w, at.labels(), 0.3, at.with(at.h));
+            };
             ScoredRows one = at.scored();
             one.count = 1;
             for (auto& sum : one.sums) { sum = 0; }

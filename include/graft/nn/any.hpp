@@ -176,7 +176,7 @@ public:
         require(!this->trained(), "a table that is trained whole has no rows that are trained alone");
         const auto count = std::int64_t(tokens.size());
         own_ = {};
-        own_.value = Param<T, Shape<dyn, D>, Dev>(Tensor<acc<T>, Shape<dyn, D>, Dev>(count, this->cols(), this->pool()));
+        own_.value = Param<T, Shape<dyn, D>, Dev>({count, this->cols(), this->pool()});
         std::vector<std::int32_t> slots(std::size_t(this->rows()), -1);
         for (std::size_t s = 0; s < tokens.size(); ++s) { slots.at(std::size_t(tokens[s])) = std::int32_t(s); }
         own_.ids = uploaded(std::span(tokens), this->pool()), own_.slots = uploaded(std::span(slots), this->pool());
@@ -196,11 +196,9 @@ public:
     // Lays a branch over the lookup, or over the scores. Values are the caller's to fill.
     InBranch& adapt_embedding(const LoraOptions& options)
     {
-        using A = acc<T>;
         return in_.emplace(InBranch{
-            Param<T, Shape<dyn, V>, Dev>(Tensor<A, Shape<dyn, V>, Dev>(options.rank, this->rows(), this->pool())),
-            Param<T, Shape<D, dyn>, Dev>(Tensor<A, Shape<D, dyn>, Dev>(this->cols(), options.rank, this->pool())),
-            options.scale()});
+            Param<T, Shape<dyn, V>, Dev>({options.rank, this->rows(), this->pool()}),
+            Param<T, Shape<D, dyn>, Dev>({this->cols(), options.rank, this->pool()}), options.scale()});
     }
     OutBranch& adapt_head(const LoraOptions& options)
     {

@@ -43,9 +43,9 @@
 // unmatched lists the entries of target_modules that no module answers to; whether that is an error is the caller's
 // choice.
 //
-// Throws: Error where nothing matches, where a module matches that is neither linear nor embedding nor head; for LoRA on
-// a tied pair with ensure_weight_tying, which is four parameters in PEFT; for token rows beside an embedding that is
-// trained otherwise; and for regular expressions that do not compile. `where` is named in errors.
+// Throws: Error where nothing matches, where a module matches that is neither linear nor embedding nor head; for LoRA
+// on a tied pair with ensure_weight_tying, which is four parameters in PEFT; for token rows beside an embedding that
+// is trained otherwise; and for regular expressions that do not compile. `where` is named in errors.
 // Source: huggingface/peft 0.21, tuners/tuners_utils.py (check_target_module_exists), utils/other.py (get_pattern_key).
 namespace graft {
 

@@ -28,7 +28,8 @@
 // It is as strict as load_adapter: every tensor that the settings ask for, in the shape that they ask for, and no
 // other. Values are read from the mapped file when they are used.
 //
-// Throws: Error of read_adapter_config and adapter_targets; one that lists tensors missing, unknown or of another shape.
+// Throws: Error of read_adapter_config and adapter_targets; one that lists tensors missing, unknown or of another
+// shape.
 namespace graft {
 
 struct StoredBranch {
