@@ -8,6 +8,7 @@
 #include "graft/ops/embedding/cpu.hpp"
 #include "graft/ops/linear_cross_entropy/cpu.hpp"
 #include "graft/ops/lora/cpu.hpp"
+#include "graft/ops/lora_embedding/cpu.hpp"
 #include "graft/ops/matmul/cpu.hpp"
 #include "graft/ops/nf4_matmul/cpu.hpp"
 #include "graft/ops/rms_norm/cpu.hpp"

@@ -43,7 +43,7 @@ inline std::string name_in_model(std::string_view stored)
     std::string name = without_prefix(stored);
     for (const char* part : {".modules_to_save.default.", ".modules_to_save.", ".base_layer."}) {
         const auto at = name.find(part);
-        if (at != std::string::npos) { name.replace(at, std::string_view(part).size(), "."); }
+        if (at != std::string::npos) { name.erase(at, std::string_view(part).size() - 1); }    // all but a dot
     }
     return name;
 }
