@@ -23,8 +23,8 @@ std::string appended(const std::string& text, const std::string& key, const std:
 
 TEST_CASE("json_value_span: the value of a key of the outermost object, of any form")
 {
-    const std::string text = "\xEF\xBB\xBF {\"a\" : 12,\"b\":[1,{\"a\":2}, \"]\"] , \"c\\u0064\":\"}\\\"\\\\\",\"e\":{},"
-                             "\"f\":-1e3}\n";
+    const std::string text = "\xEF\xBB\xBF {\"a\" : 12,\"b\":[1,{\"a\":2}, \"]\"] , \"c\\u0064\":\"}\\\"\\\\\","
+                             "\"e\":{},\"f\":-1e3}\n";
     graft::parse_json(text, "FILE");
     CHECK(at(text, "a") == "12");
     CHECK(at(text, "b") == "[1,{\"a\":2}, \"]\"]");
@@ -49,7 +49,8 @@ TEST_CASE("json_appended: laid out as the elements before")
 {
     OrderedJson entry;
     entry["z"] = 1, entry["a"] = "ü\n";
-    CHECK(appended("{\n  \"t\": [\n    {\n      \"z\": 0\n    }\n  ],\n  \"u\": 1.0\n}\n", "t", {{"", entry}, {"", entry}})
+    CHECK(appended("{\n  \"t\": [\n    {\n      \"z\": 0\n    }\n  ],\n  \"u\": 1.0\n}\n", "t",
+                   {{"", entry}, {"", entry}})
           == "{\n  \"t\": [\n    {\n      \"z\": 0\n    },\n    {\n      \"z\": 1,\n      \"a\": \"ü\\n\"\n    },\n"
              "    {\n      \"z\": 1,\n      \"a\": \"ü\\n\"\n    }\n  ],\n  \"u\": 1.0\n}\n");
     CHECK(appended("{\n\t\"t\": {\n\t\t\"5\": {}\n\t}\n}", "t", {{"6", entry}})
@@ -64,7 +65,8 @@ TEST_CASE("json_appended: laid out as the elements before")
 
 TEST_CASE("json_edit: a text that ends inside a value is refused, not read past its end")
 {
-    for (const char* text : {"{\"t\": [1", "{\"t\"", "{\"t\": \"a", "{\"t\": \"a\\", "{\"t\": {\"a\":", "{", "{\"t\": 1", ""}) {
+    for (const char* text : {"{\"t\": [1", "{\"t\"", "{\"t\": \"a", "{\"t\": \"a\\", "{\"t\": {\"a\":", "{",
+                             "{\"t\": 1", ""}) {
         CAPTURE(text);
         CHECK_THROWS_AS(graft::json_value_span(text, "t"), graft::Error);
     }

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -26,8 +28,8 @@
 // changes and nothing else, and every tensor keeps its bytes but
 //
 //   model.embed_tokens.weight    (V, D)
-//   lm_head.weight               (V, D), where the model is not tied; a head stored beside the embedding that it is tied
-//                                to is left out
+//   lm_head.weight               (V, D), where the model is not tied; a head that is stored beside the embedding that
+//                                it is tied to is left out
 //
 // Ids: n of them behind the largest of tokenizer.json. Where V reaches beyond that (padding), these rows are used.
 // V' is the larger of V and the last id + 1, rounded up to a multiple of `multiple`.
@@ -36,8 +38,8 @@
 // embedding in the embedding, of the head in the head; an f64 sum, divided and rounded once. Why the mean: with w the
 // mean of the head's rows, the new logit is the mean of the old ones for every state h, and as exp(mean) <= mean(exp),
 // a new token is at most as likely as the average of the K old ones: all n of them take at most n / (K + n) of the
-// probability, and the old ones keep their ratios. Zero rows would give logit 0, which beside mostly negative logits wins; random rows
-// give anything. All new rows are equal until they are trained. transformers 5 (modeling_utils.py,
+// probability, and the old ones keep their ratios. Zero rows would give logit 0, which beside mostly negative logits
+// wins; random rows give anything. All new rows are equal until they are trained. transformers 5 (modeling_utils.py,
 // _init_added_embeddings_weights_with_mean) draws around the mean of all V rows, padding too, with 1e-9 of their
 // covariance, or takes the mean itself where that is not positive definite. Padding rows that no token uses stay.
 //
@@ -84,7 +86,7 @@ public:
         check_base(source, config_);
 
         const auto& ids = tokenizer_.ids();
-        require(!ids.empty(), [&] { return where + ": the tokeniser has no tokens, so there is no mean of their rows"; });
+        require(!ids.empty(), [&] { return where + ": the tokeniser has no tokens whose mean rows could begin as"; });
         require(*ids.rbegin() < config_.vocab, [&] {
             return where + ": the tokeniser has an id " + std::to_string(*ids.rbegin()) + ", but the model has only "
                    + std::to_string(config_.vocab) + " rows: its files do not belong together";
@@ -101,7 +103,7 @@ public:
         }
         config_text_ = config_text(base);
         config_text_ = json_replaced(config_text_, *json_value_span(config_text_, "vocab_size"), std::to_string(rows_));
-        require(parse_config(config_text_, "config.json").vocab == rows_, "grow_vocabulary: config.json was not edited");
+        require(parse_config(config_text_, "config.json").vocab == rows_, "grow: config.json was not edited");
     }
 
     const GrowReceipt& receipt() const { return receipt_; }

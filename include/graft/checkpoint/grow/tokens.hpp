@@ -147,7 +147,7 @@ private:
             });
             for (std::size_t i = 0; i < vocab.size(); ++i) {
                 require(vocab[i].is_array() && !vocab[i].empty(), [&] {
-                    return where_ + ": entry " + std::to_string(i) + " of model.vocab must be a list of piece and score";
+                    return where_ + ": entry " + std::to_string(i) + " of model.vocab must be a piece and its score";
                 });
                 add(json_as_string(vocab[i][0], "a piece of model.vocab", where_), std::int64_t(i));
             }
