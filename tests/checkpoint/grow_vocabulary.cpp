@@ -371,6 +371,13 @@ TEST_CASE("grow: bases that are refused, with one line and nothing written")
     // Programs would not agree about an id.
     CHECK(says(file("tokenizer.json", [](auto& json) { json["model"]["vocab"].erase("▁time"); }),
                {"gaps", "512 here and 511"}));
+    CHECK(says(changed([&](const fs::path& base) {
+        pad_tables(base, 530);
+        change_json(base / "tokenizer.json", [&](auto& json) {
+            added(json).push_back(added(json)[2]);
+            added(json)[3]["id"] = 520, added(json)[3]["content"] = "<z>";
+        });
+    }), {"gaps", "521 here and 513"}));
     CHECK(says(file("tokenizer_config.json", [](auto& json) {
         json["added_tokens_decoder"]["512"] = {{"content", "<pad>"}};
     }), {"tokenizer_config.json", "<pad> has the id 512", "tokenizer.json does not have"}));
