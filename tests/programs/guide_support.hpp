@@ -50,7 +50,7 @@ inline int run_guide(const std::string& name, const std::vector<std::pair<std::s
             says = text.substr(shown, text.find("```", shown) - shown);
         }
         bool refused = false;
-        for (const char* program : {"finetune: ", "generate: ", "inspect: ", "merge: "}) {
+        for (const char* program : {"finetune: ", "generate: ", "grow: ", "inspect: ", "merge: "}) {
             refused = refused || (says.starts_with(program) && says.find('\n') == says.size() - 1);
         }
         CHECK(WEXITSTATUS(status) == (refused ? 2 : 0));

@@ -56,3 +56,8 @@ TEST_CASE("guide: merge")
     const auto before = trained("my-run", "8") + " && " + trained("other", "4 --alpha 16");
     CHECK(run_guide("merge.md", {}, {"KL mean", "/5 ", "/1 ", "/10 "}, before) >= 4);
 }
+
+TEST_CASE("guide: grow the vocabulary")
+{
+    if (programs() && built("grow")) { CHECK(run_guide("grow-the-vocabulary.md") == 4); }
+}
