@@ -145,6 +145,7 @@ int main(int argc, char** argv)
                                    .double_quant = o.double_quant};
         if (with->count() > 0) {
             graft::require(!asked || o.method != "full", "--adapter and --method full exclude each other");
+            o.adapter = adapter;
             audit.targets = graft::adapter_targets(graft::read_adapter_config(adapter), config, adapter);
             audit.method = !asked ? graft::TrainMethod::none
                            : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora;

@@ -190,7 +190,7 @@ TEST_CASE("finetune --train-tokens: only these rows, stored alone; continued, re
         for (std::size_t j = 0; j < 64; ++j) {
             moved = std::max(moved, double(std::abs(new_rows[s * 64 + j] - base[tokens[s] * 64 + j])));
         }
-        CHECK(moved > 1e-3);
+        CHECK(moved > (s < 2 ? 1e-3 : 0.0));    // the last is in no row: only the head's softmax moves it
         CHECK(moved < 1);    // values of rows, near those of the base
     }
     CHECK(json_of(place, "first/adapter_config.json").at("trainable_token_indices")

@@ -102,7 +102,7 @@ inline std::string modules_text(const AdapterTargets& targets)
     }
     char text[128];
     std::snprintf(text, sizeof text, small == large ? "%.6g" : "%.6g to %.6g", small, large);
-    return with_commas(static_cast<std::int64_t>(targets.modules.size())) + " modules (" + name_list(ends)
+    return with_commas(static_cast<std::int64_t>(targets.modules.size())) + " modules (" + name_list(ends, 9)
          + "), rank " + std::to_string(low) + (low == high ? "" : " to " + std::to_string(high)) + ", scale " + text;
 }
 
