@@ -8,7 +8,12 @@ find_package(doctest 2.4 REQUIRED)
 function(graft_test name)
     add_executable(test_${name} ${ARGN})
     target_link_libraries(test_${name} PRIVATE graft graft_flags graft_test_main)
-    target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+    # Kernels and what drives them optimised, as they are used; the rest compiles in two thirds of the time without.
+    if(name MATCHES "^(core|autograd|ops|nn|optim)$")
+        target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+    else()
+        target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O0>)
+    endif()
     graft_discover(test_${name} "${name}")
 endfunction()
 

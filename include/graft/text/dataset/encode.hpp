@@ -15,6 +15,7 @@
 #include "graft/text/dataset/example.hpp"
 #include "graft/text/dataset/forms.hpp"
 #include "graft/text/dataset/report.hpp"
+#include "graft/text/dataset/seams.hpp"
 #include "graft/text/span.hpp"
 
 // Rows to tokens and labels.
@@ -98,12 +99,15 @@ private:
         const bool all = row.form == Form::text || options_.train_on == TrainOn::all;
         row.ids        = coded.ids;
         row.labels     = all ? coded.ids : labels_from_spans(coded, std::vector<TextSpan>{{prompt, row.text.size()}});
+        bool seam = false;
         for (std::size_t i = 0; i < coded.ids.size(); ++i) {
             const auto span = coded.spans[i];
+            seam = seam || (!all && span.begin < prompt && prompt < span.end);
             if (span.begin < span.end && tokens_->is_special(coded.ids[i])) {
                 found_control(row, "", std::string_view(row.text).substr(span.begin, span.end - span.begin));
             }
         }
+        report_.rows_with_seam += seam;
         const std::int32_t eos = id_or_none(tokens_->eos());
         if (eos < 0) {
             report_.note("no end of text is learnt: this tokeniser has no EOS token");
@@ -139,10 +143,12 @@ private:
         }
         if (options_.train_on == TrainOn::responses && !keep_learnt(row, spans)) { return; }
 
-        auto coded = tokens_->encode_with_spans(
-            text, {.add_special = adds_special(*tmpl_, *tokens_, text), .control_tokens = true});
+        const bool add_special = adds_special(*tmpl_, *tokens_, text);
+        auto coded = tokens_->encode_with_spans(text, {.add_special = add_special, .control_tokens = true});
         plain_contents(row, text, coded);
         if (!row.drop.empty()) { return; }
+        report_.rows_with_seam +=
+            row.control == 0 && begins_in_prompt(*tokens_, *tmpl_, row, coded, spans, add_special);
         const bool all = options_.train_on == TrainOn::all;
         row.labels     = all ? coded.ids : labels_from_spans(coded, spans);
         row.answers    = answers_of(coded, spans);

@@ -64,6 +64,7 @@ struct DataReport {
     std::string          end_of_turn;                          // the token's text; empty: there is none, or not known
     std::int64_t         rows_ended = 0;                       // rows that learn it
     std::int64_t         rows_bos_twice = 0;                   // rows that begin with two BOS
+    std::int64_t         rows_with_seam = 0;                   // an answer begins inside a token of its prompt
     bool                 ready_made = false;                   // ids as they came: there are no contents to look into
     std::vector<Row>     rows;                                 // one for each row that is used
     std::vector<std::string> unknown_keys;                     // fields that were not used, each once
@@ -237,6 +238,11 @@ inline std::vector<std::string> summary(const DataReport& report, bool histogram
     if (report.knows_control && report.rows_used > 0) { lines.push_back(end_line(report)); }
     if (report.rows_bos_twice > 0) {
         lines.push_back(counted(report.rows_bos_twice, "row begins", "rows begin") + " with BOS twice");
+    }
+    if (report.rows_with_seam > 0) {
+        lines.push_back("in " + counted(report.rows_with_seam, "row") +
+                        " the first token of an answer begins inside the prompt: asked, the model is given other "
+                        "tokens than it learnt to go on from; end the prompt where a token ends (a line end, say)");
     }
     if (!report.unknown_keys.empty()) { lines.push_back("fields not used: " + joined(report.unknown_keys)); }
     lines.insert(lines.end(), report.notes.begin(), report.notes.end());
