@@ -177,6 +177,9 @@ TEST_CASE("finetune --task dpo learns which answers are better, whatever is trai
     for (const Arguments& method : {Arguments{"--lr", "0.005"}, {"--lr", "0.005", "--method", "qlora"},
                                     {"--lr", "0.0005", "--method", "full"},
                                     {"--lr", "0.005", "--loss", "ipo", "--beta", "0.3"},
+                                    {"--lr", "0.005", "--train-tokens", "403,261", "--embedding-lr", "0.01"},
+                                    {"--lr", "0.005", "--target", "all-linear,embed_tokens,lm_head", "--untie",
+                                     "--share-prompt"},
                                     {"--lr", "0.005", "--dtype", "bf16", "--recompute"}}) {
         const Pairs place;
         const std::string rows = (place.temp / "rows.jsonl").string();
