@@ -76,12 +76,8 @@ inline void refuse_other_settings(const FinetuneOptions& o, const graft::Adapter
     if (graft::adapter_targets(asked, model, o.adapter).saved.modules != modules.modules) {
         compare("modules-to-save", o.modules_to_save, modules.empty() ? "none" : graft::name_list(modules.modules));
     }
-    const auto list = [](const std::vector<std::int64_t>& tokens) {
-        std::string text;
-        for (const auto token : tokens) { text += (text.empty() ? "" : ",") + std::to_string(token); }
-        return text.empty() ? std::string("none") : text;
-    };
-    compare("train-tokens", list(o.train_tokens), list(has.trained_tokens));
+    const std::string tokens = joined_ids(has.trained_tokens);
+    compare("train-tokens", joined_ids(o.train_tokens), tokens.empty() ? "none" : tokens);
     compare("untie", o.untie ? "true" : "false", modules.untie ? "true" : "false");
     graft::require(differ.empty(), [&] {
         std::string all;

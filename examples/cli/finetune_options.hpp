@@ -78,6 +78,13 @@ inline std::string joined_names(const std::vector<std::string>& names)
     return out;
 }
 
+inline std::string joined_ids(const std::vector<std::int64_t>& ids)
+{
+    std::string out;
+    for (const auto id : ids) { out += (out.empty() ? "" : ",") + std::to_string(id); }
+    return out;
+}
+
 // all-linear and attention stand for names, alone or among others: "all-linear,embed_tokens".
 inline graft::ModuleChoice module_choice(const std::string& text)
 {

@@ -52,9 +52,7 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
         add("target", o.target);
         if (!o.exclude.empty()) { add("exclude", o.exclude); }
         if (!o.modules_to_save.empty()) { add("modules-to-save", o.modules_to_save); }
-        std::string tokens;
-        for (const auto token : o.train_tokens) { tokens += (tokens.empty() ? "" : ",") + std::to_string(token); }
-        if (!tokens.empty()) { add("train-tokens", tokens); }
+        if (!o.train_tokens.empty()) { add("train-tokens", joined_ids(o.train_tokens)); }
     }
     if (!o.merge_adapter.empty()) {
         bytes("merge-adapter", merged_text(o), merged_hash(o));

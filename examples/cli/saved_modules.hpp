@@ -57,7 +57,7 @@ inline std::map<std::string, double> rates_of(const FinetuneOptions& o, const gr
 {
     std::map<std::string, double> rates;
     if (o.embedding_lr < 0) { return rates; }
-    if (!targets.tokens.empty()) { rates["model.embed_tokens.token_adapter.trainable_tokens_delta"] = o.embedding_lr; }
+    if (!targets.tokens.empty()) { rates[graft::token_rows_tensor] = o.embedding_lr; }
     for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
         if (targets.saved.has(name) && !targets.saved.frozen) { rates[name] = o.embedding_lr; }
     }

@@ -45,6 +45,16 @@ std::string bytes_of(const Place& place, const std::string& name, const std::str
     return file.at(tensor).bytes;
 }
 
+// The run "first", cut off behind its second step and resumed, gives the same adapter.
+void check_resumed(const Place& place, const Arguments& options)
+{
+    fs::create_directories(place.temp / "cut");
+    copy_folder(place.temp / "first/checkpoint-2", place.temp / "cut/checkpoint-2");
+    train(place, "cut", joined(options, {"--resume"}));
+    CHECK(read_text(place.temp / "cut/adapter_model.safetensors")
+          == read_text(place.temp / "first/adapter_model.safetensors"));
+}
+
 }  // namespace
 
 TEST_CASE("finetune --modules-to-save: a tied pair is one tensor, or two with --untie; groups, file, proof")
@@ -197,12 +207,7 @@ TEST_CASE("finetune --train-tokens: only these rows, stored alone; continued, re
           == nlohmann::json({{"embed_tokens", {403, 261, 7}}}));
     CHECK(json_of(place, "first/run.json").at("tensors").at("trained") == 71);
 
-    fs::create_directories(place.temp / "cut");
-    copy_folder(place.temp / "first/checkpoint-2", place.temp / "cut/checkpoint-2");
-    train(place, "cut", joined(some, {"--resume"}));
-    CHECK(read_text(place.temp / "cut/adapter_model.safetensors")
-          == read_text(place.temp / "first/adapter_model.safetensors"));
-
+    check_resumed(place, some);
     const Arguments from{"--adapter", (place.temp / "first").string()};
     CHECK(has(train(place, "on", from).out, "probe loss"));
     CHECK(bytes_of(place, "on", rows) != bytes_of(place, "first", rows));
@@ -253,12 +258,7 @@ TEST_CASE("finetune --target embed_tokens,lm_head: branches on both, of an untie
     CHECK(run("inspect", {"--verify-run", (place.temp / "first").string()}).status == 0);
     CHECK(has(run("inspect", {small_model(), "--adapter", (place.temp / "first").string()}).out, "lm_head), rank 3"));
 
-    fs::create_directories(place.temp / "cut");
-    copy_folder(place.temp / "first/checkpoint-2", place.temp / "cut/checkpoint-2");
-    train(place, "cut", joined(some, {"--resume"}));
-    CHECK(read_text(place.temp / "cut/adapter_model.safetensors")
-          == read_text(place.temp / "first/adapter_model.safetensors"));
-
+    check_resumed(place, some);
     const Arguments from{"--adapter", (place.temp / "first").string()};
     CHECK(has(train(place, "on", from).out, "probe loss"));
     CHECK(bytes_of(place, "on", in + "A") != bytes_of(place, "first", in + "A"));

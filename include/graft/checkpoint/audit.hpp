@@ -219,7 +219,7 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
             audit.rows.push_back(row);
             audit.file_tensors += trained ? 1 : 0;
             audit.file_bytes += trained ? row.bytes : 0;
-            if (trained) { audit.trainable_names.push_back("model.embed_tokens.token_adapter.trainable_tokens_delta"); }
+            if (trained) { audit.trainable_names.emplace_back(token_rows_tensor); }
             if (trained) { some.tensors = 1, some.parameters = row.parameters; }
             some.name = with_commas(count) + " " + some.name;
         }

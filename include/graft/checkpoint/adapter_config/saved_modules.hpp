@@ -29,6 +29,8 @@ namespace graft {
 
 inline constexpr const char* embedding_module = "model.embed_tokens";
 inline constexpr const char* head_module = "lm_head";
+// Rows of tokens (AdapterTargets::tokens), by the name in the model.
+inline constexpr const char* token_rows_tensor = "model.embed_tokens.token_adapter.trainable_tokens_delta";
 
 struct SavedModules {
     std::vector<std::string> modules{};         // full names, in the order of the model

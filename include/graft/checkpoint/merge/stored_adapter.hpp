@@ -80,8 +80,7 @@ public:
         }
         out.tokens_ = targets.tokens;
         if (!out.tokens_.empty()) {
-            out.rows_ = take(std::string(embedding_module) + ".token_adapter.trainable_tokens_delta",
-                             {std::int64_t(out.tokens_.size()), model.dim});
+            out.rows_ = take(token_rows_tensor, {std::int64_t(out.tokens_.size()), model.dim});
         }
         out.tables_ = targets.on_tables() ? detail::tables_text(targets) : "";
         for (const auto& [name, tensor] : stored) { report.extra.push_back(tensor->name); }
