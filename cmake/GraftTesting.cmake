@@ -1,12 +1,17 @@
 # The kinds of test that this repository has. Each function registers tests with ctest; none builds more than it needs.
 
+include(${CMAKE_CURRENT_LIST_DIR}/GraftTogether.cmake)
 find_package(doctest 2.4 REQUIRED)
 
 # graft_test(<name> <source>…)
 #
 # One doctest program; every TEST_CASE of it becomes a test called "<name>: <case>".
 function(graft_test name)
-    add_executable(test_${name} ${ARGN})
+    set(sources ${ARGN})
+    if(GRAFT_TOGETHER)
+        graft_together(sources ${CMAKE_CURRENT_BINARY_DIR}/${name} ${GRAFT_TOGETHER} ${sources})
+    endif()
+    add_executable(test_${name} ${sources})
     target_link_libraries(test_${name} PRIVATE graft graft_flags graft_test_main)
     # Kernels and what drives them optimised, as they are used; the rest compiles in two thirds of the time without.
     if(name MATCHES "^(core|autograd|ops|nn|optim)$")

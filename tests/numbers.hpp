@@ -12,6 +12,7 @@
 #include "graft/core/machine.hpp"
 #include "graft/core/parallel.hpp"
 #include "graft/core/random.hpp"
+#include "matrix.hpp"
 
 // What tests of ops and models need: made-up numbers, comparisons, several targets and numbers of threads.
 namespace graft_test {
@@ -20,17 +21,6 @@ inline graft::Buffer<std::int32_t, graft::Cpu> ids_of(const std::vector<std::int
 {
     return graft::uploaded(std::span(ids), graft::Pool<graft::Cpu>::common());
 }
-
-// Rows of numbers in double: what references are computed in.
-struct Matrix {
-    std::int64_t        rows = 0, cols = 0;
-    std::vector<double> at;
-
-    Matrix() = default;
-    Matrix(std::int64_t r, std::int64_t c) : rows(r), cols(c), at(std::size_t(r * c)) {}
-    double&       operator()(std::int64_t i, std::int64_t j) { return at[std::size_t(i * cols + j)]; }
-    const double& operator()(std::int64_t i, std::int64_t j) const { return at[std::size_t(i * cols + j)]; }
-};
 
 template <class T> Matrix matrix(graft::View<T> view)
 {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "graft/core/tensor.hpp"
+#include "matrix.hpp"
 #include "support.hpp"
 #if defined(__CUDACC__)
 #include "graft/cuda.cuh"
@@ -63,17 +64,6 @@ template <graft::Device Dev> std::shared_ptr<graft::Pool<Dev>> pool(bool poison 
 {
     return graft::Pool<Dev>::create({.poison = poison});
 }
-
-// Row-major values on the host.
-struct Matrix {
-    std::int64_t        rows = 0, cols = 0;
-    std::vector<double> at;
-
-    Matrix() = default;
-    Matrix(std::int64_t n, std::int64_t d, double value = 0) : rows(n), cols(d), at(std::size_t(n * d), value) {}
-    double&       operator()(std::int64_t i, std::int64_t j) { return at[std::size_t(i * cols + j)]; }
-    const double& operator()(std::int64_t i, std::int64_t j) const { return at[std::size_t(i * cols + j)]; }
-};
 
 // Numbers in (-1, 1) that T holds exactly, the same for the same seed.
 template <class T> Matrix numbers(std::int64_t rows, std::int64_t cols, std::uint64_t seed)
