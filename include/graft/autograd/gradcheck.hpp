@@ -33,21 +33,21 @@
 //   1. memory is poisoned with NaN while forward and backward run: what an op reads or leaves unwritten shows
 //   2. the loss is finite, and the same with a tape and without
 //   3. a second backward doubles every gradient: an op that assigns where it should add shows
-//   4. the derivative along random directions, through all inputs together and through each alone, and for the first and
-//      last element of each, against that of differences (gradcheck/differences.hpp). A direction moves each element by
-//      a standard normal number times the rms of its input (1 where that is 0)
+//   4. the derivative along random directions, through all inputs together and through each alone, and for the first
+//      and last element of each, against that of differences (gradcheck/differences.hpp). A direction moves each element
+//      by a standard normal number times the rms of its input (1 where that is 0)
 //
 // Of 4, with g from the tape, f' +- u from differences, and s = max(|g|, |f'|, what g is like along such a direction,
 // 1e-5 of what it is like through all inputs):
-//   wrong         |g - f'| > 10 u + 2e-10 s, and again along another direction. The faulty half is halved again until one
-//                 element is left, which is named
+//   wrong         |g - f'| > 10 u + 2e-10 s, and again along another direction. The faulty half is halved again until
+//                 one element is left, which is named
 //   right         otherwise; but where 10 u > 1e-4 s (and 1e-7 of the whole) an error of that size would not show, and
 //                 the verdict is
 //   truncation    the function is too rough for differences, or
 //   rounding      its values are too noisy
 // A corner (|x| at 0) has no derivative: where one would explain what is wrong, or steps are not fine enough to pass it
-// by, the point is moved aside by 1e-3 of the inputs' rms and everything is checked there. An input without a gradient counts as one of zeros: a forgotten branch
-// is seen.
+// by, the point is moved aside by 1e-3 of the inputs' rms and everything is checked there. An input without a gradient
+// counts as one of zeros: a forgotten branch is seen.
 //
 // Cost: some 8 to 20 losses for each of 2 directions + for each input 1 direction and 2 elements.
 // Does not compile: an input that is Frozen, not in f64, or const. Throws: what the loss throws.
@@ -74,8 +74,8 @@ public:
     }
     template <class W> GradcheckInput(std::string, W&)
     {
-        static_assert(detail::never<W>, "gradcheck: an input must be a Tensor or a Param in f64: a Frozen weight has no "
-                                        "gradient.");
+        static_assert(detail::never<W>, "gradcheck: an input must be a Tensor or a Param in f64: a Frozen weight has "
+                                        "no gradient.");
     }
 
     void put_on(Tape* tape) const
@@ -164,8 +164,9 @@ struct GradcheckResult {
     {
         char line[240] = "";
         if (!where.empty()) {
-            std::snprintf(line, sizeof line, ": the tape gives %.12g, differences give %.12g +- %.2g, relative error %.3g",
-                          formed, differences, uncertainty * std::max(std::abs(formed), std::abs(differences)), worst);
+            std::snprintf(line, sizeof line,
+                          ": the tape gives %.12g, differences give %.12g, relative error %.3g +- %.2g", formed,
+                          differences, worst, uncertainty);
         }
         return std::string(name_of(verdict)) + ": " + where + line + (where.empty() || why.empty() ? "" : "; ") + why;
     }
@@ -367,9 +368,10 @@ private:
         for (std::size_t i = 0; i < now.size(); ++i) {
             if (std::isfinite(now[i])) { continue; }
             const std::string name = element(std::int64_t(i));
-            return fail(found, unwritten(now[i]) ? "the gradient of " + name + " was never written, or formed from what "
-                                                   "was never written: the first write must reach every element"
-                                                 : "the gradient of " + name + " is " + number(now[i]));
+            const std::string what = "the gradient of " + name;
+            return fail(found, unwritten(now[i]) ? what + " was never written, or formed from what was never written: "
+                                                          "the first write must reach every element"
+                                                 : what + " is " + number(now[i]));
         }
         return true;
     }

@@ -26,9 +26,9 @@
 //   - was formed with no_tape, or on another tape
 //   - has been gone back from before, or was recorded before the tape ran for another loss
 //   - is not finite (seen on the CPU; elsewhere the optimiser sees it)
-// and, on the way, for a weight that has changed since the forward (core/tensor.hpp). Micro-batches add: each has a loss
-// of its own, and all of them go backward before the optimiser steps. A loss without a target has no gradient: nothing
-// is written.
+// and, on the way, for a weight that has changed since the forward (core/tensor.hpp). Micro-batches add: each has a
+// loss of its own, and all of them go backward before the optimiser steps. A loss without a target has no gradient:
+// nothing is written.
 namespace graft {
 
 class Tape {

@@ -51,11 +51,12 @@
 //                 place for it
 //   graft.over    fingerprints of the adapters that it was trained over (train/adapter_stack.hpp)
 //
-// Settings and tensors of one adapter stay together: what is loaded or saved must have the rank, scale and targets of the
-// branches that lie on the model (adapter/laid.hpp).
+// Settings and tensors of one adapter stay together: what is loaded or saved must have the rank, scale and targets of
+// the branches that lie on the model (adapter/laid.hpp).
 //
 // Throws: Error that names the file and lists what is missing, unknown or of another shape (another rank, another
-// model); for settings that are not those of the branches; for a second adapter over a first. Source: huggingface/peft 0.21, utils/save_and_load.py.
+// model); for settings that are not those of the branches; for a second adapter over a first. Source: huggingface/peft
+// 0.21, utils/save_and_load.py.
 namespace graft {
 
 // Is told the name and the text of the file that makes a folder count, when all others are there.

@@ -18,8 +18,8 @@
 //   load_weights(model, checkpoint, {.double_quant = …})    fills every Param, Frozen and Nf4Weight but adapters, and
 //                                                           returns the names of what it filled, and of the adapters'
 //                                                           tensors, which no checkpoint holds: they stay as their kit
-//                                                           drew them (drawn), or add_adapter and load_adapter left them
-//                                                           (kept)
+//                                                           drew them (drawn), or add_adapter and load_adapter left
+//                                                           them (kept)
 //
 // Element types F32, F16, BF16 (and F64) are converted, one rounding each; an Nf4Weight is quantised as it is read
 // (blocks of 64), or taken as bitsandbytes stored it; a dense part over a stored 4-bit weight is decoded.

@@ -36,9 +36,10 @@
 //   LoraKit<T, Dev, Rank>     linears of the blocks carry an adapter over a frozen dense base
 //   QloraKit<T, Dev, Rank>    the same over NF4
 //
-// The adapters of LoraKit and QloraKit begin as add_adapter begins them, with seed 0 and alpha 32, when the model is made;
-// load_weights then fills the base. begin_adapters(model, seed) draws them anew; add_adapter (checkpoint/adapter.hpp)
-// gives them other settings. `adapter` holds the settings of what add_adapter has laid, which save_adapter writes.
+// The adapters of LoraKit and QloraKit begin as add_adapter begins them, with seed 0 and alpha 32, when the model is
+// made; load_weights then fills the base. begin_adapters(model, seed) draws them anew; add_adapter
+// (checkpoint/adapter.hpp) gives them other settings. `adapter` holds the settings of what add_adapter has laid, which
+// save_adapter writes.
 //
 // Source: Touvron et al. 2023, arXiv:2302.13971; names as in the published checkpoints.
 namespace graft {

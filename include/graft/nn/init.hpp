@@ -14,7 +14,8 @@
 //
 //   init(model, seed, deviation = 0.02)
 //   begin_adapters(model, seed)            the adapters of static LoRA layers alone, as add_adapter begins those of a
-//                                          checkpoint: A by the name of its module, B zero. Llama does it when it is made
+//                                          checkpoint: A by the name of its module, B zero. Llama does it when it is
+//                                          made
 //
 //   matrices        normal, mean 0, the given standard deviation       lora_A    as in lora.hpp, from 1 / sqrt(In)
 //   norm weights    1                                                  lora_B    0: training starts at the base

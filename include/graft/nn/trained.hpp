@@ -15,11 +15,12 @@
 //   decays    whether weight decay applies: matrices do, norm weights and biases do not
 //   owner     ends with the last one who holds the weight: it was frozen, replaced or taken off
 //
-//   refresh(tensor)            after the values have changed: a load, a step. Rounds the masters into the working copies,
-//                              and what was formed with the old values is out of date from here on
+//   refresh(tensor)            after the values have changed: a load, a step. Rounds the masters into the working
+//                              copies, and what was formed with the old values is out of date from here on
 //   clear_gradients(model)     forgets all gradients
-//   ModelAnchor                a member `anchor` by which an optimiser finds the model wherever it has been moved to, to
-//                              see at each step whether it still trains what it did. For models that can gain tensors
+//   ModelAnchor                a member `anchor` by which an optimiser finds the model wherever it has been moved to,
+//                              to see at each step whether it still trains what it did. For models that can gain
+//                              tensors
 namespace graft {
 
 class ModelAnchor {

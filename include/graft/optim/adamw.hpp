@@ -23,15 +23,15 @@
 //   p <- p - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)        t counts this tensor's own steps from 1
 //
 // State in acc<T>, 8 bytes a parameter for f32, which comes into being with the first step. A tensor without a gradient
-// is left alone, its state too. step() gives the gradients' memory back and refreshes the working copies. What it did it
-// returns; gradients that are not finite change nothing, and are left to be looked at.
+// is left alone, its state too. step() gives the gradients' memory back and refreshes the working copies. What it did
+// it returns; gradients that are not finite change nothing, and are left to be looked at.
 //
 // Does not compile: a const model.
 // Throws: Error, before anything is changed,
 //   when it is made    nothing is trained; gradients are there already; a rate or another number that cannot be
-//   in step()          the model trains other tensors than when it was made (an adapter was added or taken off, a weight
-//                      frozen, unfrozen or replaced); there is no gradient at all; gradients of a step that was not
-//                      applied are still there, or were formed with other values than the weights have now
+//   in step()          the model trains other tensors than when it was made (an adapter was added or taken off, a
+//                      weight frozen, unfrozen or replaced); there is no gradient at all; gradients of a step that was
+//                      not applied are still there, or were formed with other values than the weights have now
 // Source: Loshchilov and Hutter 2019, arXiv:1711.05101; the order of operations is that of torch.optim.AdamW.
 namespace graft {
 
@@ -184,7 +184,7 @@ private:
             const auto& tensor = trained_[*left_];
             require(!tensor.grad.written() || tensor.grad.births() != born_, [&] {
                 return "AdamW: the gradients of the step before are still there: that of " + tensor.name + " was not "
-                       "finite, and the step was not applied; stop there, or clear_gradients() before the next backward";
+                       "finite, and the step was not applied; stop there, or clear_gradients() before going on";
             });
             left_.reset();
         }

@@ -23,9 +23,9 @@
 //   check_step(info, model, …)   throws NotFinite unless the optimiser's step was applied
 //   not_finite(model)            the first weight, or else gradient, that is not finite
 //
-// A loss or a gradient that is not finite ends in NotFinite, an Error that names the first bad tensor and the row of the
-// data that it comes from; nothing is written and nothing applied. Rows are called as `sample` calls them, or by their
-// number from 0.
+// A loss or a gradient that is not finite ends in NotFinite, an Error that names the first bad tensor and the row of
+// the data that it comes from; nothing is written and nothing applied. Rows are called as `sample` calls them, or by
+// their number from 0.
 //
 // A loss is summed over targets and divided once, by the targets of the whole optimiser step (`scale`).
 // The sample numbers that key dropout count the documents of the whole step: micro-batches draw what one batch would.
@@ -58,7 +58,7 @@ DeviceBatch<T, Dev> upload(const Batch& batch, std::shared_ptr<const RopeTable<a
 using RowName = std::function<std::string(std::int64_t row)>;
 
 struct StepSettings {
-    RandomKey random;
+    RandomKey random{};
     bool      recompute = false;
     RowName   sample{};    // what a row of the data is called in errors
 };

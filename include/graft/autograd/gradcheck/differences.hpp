@@ -26,7 +26,8 @@
 //                that would explain E
 //
 // Source: Ridders 1982, Adv. Eng. Software 4(2):75-76 (extrapolation of central differences with an error from
-// neighbours in the table); More and Wild 2011, SIAM J. Sci. Comput. 33(3):1292-1314 (noise from a table of differences).
+// neighbours in the table); More and Wild 2011, SIAM J. Sci. Comput. 33(3):1292-1314 (noise from a table of
+// differences).
 namespace graft::detail {
 
 struct Slope {

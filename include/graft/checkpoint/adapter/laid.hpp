@@ -13,10 +13,11 @@
 #include "graft/models/any.hpp"
 #include "graft/nn/init.hpp"
 
-// What really lies on a model, whatever its settings say: branches that are trained, on layers chosen at run time and on
-// those of the static kits.
+// What really lies on a model, whatever its settings say: branches that are trained, on layers chosen at run time and
+// on those of the static kits.
 //
-//   laid_branches(model)                    each branch with its module, rank, scale and dropout, in the order of the model
+//   laid_branches(model)                    each branch with its module, rank, scale and dropout, in the order of the
+//                                           model
 //   require_laid(model, config, who)        throws Error unless they are what the config asks for
 //   config_of_laid(model)                   settings that say what lies there, for a static kit that was given none
 //
