@@ -49,7 +49,7 @@ template <Float T> struct Training {
             in.drawn = std::uint64_t(to.cols());    // the same every time: what is timed is the step
             in.fill(to, 0.01);
         }
-        return seconds_of([&] { adamw.step(); });
+        return seconds_of([&] { adamw.step().check(); });
     }
 };
 

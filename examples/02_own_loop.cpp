@@ -28,7 +28,7 @@ int main()
         const auto context = graft::context_for<float, graft::Cpu>(std::vector<std::int64_t>(windows, length), rope);
         const auto loss = model.loss(tape, ids, context, next, 1.0 / rows);
         tape.backward(loss);
-        adamw.step(graft::factor(graft::Schedule::cosine, step, steps, /*warmup*/ 20));
+        adamw.step(graft::factor(graft::Schedule::cosine, step, steps, /*warmup*/ 20)).check();
         last = item(loss);
         if (step % 50 == 0 || step + 1 == steps) { std::printf("step %3d  loss %.4f\n", step, last); }
     }

@@ -203,20 +203,6 @@ template <class Model> std::string continued(const Job& job, const Model& model,
     return job.tokenizer->decode(more, true);
 }
 
-// The sample whose loss is not finite, by running the documents of a batch alone.
-template <class Model, class Rope>
-std::string guilty_sample(const Job& job, const Model& model, const graft::Batch& batch, const Rope& rope)
-{
-    for (const std::int64_t row : batch.rows) {
-        const auto& example = job.data.examples[std::size_t(row)];
-        if (!std::isfinite(graft::evaluate(model, std::span(&example, 1), 1, rope))) {
-            return example.source + " row " + std::to_string(example.row);
-        }
-    }
-    const auto& first = job.data.examples[std::size_t(batch.rows.front())];
-    return "the batch that begins with " + first.source + " row " + std::to_string(first.row);
-}
-
 template <class Model>
 void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::StopSignal& stop,
            cli::Checkpoints& checkpoints, cli::RunRecord& record)
@@ -234,9 +220,13 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     const auto rope = model.positions(job.max_length);
     const auto& pool = graft::Pool<graft::Cpu>::common();
     cli::Progress progress(total, o.quiet);
-    const auto* adapter = job.full() ? nullptr : &job.adapter;
     const std::string not_applied = checkpoints.on() ? "; the step was not applied, the checkpoints before it are kept"
                                                      : "; the step was not applied, nothing was saved";
+
+    const auto sample_name = [&job](std::int64_t row) {
+        const auto& example = job.data.examples[std::size_t(row)];
+        return example.source + " row " + std::to_string(example.row);
+    };
 
     checkpoints.load(model, adamw);
     auto& done = job.report.steps;    // not empty where a run is resumed
@@ -251,6 +241,13 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
         const auto targets = graft::targets(micro);
         graft::StepMetrics m{
             .step = step, .lr = o.lr * graft::factor(schedule, step, total, warmup), .targets = targets};
+        const auto applied = [&, step](auto&& call) {
+            try {
+                return call();
+            } catch (const graft::NotFinite& error) {
+                throw graft::Error("step " + std::to_string(step) + ": " + error.what() + not_applied);
+            }
+        };
         std::int64_t documents = 0;
         for (const auto& batch : micro) { documents += batch.documents(); }
         if (dpo) { m.preference.emplace(); }
@@ -259,19 +256,12 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
             tokens += batch.tokens();
             count.add(dpo ? dpo.pairs(batch) : batch.rows);
             if (targets == 0) { continue; }
-            const double part =
-                dpo ? graft::preference_forward_backward(
-                          model, dpo.data(), batch, rope, 2.0 / double(documents), o.recompute, *m.preference)
-                    : graft::forward_backward(model, batch, rope, sample, 1.0 / double(targets),
-                                              {{o.seed, std::uint32_t(step)}, o.recompute});
-            require(std::isfinite(part), [&] {
-                const auto tensor = graft::not_finite(model);
-                return "step " + std::to_string(step) + ": the loss is not finite; "
-                       + (tensor.empty() ? "every weight is finite, an activation is not"
-                                         : "first bad tensor: " + tensor)
-                       + "; sample: " + guilty_sample(job, model, batch, rope) + not_applied;
+            m.loss += applied([&] {
+                return dpo ? graft::preference_forward_backward(model, dpo.data(), batch, rope, 2.0 / double(documents),
+                                                                o.recompute, *m.preference, sample_name)
+                           : graft::forward_backward(model, batch, rope, sample, 1.0 / double(targets),
+                                                     {{o.seed, std::uint32_t(step)}, o.recompute, sample_name});
             });
-            m.loss += part;
             sample += std::uint32_t(batch.documents());
         }
         if (dpo) { m.preference = graft::mean_of(*m.preference, documents / 2); }
@@ -281,11 +271,11 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
                 require(tensor.grad.written(), "the audit calls " + tensor.name + " trainable, but it got no gradient");
             }
         }
-        m.grad_norm = adamw.step(graft::factor(schedule, step, total, warmup)).grad_norm;
-        require(std::isfinite(m.grad_norm), [&] {
-            return "step " + std::to_string(step) + ": a gradient is not finite: " + graft::not_finite(model) +
-                   "; sample: " + guilty_sample(job, model, micro.front(), rope) + not_applied;
-        });
+        if (targets > 0) {
+            const auto info = adamw.step(graft::factor(schedule, step, total, warmup));
+            applied([&] { graft::check_step(info, model, micro.front(), rope, sample_name); });
+            m.grad_norm = info.grad_norm;
+        }
         count.end_step();
         const bool last = step + 1 == end || stop;
         if (job.eval && (last || (o.eval_every > 0 && (step + 1) % o.eval_every == 0))) {
@@ -299,9 +289,9 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
         metrics_file.write(m);
         progress.show(m);
         done.push_back(m);
-        if (checkpoints.due(step + 1)) { checkpoints.save(done, model, adamw, adapter, job.kept); }
+        if (checkpoints.due(step + 1)) { checkpoints.save(done, model, adamw, job.kept); }
     }
-    if (checkpoints.on()) { checkpoints.save(done, model, adamw, adapter, job.kept); }
+    if (checkpoints.on()) { checkpoints.save(done, model, adamw, job.kept); }
     graft::round_to(model, job.saved_types);    // what is measured now is what is saved
     record.end(model, adamw, job.audit.trainable_names, count, done);
 }
@@ -357,8 +347,7 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
                                record.writer(output));
     } else {
         // Without a step the tensors go back as they came, each in its own element type.
-        graft::save_adapter(model, output.path(), job.adapter,
-                            job.report.steps.empty() ? types : job.saved_types,
+        graft::save_adapter(model, output.path(), job.report.steps.empty() ? types : job.saved_types,
                             {.metadata = job.metadata, .kept = job.kept, .before_last = record.writer(output)});
     }
     output.commit();

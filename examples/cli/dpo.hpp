@@ -145,9 +145,7 @@ public:
         graft::add_adapter(model, targets, adapter, 0);
         graft::load_adapter(model, folder);
         measure(model, max_length);
-        graft::modules(model, [](const std::string&, auto& module) {
-            if constexpr (requires { module.bare(); }) { module.bare(); }
-        });
+        graft::remove_adapter(model);
     }
     template <class Model> void at_start(Model& model, std::int64_t max_length)
     {

@@ -140,7 +140,7 @@ public:
     // A checkpoint of the steps done, unless there is one.
     template <class Model, class AdamW>
     void save(const std::vector<graft::StepMetrics>& steps, Model& model, AdamW& adamw,
-              const graft::AdapterConfig* adapter, const graft::KeptTensors& kept = {})
+              const graft::KeptTensors& kept = {})
     {
         if (std::int64_t(steps.size()) == saved_) { return; }
         graft::RunState state{.steps = steps, .settings = settings_, .changed = changed_};
@@ -150,7 +150,7 @@ public:
             state.steps.back().eval_loss.reset();
         }
         graft::save_run_state(output_.path(), state, model, adamw,
-                              {.adapter = adapter, .keep = o_.keep, .metadata = metadata_, .kept = kept});
+                              {.keep = o_.keep, .metadata = metadata_, .kept = kept});
         output_.hold();
     }
 

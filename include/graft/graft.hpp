@@ -57,6 +57,7 @@
 
 // models, and what updates them
 #include "graft/models/config.hpp"      // sizes of a model
+#include "graft/models/adapter_config.hpp"    // settings of the adapter on it
 #include "graft/models/rope.hpp"        // angles of positions, scaled for long documents
 #include "graft/models/llama.hpp"       // Llama, SmolLM, Mistral, Qwen2
 #include "graft/models/any.hpp"         // the model of a program

@@ -64,7 +64,7 @@ TEST_CASE("adapter: what is saved is loaded again to the bit, each tensor in the
 {
     const TempFolder temp;
     auto model = adapted(all_linear(3));
-    graft::save_adapter(model, temp.path(), all_linear(3));
+    graft::save_adapter(model, temp.path());
     auto tensors = Tensors::read(temp / "adapter_model.safetensors");
     CHECK(tensors.list.size() == 28);
     for (const auto& t : tensors.list) {
@@ -79,7 +79,7 @@ TEST_CASE("adapter: what is saved is loaded again to the bit, each tensor in the
 
     types.begin()->second = graft::StoredType::bf16;
     fs::create_directories(temp / "second");
-    graft::save_adapter(other, temp / "second", all_linear(3), types);
+    graft::save_adapter(other, temp / "second", types);
     const auto second = Tensors::read(temp / "second/adapter_model.safetensors");
     CHECK(std::count_if(second.list.begin(), second.list.end(), [](const auto& t) { return t.dtype == "BF16"; }) == 1);
 }
@@ -88,7 +88,7 @@ TEST_CASE("adapter: a prefix written twice is read; a tensor under both prefixes
 {
     const TempFolder temp;
     auto model = adapted(all_linear(2));
-    graft::save_adapter(model, temp.path(), all_linear(2));
+    graft::save_adapter(model, temp.path());
     auto tensors = Tensors::read(temp / "adapter_model.safetensors");
     for (auto& t : tensors.list) { t.name = "base_model.model." + t.name; }
     tensors.write(temp / "adapter_model.safetensors");
@@ -106,7 +106,7 @@ TEST_CASE("adapter: stacked ones are frozen, in the type of the model, beside th
 {
     const TempFolder temp;
     auto first = adapted(all_linear(3));
-    graft::save_adapter(first, temp.path(), all_linear(3), {}, {.metadata = {{"colour", "blue"}}});
+    graft::save_adapter(first, temp.path(), {}, {.metadata = {{"colour", "blue"}}});
     const auto file = graft::SafetensorsFile::open(temp / "adapter_model.safetensors");
     CHECK(file.metadata() == std::map<std::string, std::string>{{"colour", "blue"}, {"format", "pt"}});
 
@@ -138,7 +138,7 @@ TEST_CASE("adapter: stacked ones are frozen, in the type of the model, beside th
 
     // What is saved and loaded again is the trained one alone.
     fs::create_directories(temp / "second");
-    graft::save_adapter(model, temp / "second", all_linear(2));
+    graft::save_adapter(model, temp / "second");
     CHECK(Tensors::read(temp / "second/adapter_model.safetensors").list.size() == 28);
     auto again = adapted(all_linear(2), 8);
     graft::stack_adapter(again, temp.path());
@@ -159,7 +159,7 @@ TEST_CASE("adapter: one that does not fit is not stacked, and nothing has change
 {
     const TempFolder temp;
     auto model = adapted(all_linear(2));
-    graft::save_adapter(model, temp.path(), all_linear(2));
+    graft::save_adapter(model, temp.path());
     misname_and_retype(temp.path());
     const auto before = values_of(model);
     const auto text = refusal_of([&] { graft::stack_adapter(model, temp.path()); });
@@ -177,7 +177,7 @@ TEST_CASE("adapter: missing, unknown and misshaped tensors are listed together; 
 {
     const TempFolder temp;
     auto model = adapted(all_linear(2));
-    graft::save_adapter(model, temp.path(), all_linear(2));
+    graft::save_adapter(model, temp.path());
     auto wider = adapted(all_linear(4));
     CHECK(says(refusal_of([&] { graft::load_adapter(wider, temp.path()); }),
                {"adapter_model.safetensors", "[2, 8]", "expected [4, 8]", "and 20 more"}));

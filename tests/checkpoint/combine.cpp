@@ -93,7 +93,7 @@ TEST_CASE("grow rank: bit-equal logits on the model of the examples, across the 
             graft::refresh(tensor);
         }
         fs::create_directories(temp / "a"), fs::create_directories(temp / "g");
-        graft::save_adapter(model, temp / "a", settings);
+        graft::save_adapter(model, temp / "a");
         graft::write_adapter(graft::grow_rank(graft::StoredAdapter::open(temp / "a", config), to, config), temp / "g",
                              config);
         auto grown = graft::load_model<float>(small_model());

@@ -53,7 +53,7 @@ inline fs::path made_adapter(const fs::path& folder, const Made& made)
             }
         }
     });
-    graft::save_adapter(model, folder, config);
+    graft::save_adapter(model, folder);
     return folder;
 }
 

@@ -65,7 +65,7 @@ TEST_CASE("saved modules: trained or frozen, they are loaded from the adapter's 
     const auto config = with_modules({"embed_tokens", "lm_head", "model.norm"});
     auto model = trained_model(base, config);
     CHECK(graft::trained_tensors(model).size() == 28 + 3);
-    graft::save_adapter(model, made(temp / "out"), config);
+    graft::save_adapter(model, made(temp / "out"));
     const auto file = Tensors::read(temp / "out/adapter_model.safetensors");
     CHECK(file.list.size() == 31);
 
@@ -80,7 +80,7 @@ TEST_CASE("saved modules: trained or frozen, they are loaded from the adapter's 
         // What is not trained goes on as it is, whatever type it has there.
         const auto kept = graft::kept_tensors(other, temp / "out");
         CHECK(kept.tensors.size() == (frozen ? 3 : 0));
-        graft::save_adapter(other, made(temp / "again"), config, {}, {.kept = kept});
+        graft::save_adapter(other, made(temp / "again"), {}, {.kept = kept});
         CHECK(read_text(temp / "again/adapter_model.safetensors") == read_text(temp / "out/adapter_model.safetensors"));
         CHECK(read_text(temp / "again/adapter_config.json") == read_text(temp / "out/adapter_config.json"));
     }
@@ -101,7 +101,7 @@ TEST_CASE("saved modules: older names are read")
     const auto base = tiny_checkpoint(temp.path());
     const auto config = with_modules({"embed_tokens", "lm_head"});
     auto model = trained_model(base, config);
-    graft::save_adapter(model, made(temp / "out"), config);
+    graft::save_adapter(model, made(temp / "out"));
     auto file = Tensors::read(temp / "out/adapter_model.safetensors");
     for (auto& t : file.list) {
         if (t.name == embedding) { t.name = "base_model.model.model.embed_tokens.modules_to_save.weight"; }
@@ -119,14 +119,17 @@ TEST_CASE("saved modules: an embedding that PEFT adds on its own is loaded into 
     const auto base = tiny_checkpoint(temp.path());
     const auto whole = with_modules({"embed_tokens"}), plain = with_modules({});
     auto model = trained_model(base, whole);
-    graft::save_adapter(model, made(temp / "out"), plain);    // the config does not name it
+    graft::save_adapter(model, made(temp / "out"));
+    auto json = graft::read_json(temp / "out/adapter_config.json");
+    json["modules_to_save"] = nullptr;    // the config does not name it
+    write_text(temp / "out/adapter_config.json", json.dump(2));
     auto other = fresh_model(base, plain, false, false);
     graft::load_adapter(other, temp / "out");
     CHECK(values_of(other) == values_of(model));
     CHECK(graft::trained_tensors(other).size() == 28);
     const auto kept = graft::kept_tensors(other, temp / "out");
     REQUIRE(kept.tensors.size() == 1);
-    graft::save_adapter(other, made(temp / "again"), plain, {}, {.kept = kept});
+    graft::save_adapter(other, made(temp / "again"), {}, {.kept = kept});
     CHECK(read_text(temp / "again/adapter_model.safetensors") == read_text(temp / "out/adapter_model.safetensors"));
 }
 
@@ -138,7 +141,7 @@ TEST_CASE("saved modules: a tied pair is one tensor under both names, or two of 
     {
         auto model = trained_model(base, together);
         CHECK(graft::trained_tensors(model).size() == 29);
-        graft::save_adapter(model, made(temp / "one"), together);
+        graft::save_adapter(model, made(temp / "one"));
         auto file = Tensors::read(temp / "one/adapter_model.safetensors");
         CHECK(file.list.size() == 30);
         CHECK(graft::read_adapter_config(temp / "one").ensure_weight_tying);
@@ -168,7 +171,7 @@ TEST_CASE("saved modules: a tied pair is one tensor under both names, or two of 
     CHECK(values.at("lm_head.weight") == values.at("model.embed_tokens.weight"));
     auto model = trained_model(base, apart, true);
     CHECK(graft::trained_tensors(model).size() == 30);
-    graft::save_adapter(model, made(temp / "two"), apart);
+    graft::save_adapter(model, made(temp / "two"));
     CHECK(!graft::read_adapter_config(temp / "two").ensure_weight_tying);
     auto other = fresh_model(base, apart, true, true);
     graft::load_adapter(other, temp / "two", saved_of(apart, other.config));
@@ -191,13 +194,13 @@ TEST_CASE("saved modules: they are written in the base's type, and a model round
     CHECK(values_of(model).at("lm_head.weight") != before.at("lm_head.weight"));
     CHECK(values_of(model).at("model.layers.0.self_attn.q_proj.lora_A.weight")
           == before.at("model.layers.0.self_attn.q_proj.lora_A.weight"));
-    graft::save_adapter(model, made(temp / "out"), config, types);
+    graft::save_adapter(model, made(temp / "out"), types);
     auto other = fresh_model(base, config, false, false);
     graft::load_adapter(other, temp / "out", saved);
     CHECK(values_of(other) == values_of(model));
 
     // An adapter that is continued keeps the type that its file has; a config alone has only its dtype.
-    graft::save_adapter(model, made(temp / "wide"), config);
+    graft::save_adapter(model, made(temp / "wide"));
     CHECK(graft::saved_types(saved, model.config, base, temp / "wide").at("lm_head.weight") == graft::StoredType::f32);
     auto alone = model.config;
     alone.stored_dtype = "float16";

@@ -1,4 +1,4 @@
-// error: gradcheck: an input must be a Tensor or a Param in f64 on the CPU
+// error: gradcheck: an input must be a Tensor or a Param in f64
 #include <graft/autograd/gradcheck.hpp>
 #include <graft/cpu.hpp>
 

@@ -1,4 +1,4 @@
-// error: gradcheck: an input must be a Tensor or a Param in f64 on the CPU: a Frozen weight has no gradient
+// error: gradcheck: an input must be a Tensor or a Param in f64: a Frozen weight has no gradient
 #include <graft/autograd/gradcheck.hpp>
 #include <graft/cpu.hpp>
 

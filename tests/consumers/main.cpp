@@ -21,7 +21,7 @@ int main()
         const auto  context = graft::context_for<float, graft::Cpu>({5}, model.positions(5));
         const auto  loss = model.loss(tape, ids, context, next, 1.0 / 4);
         tape.backward(loss);
-        adamw.step();
+        adamw.step().check();
         last = graft::item(loss);
         if (step == 0) { first = last; }
     }

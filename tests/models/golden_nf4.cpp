@@ -215,7 +215,7 @@ TEST_CASE("nf4: QLoRA on stories260K trains like LoRA on the decoded weights")
                     loss += graft::forward_backward(model, batch, rope, 0, 1.0 / double(graft::targets(micro)), {});
                 }
                 out.push_back(loss);
-                adamw.step();
+                adamw.step().check();
             }
             return out;
         };

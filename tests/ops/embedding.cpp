@@ -42,7 +42,7 @@ TEST_CASE("embedding: gradients against differences")
     auto table = param<double>(5, 6, 1);
     const auto ids = ids_of({1, 3, 1, 0});
     const auto result = gradcheck([&](TapeRef tape) { return probe(embedding(tape, ids, table)); }, {{"E", table}});
-    CHECK_MESSAGE(result.worst < 1e-9, result.text());
+    CHECK_MESSAGE(result.right(), result.text());
 }
 
 TEST_CASE("embedding: trap: pad = eos: no row is exempt from the gradient, id 0 and the last one neither")

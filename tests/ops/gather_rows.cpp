@@ -63,7 +63,7 @@ TEST_CASE("gather_rows: gradient against differences; a row outside is refused")
 {
     auto x = filled<double>(5, 3, 1);
     const auto found = gradcheck([&](TapeRef) { return probe(gather_rows(x, ids_of(some))); }, {{"x", x}});
-    CHECK_MESSAGE(found.worst < 1e-8, found.text());
+    CHECK_MESSAGE(found.right(), found.text());
     CHECK_THROWS_AS(gather_rows(x, ids_of({5})), Error);
     CHECK_THROWS_AS(gather_rows(x, ids_of({-1})), Error);
 }

@@ -73,7 +73,7 @@ TEST_CASE("lora_embedding: gradients against differences; ids and shapes that do
     const auto found = gradcheck(
         [&](TapeRef tape) { return probe(lora_embedding(embedding(tape, ids, table), tape, ids, a, b, 1.5)); },
         {{"A", a}, {"B", b}});
-    CHECK_MESSAGE(found.worst < 1e-8, found.text());
+    CHECK_MESSAGE(found.right(), found.text());
     const auto narrow = param<double>(s.rank, 2, 2), other = param<double>(s.dim, 2, 3);
     CHECK_THROWS_AS(lora_embedding(embedding(no_tape, ids, table), no_tape, ids, narrow, b, 1), Error);
     CHECK_THROWS_AS(lora_embedding(embedding(no_tape, ids, table), no_tape, ids, a, other, 1), Error);

@@ -68,7 +68,7 @@ TEST_CASE_TEMPLATE("adamw: values and moments of torch.optim.AdamW after each st
         for (std::size_t step = 0; step < gradients.size(); ++step) {
             CAPTURE(step);
             set(model.matrix.grad().sink().view, gradients[step].template get<std::vector<double>>());
-            adamw.step();
+            adamw.step().check();
             CHECK(!model.matrix.grad().written());
             CHECK(largest_difference(
                       get(model.matrix.value().view()), run.at("after")[step].template get<std::vector<double>>())
@@ -96,7 +96,7 @@ TEST_CASE("adamw: decay is for matrices; a vector keeps its value at rate zero g
     CHECK(!adamw.trained()[1].decays);
     set(model.matrix.grad().sink().view, std::vector<double>(6, 0.0));
     set(model.vector.grad().sink().view, std::vector<double>(4, 0.0));
-    adamw.step();
+    adamw.step().check();
     CHECK(largest_difference(get(model.matrix.value().view()), {0.95, 1.9, 2.85, 3.8, 4.75, 5.7}) <= 1e-15);
     CHECK(get(model.vector.value().view()) == std::vector<double>{1, 2, 3, 4});
 }
@@ -108,7 +108,7 @@ TEST_CASE("adamw: a tensor without a gradient is left alone, with its moments an
     set(model.vector.value().view(), {1, 1});
     graft::AdamW<double> adamw(model, {.lr = 0.1, .weight_decay = 0.5});
     set(model.vector.grad().sink().view, {1, -1});
-    adamw.step();
+    adamw.step().check();
     CHECK(get(model.matrix.value().view()) == std::vector<double>{1, 1});
     CHECK(adamw.state()[0].steps == 0);
     CHECK(adamw.state()[0].m.empty());
@@ -116,7 +116,7 @@ TEST_CASE("adamw: a tensor without a gradient is left alone, with its moments an
     // The first step of a tensor moves it by the rate, whatever the number of steps of others.
     CHECK(largest_difference(get(model.vector.value().view()), {0.9, 1.1}) <= 1e-8);
     set(model.matrix.grad().sink().view, {2, 3});
-    adamw.step();
+    adamw.step().check();
     CHECK(largest_difference(get(model.matrix.value().view()), {0.85, 0.85}) <= 1e-8);
 }
 
@@ -128,6 +128,9 @@ TEST_CASE("adamw: rate zero changes no value and still counts")
     set(model.matrix.grad().sink().view, {3, 4, 0});
     const auto info = adamw.step(0.0);
     CHECK(info.grad_norm == doctest::Approx(5));
+    CHECK(info.applied);
+    CHECK(info.finite());
+    CHECK(info.tensors == 1);
     CHECK(get(model.matrix.value().view()) == std::vector<double>{1.5, -2.25, double(1e-30f)});
     CHECK(adamw.state()[0].steps == 1);
 }
@@ -138,7 +141,12 @@ TEST_CASE("adamw: a gradient that is not finite changes nothing and is left to b
     set(model.matrix.value().view(), {1, 2});
     graft::AdamW<float> adamw(model, {.lr = 0.1});
     set(model.matrix.grad().sink().view, {1, HUGE_VAL});
-    CHECK(!std::isfinite(adamw.step().grad_norm));
+    const auto info = adamw.step();
+    CHECK(!std::isfinite(info.grad_norm));
+    CHECK(!info.applied);
+    CHECK(info.tensors == 0);
+    CHECK(info.not_finite == "matrix");
+    CHECK_THROWS_WITH_AS(info.check(), doctest::Contains("the gradient of matrix is not finite"), graft::Error);
     CHECK(get(model.matrix.value().view()) == std::vector<double>{1, 2});
     CHECK(adamw.state()[0].steps == 0);
     CHECK(model.matrix.grad().written());
@@ -151,7 +159,7 @@ TEST_CASE("adamw: with bf16 the masters move where bf16 would not, and the worki
     graft::AdamW<graft::bf16> adamw(model, {.lr = 1e-4});
     for (int step = 0; step < 100; ++step) {
         set(model.matrix.grad().sink().view, {1, -1});
-        adamw.step();
+        adamw.step().check();
         const auto master = get(model.matrix.value().view()), working = get(model.matrix.working().view());
         for (std::size_t i = 0; i < 2; ++i) { CHECK(working[i] == double(float(graft::bf16(float(master[i]))))); }
     }
@@ -167,7 +175,7 @@ TEST_CASE("adamw: clipping scales what is applied, and reports the norm before i
     set(clipped.matrix.grad().sink().view, {3, 4});
     set(scaled.matrix.grad().sink().view, {3 / 5.000001, 4 / 5.000001});
     CHECK(a.step().grad_norm == doctest::Approx(5).epsilon(1e-15));
-    b.step();
+    b.step().check();
     CHECK(largest_difference(get(clipped.matrix.value().view()), get(scaled.matrix.value().view())) <= 1e-15);
 }
 
@@ -183,7 +191,7 @@ TEST_CASE("adamw: a tensor with a rate of its own takes it, and the schedule mul
     graft::AdamW<double> adamw(model, {.lr = 0.1, .rates = {{own, 0.001}}});
     set(model.matrix.grad().sink().view, {1, -1});
     set(model.vector.grad().sink().view, {1, -1});
-    adamw.step(0.5);
+    adamw.step(0.5).check();
     CHECK(largest_difference(get(model.matrix.value().view()), {0.95, 1.05}) <= 1e-8);
     CHECK(largest_difference(get(model.vector.value().view()), {0.9995, 1.0005}) <= 1e-9);
     CHECK_THROWS_AS((graft::AdamW<double>(plain, {.rates = {{"nothing", 0.1}}})), graft::Error);

@@ -103,7 +103,7 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
             tape.backward(loss);
             last = item(loss);
         }
-        adamw.step();
+        adamw.step().check();
     }
     CHECK(std::isfinite(last));
     return std::int64_t(pool->peak_bytes());

@@ -75,7 +75,7 @@ template <class T> struct Run {
     fs::path save(const fs::path& run, std::int64_t keep)
     {
         return graft::save_run_state(run, {.steps = steps, .settings = {{"lr", "0.02"}, {"data", "rows", "ab"}}}, model,
-                                     adamw, {.adapter = full() ? nullptr : &adapter_config, .keep = keep});
+                                     adamw, {.keep = keep});
     }
     void load(const fs::path& folder)
     {

@@ -32,7 +32,7 @@ template <class Model, class AdamW> void step(Model& model, AdamW& adamw)
     const graft::Example example{.ids = {1, 4, 2, 7, 3}, .labels = {graft::ignore, 4, 2, 7, 3}, .source = "x"};
     const auto batch = graft::collate(std::span(&example, 1), std::vector<std::int64_t>{0});
     graft::forward_backward(model, batch, model.positions(8), 0, 0.25, {});
-    adamw.step();
+    adamw.step().check();
 }
 
 template <class Model, class AdamW>

@@ -3,10 +3,15 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "graft/autograd/gradcheck/differences.hpp"
 #include "graft/autograd/param.hpp"
 #include "graft/autograd/tape.hpp"
 #include "graft/core/random.hpp"
@@ -15,103 +20,198 @@
 //
 //   auto x = Acts<f64, 8, Cpu>(3);                          // filled with something
 //   const auto result = gradcheck([&](TapeRef) { return probe(my_op(x, w)); }, {{"x", x}, {"w", w}});
-//   if (result.worst > 1e-6) { std::puts(result.text().c_str()); }
+//   if (!result.right()) { std::puts(result.text().c_str()); }
 //
-//   loss      called as loss(tape) with a tape once, then with no_tape; returns a scalar in f64. It must be a pure
+//   loss      called as loss(tape) with a tape, and often with no_tape; returns a scalar in f64. It must be a pure
 //             function of the inputs (a fixed random key, say), and must not work in place on them: hand such an op a
 //             result of another op. A result that is no scalar becomes one by probe()
-//   inputs    f64 tensors and Params, by name. A tensor is told to want its gradient and is put on the tape; all must
-//             outlive the call. Their values are moved and put back to the bit, their gradients are cleared
+//   inputs    f64 tensors and Params on one device, by name. A tensor is told to want its gradient and is put on the
+//             tape; all must outlive the call. Their values are moved and put back to the bit, their gradients cleared
 //   probe     sum of c y over all elements of y, c uniform in [-1, 1), keyed by the seed alone
 //
-// The derivative f'(0) along a line is (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h: in f64, wrong by h^4 f'''''
-// and by rounding / h. It is taken along random directions through all inputs together, which sees every element, and
-// for some elements of each input alone, which says where.
-//   direction v    error |g v - f'| / max(|g v|, |f'|, |g|)         v standard normal: |g| is what g v is like
-//   element i      error |g_i - f'| / max(|g_i|, |f'|, rms of g over this input)
-// An input without a gradient counts as one of zeros: a forgotten branch is seen. NaN counts as infinitely wrong.
+// What is checked, with nothing to choose:
+//   1. memory is poisoned with NaN while forward and backward run: what an op reads or leaves unwritten shows
+//   2. the loss is finite, and the same with a tape and without
+//   3. a second backward doubles every gradient: an op that assigns where it should add shows
+//   4. the derivative along random directions, through all inputs together and through each alone, and for the first
+//      and last element of each, against that of differences (gradcheck/differences.hpp). A direction moves each element
+//      by a standard normal number times the rms of its input (1 where that is 0)
 //
-// On the CPU only. Does not compile: an input that is Frozen, not in f64, or const. Throws: what the loss throws.
+// Of 4, with g from the tape, f' +- u from differences, and s = max(|g|, |f'|, what g is like along such a direction,
+// 1e-5 of what it is like through all inputs):
+//   wrong         |g - f'| > 10 u + 2e-10 s, and again along another direction. The faulty half is halved again until
+//                 one element is left, which is named
+//   right         otherwise; but where 10 u > 1e-4 s (and 1e-7 of the whole) an error of that size would not show, and
+//                 the verdict is
+//   truncation    the function is too rough for differences, or
+//   rounding      its values are too noisy
+// A corner (|x| at 0) has no derivative: where one would explain what is wrong, or steps are not fine enough to pass it
+// by, the point is moved aside by 1e-3 of the inputs' rms and everything is checked there. An input without a gradient
+// counts as one of zeros: a forgotten branch is seen.
+//
+// Cost: some 8 to 20 losses for each of 2 directions + for each input 1 direction and 2 elements.
+// Does not compile: an input that is Frozen, not in f64, or const. Throws: what the loss throws.
 namespace graft {
 
 struct GradcheckOptions {
-    double        step = 1e-3;        // h
-    int           directions = 3;
-    std::int64_t  elements = 16;      // of each input, at most: spread evenly over it; 0: none
+    int           directions = 2;    // through all inputs
+    std::int64_t  elements = 2;      // of each input, at most: spread evenly over it; 0: none
     std::uint64_t seed = 1;
 };
 
 // Something to differentiate by: a tensor or a Param.
 class GradcheckInput {
 public:
-    template <class S> GradcheckInput(std::string called, Tensor<f64, S, Cpu>& x)
-        : name(std::move(called)), value(x.view()), tensor_(&x),
-          attach_([](void* tensor, Tape* tape) { static_cast<Tensor<f64, S, Cpu>*>(tensor)->on(tape); })
+    template <class S, Device Dev> GradcheckInput(std::string called, Tensor<f64, S, Dev>& x) : name(std::move(called))
     {
-        grad = x.want_grad().grad();
+        x.want_grad();
+        put_on_ = [&x](Tape* tape) { x.on(tape); };
+        hold(x, x.grad());
     }
-    template <class S> GradcheckInput(std::string called, Param<f64, S, Cpu>& w)
-        : name(std::move(called)), value(w.value().view()), grad(w.grad()) {}
+    template <class S, Device Dev> GradcheckInput(std::string called, Param<f64, S, Dev>& w) : name(std::move(called))
+    {
+        hold(w.value(), w.grad());
+    }
     template <class W> GradcheckInput(std::string, W&)
     {
-        static_assert(detail::never<W>, "gradcheck: an input must be a Tensor or a Param in f64 on the CPU: a Frozen "
-                                        "weight has no gradient.");
+        static_assert(detail::never<W>, "gradcheck: an input must be a Tensor or a Param in f64: a Frozen weight has "
+                                        "no gradient.");
     }
 
     void put_on(Tape* tape) const
     {
-        if (attach_ != nullptr) { attach_(tensor_, tape); }
+        if (put_on_) { put_on_(tape); }
     }
-    std::int64_t size() const { return value.rows * value.cols(); }
-    double&      at(std::int64_t i) const { return value.row(i / value.cols())[i % value.cols()]; }
+    std::int64_t        size() const { return rows_ * cols_; }
+    std::vector<double> values() const { return get_(); }
+    void                set(const double* values) const { set_(values); }
+    std::vector<double> gradient() const { return gradient_(); }    // zeros where there is none
+    void                clear() const { clear_(); }
+    std::shared_ptr<void> poison() const { return poison_(); }
+    std::string element(std::int64_t i) const
+    {
+        return name + "[" + std::to_string(i / cols_) + ", " + std::to_string(i % cols_) + "]";
+    }
 
-    std::string    name;
-    View<f64>      value;
-    Grad<f64, Cpu> grad;
+    std::string name;
 
 private:
-    void* tensor_ = nullptr;
-    void (*attach_)(void*, Tape*) = nullptr;
+    template <Device Dev>
+    static std::vector<double> rows_of(const double* from, std::int64_t rows, std::int64_t stride, std::int64_t cols,
+                                       const std::shared_ptr<Pool<Dev>>& pool)
+    {
+        std::vector<double> values(std::size_t(rows * cols));
+        for (std::int64_t i = 0; i < rows; ++i) {
+            memory<Dev>::copy(values.data() + i * cols, from + i * stride, std::size_t(cols) * sizeof(double),
+                              pool->stream());
+        }
+        return values;
+    }
+    template <class S, Device Dev> void hold(Tensor<f64, S, Dev>& x, const Grad<f64, Dev>& grad)
+    {
+        rows_ = x.rows(), cols_ = x.cols();
+        // Row by row: what lies between rows is nobody's.
+        get_ = [&x] { return rows_of<Dev>(x.data(), x.rows(), x.stride(), x.cols(), x.pool()); };
+        set_ = [&x](const double* values) {
+            for (std::int64_t i = 0; i < x.rows(); ++i) {
+                memory<Dev>::copy(x.data() + i * x.stride(), values + i * x.cols(),
+                                  std::size_t(x.cols()) * sizeof(double), x.pool()->stream());
+            }
+        };
+        gradient_ = [grad, rows = rows_, cols = cols_] {
+            if (!grad.written()) { return std::vector<double>(std::size_t(rows * cols), 0.0); }
+            return rows_of<Dev>(grad.view().data, rows, grad.view().stride, cols, grad.pool());
+        };
+        clear_ = [grad] { grad.clear(); };
+        poison_ = [pool = grad.pool()] {
+            using Both = std::pair<std::shared_ptr<void>, std::shared_ptr<void>>;
+            return std::make_shared<Both>(Pool<Dev>::poisoned(pool), Pool<Dev>::poisoned(Pool<Dev>::common()));
+        };
+    }
+
+    std::int64_t                           rows_ = 0, cols_ = 0;
+    std::function<void(Tape*)>             put_on_;
+    std::function<std::vector<double>()>   get_, gradient_;
+    std::function<void(const double*)>     set_;
+    std::function<void()>                  clear_;
+    std::function<std::shared_ptr<void>()> poison_;
 };
 
-struct GradcheckResult {
-    double      worst = 0;                       // the largest error
-    std::string where;                           // of which direction or element
-    double      formed = 0, differences = 0;     // what the tape gave there, and what finite differences gave
+enum class GradcheckVerdict { right, truncation, rounding, wrong };
 
+inline const char* name_of(GradcheckVerdict verdict)
+{
+    switch (verdict) {
+    case GradcheckVerdict::right: return "right";
+    case GradcheckVerdict::truncation: return "truncation";
+    case GradcheckVerdict::rounding: return "rounding";
+    case GradcheckVerdict::wrong: return "wrong";
+    }
+    return "";
+}
+
+struct GradcheckResult {
+    GradcheckVerdict verdict = GradcheckVerdict::right;
+    double           worst = 0;                       // the largest error |g - f'| / s of what decided
+    double           uncertainty = 0;                 // of differences there, u / s
+    std::string      where;                           // which direction or element
+    double           formed = 0, differences = 0;     // what the tape gave there, and what finite differences gave
+    std::string      why;                             // what else there is to say
+
+    bool        right() const { return verdict == GradcheckVerdict::right; }
+    bool        wrong() const { return verdict == GradcheckVerdict::wrong; }
     std::string text() const
     {
-        char line[160];
-        std::snprintf(line, sizeof line, ": the tape gives %.17g, differences give %.17g, relative error %.3g", formed,
-                      differences, worst);
-        return where + line;
+        char line[240] = "";
+        if (!where.empty()) {
+            std::snprintf(line, sizeof line,
+                          ": the tape gives %.12g, differences give %.12g, relative error %.3g +- %.2g", formed,
+                          differences, worst, uncertainty);
+        }
+        return std::string(name_of(verdict)) + ": " + where + line + (where.empty() || why.empty() ? "" : "; ") + why;
     }
 };
 
-template <Float T, class S> Tensor<acc<T>, Shape<1>, Cpu> probe(const Tensor<T, S, Cpu>& y, std::uint64_t seed = 1)
+template <Float T, class S, Device Dev> Tensor<acc<T>, Shape<1>, Dev> probe(const Tensor<T, S, Dev>& y,
+                                                                           std::uint64_t seed = 1)
 {
     using A = acc<T>;
     const auto weight = [random = Philox{seed}](std::int64_t i, std::int64_t j) {
         return A(2.0 * double(random(std::uint64_t(i), std::uint64_t(j))[0]) * 0x1p-32 - 1.0);
     };
-    auto loss = Tensor<A, Shape<1>, Cpu>(1, 1, y.pool());
+    // Rows as the host sees them: the memory itself, or a copy.
+    const auto to_host = [](auto* from, std::int64_t rows, std::int64_t stride, std::int64_t cols, const auto& pool) {
+        using E = std::remove_const_t<std::remove_pointer_t<decltype(from)>>;
+        std::vector<E> host(std::size_t(rows > 0 ? (rows - 1) * stride + cols : 0));
+        memory<Dev>::copy(host.data(), from, host.size() * sizeof(E), pool->stream());
+        return host;
+    };
+    auto loss = Tensor<A, Shape<1>, Dev>(1, 1, y.pool());
     compute(y.pool(), [&] {
+        const auto host = to_host(y.data(), y.rows(), y.stride(), y.cols(), y.pool());
         double sum = 0;
         for (std::int64_t i = 0; i < y.rows(); ++i) {
-            for (std::int64_t j = 0; j < y.cols(); ++j) { sum += double(weight(i, j)) * double(y.view().row(i)[j]); }
+            for (std::int64_t j = 0; j < y.cols(); ++j) {
+                sum += double(weight(i, j)) * double(host[std::size_t(i * y.stride() + j)]);
+            }
         }
-        loss.data()[0] = A(sum);
+        const A value = A(sum);
+        memory<Dev>::copy(loss.data(), &value, sizeof value, y.pool()->stream());
     });
     loss.on(y.tape());
     if (Tape* tape = y.tape(); tape != nullptr && y.needs_grad()) {
         loss.want_grad();
-        tape->record("probe", loss, [weight, dy = y.grad(), dloss = loss.grad(), rows = y.rows(), cols = y.cols()] {
+        tape->record("probe", loss, [weight, to_host, dy = y.grad(), dloss = loss.grad(), rows = y.rows(),
+                                     cols = y.cols()] {
             const auto sink = dy.sink();
             compute(dy.pool(), [&] {
-                const A up = dloss.view().data[0];
+                auto host = to_host(sink.view.data, rows, sink.view.stride, cols, dy.pool());
+                const A up = to_host(dloss.view().data, 1, 1, 1, dy.pool())[0];
+                const Sink<T> put{{host.data(), rows, sink.view.stride, cols}, sink.add};
                 for (std::int64_t i = 0; i < rows; ++i) {
-                    for (std::int64_t j = 0; j < cols; ++j) { sink.put(i, j, up * weight(i, j)); }
+                    for (std::int64_t j = 0; j < cols; ++j) { put.put(i, j, up * weight(i, j)); }
                 }
+                memory<Dev>::copy(sink.view.data, host.data(), host.size() * sizeof(T), dy.pool()->stream());
             });
         });
     }
@@ -120,94 +220,319 @@ template <Float T, class S> Tensor<acc<T>, Shape<1>, Cpu> probe(const Tensor<T, 
 
 namespace detail {
 
-// f'(0) of f(t) = the loss at the inputs moved by t along `direction`, one vector of elements an input.
-template <class Loss>
-double derivative(Loss& loss, const std::vector<GradcheckInput>& inputs,
-                  const std::vector<std::vector<double>>& direction, double step)
-{
-    std::vector<std::vector<double>> kept(inputs.size());
-    for (std::size_t k = 0; k < inputs.size(); ++k) {
-        for (std::int64_t i = 0; i < inputs[k].size(); ++i) { kept[k].push_back(inputs[k].at(i)); }
+// One check at one point: the inputs as one long row of elements.
+template <class Loss> class Gradcheck {
+public:
+    Gradcheck(Loss& loss, const std::vector<GradcheckInput>& inputs, const GradcheckOptions& options)
+        : loss_(loss), inputs_(inputs), options_(options)
+    {
+        for (const auto& input : inputs_) {
+            begins_.push_back(size());
+            const auto values = input.values();
+            kept_.insert(kept_.end(), values.begin(), values.end());
+            double squares = 0;
+            for (double v : values) { squares += v * v; }
+            const double rms = values.empty() ? 0 : std::sqrt(squares / double(values.size()));
+            sigma_.insert(sigma_.end(), values.size(), rms > 0 && std::isfinite(rms) ? rms : 1.0);
+        }
+        begins_.push_back(size());
+        point_ = moved_ = kept_;
     }
-    const auto move_by = [&](double t) {
-        for (std::size_t k = 0; k < inputs.size(); ++k) {
-            if (direction[k].empty()) { continue; }
-            for (std::int64_t i = 0; i < inputs[k].size(); ++i) {
-                inputs[k].at(i) = kept[k][std::size_t(i)] + t * direction[k][std::size_t(i)];
+    ~Gradcheck()
+    {
+        for (const auto& input : inputs_) { input.put_on(nullptr), input.clear(); }
+        put(kept_);
+    }
+    Gradcheck(const Gradcheck&) = delete;
+    Gradcheck& operator=(const Gradcheck&) = delete;
+
+    // Where no corner is: 1e-3 aside.
+    void step_aside()
+    {
+        point_ = aside();
+        put(point_);
+    }
+
+    GradcheckResult run()
+    {
+        GradcheckResult found;
+        if (!form(found)) { return found; }
+        const std::int64_t all = size();
+        corner_ = false;
+        for (int d = 0; d < options_.directions; ++d) {
+            if (!note(found, 0, all, std::uint64_t(d), "direction " + std::to_string(d))) { return found; }
+        }
+        for (std::size_t k = 0; k < inputs_.size(); ++k) {
+            const std::int64_t n = inputs_[k].size();
+            if (n == 0) { continue; }
+            if (n > 1 && inputs_.size() > 1 &&
+                !note(found, begins_[k], begins_[k + 1], 100, "a direction through " + inputs_[k].name)) {
+                return found;
+            }
+            const std::int64_t count = std::min(n, options_.elements);
+            for (std::int64_t e = 0; e < count; ++e) {
+                const std::int64_t i = begins_[k] + (count == 1 ? 0 : e * (n - 1) / (count - 1));
+                if (!note(found, i, i + 1, 0, element(i))) { return found; }
             }
         }
+        return found;
+    }
+    // Whether a corner was in the way of a verdict.
+    bool corner() const { return corner_; }
+
+private:
+    struct Measured {
+        double along = 0, off = 0, u = 0, s = 0;
+        bool   rounding = false, corner = false;
+        double excess() const { return std::abs(off) - 10 * u - 2e-10 * s; }
+        bool   accused() const { return !(excess() <= 0); }
     };
-    const auto at = [&](double t) {
-        move_by(t);
-        return item(loss(TapeRef(no_tape)));
-    };
-    const double near = at(step) - at(-step), far = at(2 * step) - at(-2 * step);
-    move_by(0);
-    return (8 * near - far) / (12 * step);
-}
+
+    std::int64_t size() const { return std::int64_t(kept_.size()); }
+    std::size_t  input_of(std::int64_t i) const
+    {
+        return std::size_t(std::upper_bound(begins_.begin(), begins_.end(), i) - begins_.begin()) - 1;
+    }
+    std::string element(std::int64_t i) const
+    {
+        const std::size_t k = input_of(i);
+        return inputs_[k].element(i - begins_[k]);
+    }
+    void put(const std::vector<double>& values) const
+    {
+        for (std::size_t k = 0; k < inputs_.size(); ++k) { inputs_[k].set(values.data() + begins_[k]); }
+    }
+    double value() const { return item(loss_(TapeRef(no_tape))); }
+
+    bool fail(GradcheckResult& found, std::string why) const
+    {
+        found = {.verdict = GradcheckVerdict::wrong, .worst = HUGE_VAL, .uncertainty = 0, .where = {}, .formed = 0,
+                 .differences = 0, .why = std::move(why)};
+        return false;
+    }
+    static std::string number(double x)
+    {
+        char text[40];
+        std::snprintf(text, sizeof text, "%.12g", x);
+        return text;
+    }
+    // NaN of the poison has all bits set, and keeps them through sums and products.
+    static bool unwritten(double x)
+    {
+        std::uint64_t bits = 0;
+        std::memcpy(&bits, &x, sizeof bits);
+        return bits == ~std::uint64_t{0};
+    }
+
+    // Loss and gradients, on poisoned memory; twice.
+    bool form(GradcheckResult& found)
+    {
+        middle_ = value();
+        if (!std::isfinite(middle_)) { return fail(found, "the loss is " + number(middle_)); }
+        noise_ = noise();
+        std::vector<std::shared_ptr<void>> poison;
+        for (const auto& input : inputs_) { poison.push_back(input.poison()); }
+        for (const bool again : {false, true}) {
+            Tape tape;
+            for (const auto& input : inputs_) {
+                input.put_on(&tape);
+                if (!again) { input.clear(); }
+            }
+            const auto   loss = loss_(TapeRef(tape));
+            const double with = item(loss);
+            for (const auto& input : inputs_) { input.put_on(nullptr); }
+            if (!std::isfinite(with)) { return fail(found, "the forward reads memory that it never wrote"); }
+            if (std::abs(with - middle_) > 1e-9 * std::abs(middle_) + 100 * noise_) {
+                return fail(found, "the loss is " + number(with) + " with a tape and " + number(middle_) +
+                                       " without one: it must be a pure function of the inputs");
+            }
+            if (loss.tape() != nullptr) { tape.backward(loss); }    // else nothing of it was recorded
+            std::vector<double> now;
+            for (const auto& input : inputs_) {
+                const auto part = input.gradient();
+                now.insert(now.end(), part.begin(), part.end());
+            }
+            if (!(again ? doubled(found, now) : finite(found, now))) { return false; }
+            if (!again) { gradient_ = std::move(now); }
+        }
+        for (const auto& input : inputs_) { input.clear(); }
+        double squares = 0;
+        for (std::size_t i = 0; i < gradient_.size(); ++i) {
+            squares += gradient_[i] * sigma_[i] * gradient_[i] * sigma_[i];
+        }
+        total_ = std::sqrt(squares);
+        return true;
+    }
+    bool finite(GradcheckResult& found, const std::vector<double>& now) const
+    {
+        for (std::size_t i = 0; i < now.size(); ++i) {
+            if (std::isfinite(now[i])) { continue; }
+            const std::string name = element(std::int64_t(i));
+            const std::string what = "the gradient of " + name;
+            return fail(found, unwritten(now[i]) ? what + " was never written, or formed from what was never written: "
+                                                          "the first write must reach every element"
+                                                 : what + " is " + number(now[i]));
+        }
+        return true;
+    }
+    bool doubled(GradcheckResult& found, const std::vector<double>& now) const
+    {
+        std::size_t worst = 0;
+        double off = 0;
+        for (std::size_t k = 0; k < inputs_.size(); ++k) {
+            const auto begin = std::size_t(begins_[k]), end = std::size_t(begins_[k + 1]);
+            double most = 0;
+            for (std::size_t i = begin; i < end; ++i) { most = std::max(most, std::abs(gradient_[i])); }
+            for (std::size_t i = begin; i < end; ++i) {
+                const double d = std::abs(now[i] - 2 * gradient_[i]) / std::max(most, 1e-300);
+                if (!(d <= off)) { off = d, worst = i; }
+            }
+        }
+        return off <= 1e-9 || fail(found, "a second backward takes the gradient of " + element(std::int64_t(worst)) +
+                                              " from " + number(gradient_[worst]) + " to " + number(now[worst]) +
+                                              ", not to twice that: the op assigns where it should add");
+    }
+
+    std::vector<double> aside() const
+    {
+        const Philox random{options_.seed ^ 0x61736964u};
+        auto point = point_;
+        for (std::size_t i = 0; i < point.size(); ++i) {
+            const auto words = random(0, std::uint64_t(i));
+            point[i] += 1e-3 * sigma_[i] * Philox::normal(words[0], words[1]);
+        }
+        return point;
+    }
+    // The direction through elements [begin, end): alone, an element is moved by its sigma.
+    double component(std::int64_t i, std::int64_t begin, std::int64_t end, std::uint64_t key) const
+    {
+        if (end - begin == 1) { return sigma_[std::size_t(i)]; }
+        const auto words = Philox{options_.seed}(key, std::uint64_t(i));
+        return sigma_[std::size_t(i)] * Philox::normal(words[0], words[1]);
+    }
+    // Moves the elements by t along v, and tells where they really are.
+    double at(double t, std::int64_t begin, const std::vector<double>& v)
+    {
+        for (std::size_t j = 0; j < v.size(); ++j) {
+            const std::size_t i = std::size_t(begin) + j;
+            moved_[i] = point_[i] + t * v[j];
+        }
+        const std::size_t first = input_of(begin), last = input_of(begin + std::int64_t(v.size()) - 1);
+        for (std::size_t k = first; k <= last; ++k) { inputs_[k].set(moved_.data() + begins_[k]); }
+        return value();
+    }
+    // Measured aside, as a corner would count as noise.
+    double noise()
+    {
+        if (size() == 0) { return 0; }
+        std::vector<double> v;
+        for (std::int64_t i = 0; i < size(); ++i) { v.push_back(component(i, 0, size(), 0)); }
+        auto here = std::exchange(point_, aside());
+        const double found = noise_of([&](double t) { return at(t, 0, v); });
+        point_ = std::move(here);
+        put(point_);
+        return found;
+    }
+    Measured measure(std::int64_t begin, std::int64_t end, std::uint64_t key)
+    {
+        std::vector<double> v, above;
+        Measured m;
+        double own = 0;
+        for (std::int64_t i = begin; i < end; ++i) {
+            v.push_back(component(i, begin, end, key));
+            const double g = gradient_[std::size_t(i)];
+            m.along += g * v.back(), own += g * g * sigma_[std::size_t(i)] * sigma_[std::size_t(i)];
+        }
+        moved_ = point_;
+        const auto visit = [&](double h) {
+            Pair f;
+            f.above = at(h, begin, v);
+            above.assign(moved_.begin() + begin, moved_.begin() + end);
+            f.below = at(-h, begin, v);
+            for (std::size_t j = 0; j < v.size(); ++j) {
+                const std::size_t i = std::size_t(begin) + j;
+                f.along += gradient_[i] * ((above[j] - moved_[i]) / (2 * h));
+            }
+            return f;
+        };
+        const auto take = [&](const Slope& slope) {
+            m.off = slope.off, m.u = slope.uncertainty, m.rounding = slope.rounding;
+            m.s = std::max({std::abs(m.along), std::abs(m.along + m.off), std::sqrt(own), 1e-5 * total_});
+            m.corner = slope.corner;
+        };
+        int steps = 0;
+        const auto settled = [&](const Slope& slope) {
+            take(slope);
+            return !m.accused() && 10 * m.u <= (++steps < 5 ? 2e-10 : 1e-7) * m.s;
+        };
+        take(slope(visit, middle_, noise_, settled));
+        put(point_);
+        return m;
+    }
+
+    // Measures, and keeps what is worst. False once something is wrong.
+    bool note(GradcheckResult& found, std::int64_t begin, std::int64_t end, std::uint64_t key, std::string where)
+    {
+        Measured m = measure(begin, end, key);
+        if (m.accused() && end - begin > 1) { m = measure(begin, end, key + 1000); }
+        if (m.accused()) { locate(m, begin, end, where); }
+        const bool corner = m.accused() && m.corner, wrong = m.accused() && !corner;
+        corner_ = corner_ || corner;
+        GradcheckResult now{.verdict = GradcheckVerdict::right, .worst = 0, .uncertainty = m.s > 0 ? m.u / m.s : 0,
+                            .where = std::move(where), .formed = m.along, .differences = m.along + m.off, .why = {}};
+        now.worst = m.off == 0 ? 0 : m.s > 0 ? std::abs(m.off) / m.s : HUGE_VAL;
+        if (wrong) {
+            now.verdict = GradcheckVerdict::wrong;
+        } else if (corner) {
+            now.verdict = GradcheckVerdict::truncation, now.why = "the loss has a corner there";
+        } else if (10 * m.u > 1e-4 * m.s && 10 * m.u > 1e-7 * total_) {
+            now.verdict = m.rounding ? GradcheckVerdict::rounding : GradcheckVerdict::truncation;
+            now.why = m.rounding ? "the loss is too noisy for differences" : "the loss is too rough for differences";
+        }
+        const auto rank = [](const GradcheckResult& r) { return r.right() ? 0 : r.wrong() ? 2 : 1; };
+        if (found.where.empty() || rank(now) > rank(found) || (rank(now) == rank(found) && now.worst > found.worst)) {
+            found = std::move(now);
+        }
+        return !wrong;
+    }
+    // Down to the element whose gradient is most wrong; stops where no half is wrong alone.
+    void locate(Measured& m, std::int64_t begin, std::int64_t end, std::string& where)
+    {
+        for (std::uint64_t key = 2000; end - begin > 1; ++key) {
+            const std::int64_t middle = begin + (end - begin) / 2;
+            const Measured low = measure(begin, middle, key), high = measure(middle, end, key);
+            if (!low.accused() && !high.accused()) {
+                where = "elements " + element(begin) + " to " + element(end - 1) + " together";
+                return;
+            }
+            const bool lower = low.accused() && (!high.accused() || !(low.excess() < high.excess()));
+            m = lower ? low : high;
+            (lower ? end : begin) = middle;
+        }
+        where = element(begin);
+    }
+
+    Loss&                              loss_;
+    const std::vector<GradcheckInput>& inputs_;
+    GradcheckOptions                   options_;
+    std::vector<std::int64_t>          begins_;    // of each input, and the end
+    std::vector<double>                kept_, point_, moved_, sigma_, gradient_;
+    double                             middle_ = 0, noise_ = 0, total_ = 0;
+    bool                               corner_ = false;
+};
 
 }  // namespace detail
 
 template <class Loss>
 GradcheckResult gradcheck(Loss&& loss, const std::vector<GradcheckInput>& inputs, const GradcheckOptions& options = {})
 {
-    std::vector<std::vector<double>> gradient(inputs.size());
-    {
-        Tape tape;
-        for (const auto& input : inputs) { input.grad.clear(), input.put_on(&tape); }
-        tape.backward(loss(TapeRef(tape)));
-    }
-    double squares = 0;
-    for (std::size_t k = 0; k < inputs.size(); ++k) {
-        const auto& input = inputs[k];
-        input.put_on(nullptr);
-        for (std::int64_t i = 0; i < input.size(); ++i) {
-            const auto view = input.grad.view();
-            const std::int64_t cols = input.value.cols();
-            gradient[k].push_back(view.data == nullptr ? 0.0 : view.row(i / cols)[i % cols]);
-            squares += gradient[k].back() * gradient[k].back();
-        }
-        input.grad.clear();
-    }
-
-    GradcheckResult result;
-    const auto note = [&](std::string where, double formed, double differences, double size) {
-        const double off = std::abs(formed - differences);
-        double error = off == 0 ? 0 : off / size;
-        if (!(error < HUGE_VAL)) { error = HUGE_VAL; }
-        if (error > result.worst || result.where.empty()) { result = {error, std::move(where), formed, differences}; }
-    };
-
-    const Philox random{options.seed};
-    for (int d = 0; d < options.directions; ++d) {
-        std::vector<std::vector<double>> direction(inputs.size());
-        double along = 0;
-        for (std::size_t k = 0; k < inputs.size(); ++k) {
-            for (std::int64_t i = 0; i < inputs[k].size(); ++i) {
-                const auto words = random((std::uint64_t(d) << 32) | k, std::uint64_t(i));
-                direction[k].push_back(Philox::normal(words[0], words[1]));
-                along += direction[k].back() * gradient[k][std::size_t(i)];
-            }
-        }
-        const double f = detail::derivative(loss, inputs, direction, options.step);
-        note("direction " + std::to_string(d), along, f,
-             std::max({std::abs(along), std::abs(f), std::sqrt(squares)}));
-    }
-    for (std::size_t k = 0; k < inputs.size(); ++k) {
-        double own = 0;
-        for (double g : gradient[k]) { own += g * g; }
-        const std::int64_t size = inputs[k].size(), count = std::min(size, options.elements);
-        for (std::int64_t e = 0; e < count; ++e) {
-            const std::int64_t i = count == 1 ? 0 : e * (size - 1) / (count - 1);
-            std::vector<std::vector<double>> direction(inputs.size());
-            direction[k].resize(std::size_t(size));
-            direction[k][std::size_t(i)] = 1;
-            const double g = gradient[k][std::size_t(i)];
-            const double f = detail::derivative(loss, inputs, direction, options.step);
-            note(inputs[k].name + "[" + std::to_string(i / inputs[k].value.cols()) + ", " +
-                     std::to_string(i % inputs[k].value.cols()) + "]",
-                 g, f, std::max({std::abs(g), std::abs(f), std::sqrt(own / double(size))}));
-        }
+    detail::Gradcheck check(loss, inputs, options);
+    GradcheckResult result = check.run();
+    if (check.corner() || result.verdict == GradcheckVerdict::truncation) {
+        check.step_aside();
+        result = check.run();
+        result.why += std::string(result.why.empty() ? "" : "; ") + "checked a little aside of the inputs, where the "
+                      "loss seems to have a corner";
     }
     return result;
 }

@@ -13,6 +13,7 @@
 //                        refreshes the copy.
 //
 // Both are handles: a step on the tape holds a copy, and the model may go.
+// owner() tells an optimiser whether anybody still holds the weight that it trains.
 namespace graft {
 
 template <Float T, class S, Device Dev> class Frozen {
@@ -65,6 +66,7 @@ public:
     const Tensor<Master, S, Dev>& value() const { return state_->master; }
     Grad<Master, Dev>             grad() const { return state_->grad; }
     bool                          empty() const { return state_ == nullptr; }
+    std::weak_ptr<const void>     owner() const { return state_; }
 
 private:
     struct State {
@@ -83,10 +85,11 @@ template <class W> concept Weight = requires { { W::trainable } -> std::converti
 template <class W, class T, class Dev>
 concept weight_for = same_element<typename W::Element, T> && same_device<typename W::On, Dev>;
 
-// The gradient of a weight, or an empty handle where it has none.
+// The gradient of a weight for the backward of an op that has used its values as they are now, or an empty handle where
+// it has none.
 template <Weight W> auto weight_grad(const W& w)
 {
-    if constexpr (W::trainable) { return w.grad(); }
+    if constexpr (W::trainable) { return w.grad().of_now(); }
     else { return Grad<acc<typename W::Element>, typename W::On>(); }
 }
 

@@ -1,4 +1,6 @@
 #pragma once
+#include <atomic>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -19,6 +21,14 @@
 //
 // There is no global tape. A model is called with a tape, or with no_tape: then nothing is recorded.
 // Not thread-safe: one tape, one thread.
+//
+// backward() throws Error, before anything is written, for a loss that
+//   - was formed with no_tape, or on another tape
+//   - has been gone back from before, or was recorded before the tape ran for another loss
+//   - is not finite (seen on the CPU; elsewhere the optimiser sees it)
+// and, on the way, for a weight that has changed since the forward (core/tensor.hpp). Micro-batches add: each has a
+// loss of its own, and all of them go backward before the optimiser steps. A loss without a target has no gradient:
+// nothing is written.
 namespace graft {
 
 class Tape {
@@ -32,6 +42,7 @@ public:
     template <Float T, class S, Device Dev, class Step>
     void record(const char* name, const Tensor<T, S, Dev>& y, Step step)
     {
+        if (y.needs_grad()) { y.grad().recorded_for(current_run()); }
         record_step(name, y.rows(), y.cols(), std::size_t(y.rows() * y.stride()) * sizeof(T),
                     [dy = y.grad(), step = std::move(step)]() mutable {
                         if (dy.written()) { step(); }
@@ -51,6 +62,7 @@ public:
     // Seeds the gradient of a scalar loss and runs all steps in reverse; the tape is empty afterwards.
     template <Float T, Device Dev> void backward(const Tensor<T, Shape<1>, Dev>& loss, double seed = 1.0)
     {
+        check(loss);
         if (!loss.needs_grad()) {
             clear();
             return;
@@ -91,6 +103,7 @@ public:
             steps_.pop_back();
         }
         chunk_ = used_ = 0;
+        run_ = 0;
     }
 
     std::size_t size() const { return steps_.size(); }
@@ -118,6 +131,37 @@ private:
         std::size_t  bytes;
     };
 
+    // Each filling of a tape has a number of its own, in the whole program.
+    std::uint64_t current_run()
+    {
+        static std::atomic<std::uint64_t> last{0};
+        if (run_ == 0) { run_ = ++last; }
+        return run_;
+    }
+
+    template <Float T, Device Dev> void check(const Tensor<T, Shape<1>, Dev>& loss) const
+    {
+        require(loss.tape() != nullptr, "backward: the loss was formed with no_tape, so nothing of it was recorded: "
+                                        "call the model with this tape");
+        require(loss.tape() == this, "backward: the loss was recorded on another tape: go backward on that one");
+        if (loss.needs_grad()) {
+            require(!loss.grad().written(), "backward: this loss has been gone back from before, and its gradients "
+                                            "have been added already: form the loss again");
+            require(loss.grad().run() == 0 || loss.grad().run() == run_,
+                    "backward: the tape has run since this loss was recorded on it, and has forgotten it: add losses "
+                    "(a + b) and go backward once, or give each a tape of its own");
+        }
+        if constexpr (std::is_same_v<Dev, Cpu>) {
+            if (loss.pool()->counting()) { return; }
+            const double value = double(loss.data()[0]);
+            require(std::isfinite(value), [&] {
+                return "backward: the loss is " + std::to_string(value) + ", which is not finite, and so would its "
+                       "gradients be; nothing was written: not_finite(model) names the first bad tensor; a smaller "
+                       "learning rate, or clipping, keeps weights finite";
+            });
+        }
+    }
+
     void* arena(std::size_t bytes, std::size_t align)
     {
         constexpr std::size_t chunk_bytes = std::size_t{64} << 10;
@@ -135,6 +179,7 @@ private:
     std::vector<Step>                         steps_;
     std::vector<std::unique_ptr<std::byte[]>> chunks_;
     std::size_t                               chunk_ = 0, used_ = 0;
+    std::uint64_t                             run_ = 0;
 };
 
 struct NoTape {};

@@ -11,15 +11,18 @@
 #include <utility>
 #include <vector>
 
+#include "graft/checkpoint/adapter/laid.hpp"
 #include "graft/checkpoint/adapter/tensors.hpp"
 #include "graft/checkpoint/adapter_config.hpp"
 #include "graft/checkpoint/load.hpp"
 #include "graft/models/any.hpp"
 
-// LoRA adapters in PEFT's form, onto a model of AnyLinear layers and back.
+// LoRA adapters in PEFT's form, onto a model of AnyLinear layers, or of a static LoRA kit, and back.
 //
 //   add_adapter(model, targets, config, seed)    lays branches over the targeted linears; A random by name, B zero
-//                                                over the embedding the other way round; rows of tokens as they are
+//                                                over the embedding the other way round; rows of tokens as they are.
+//                                                The model keeps the config. A static kit has branches, which begin so
+//   remove_adapter(model)                        takes it off again; modules that are saved whole stay as they are
 //   load_adapter(model, folder, targets.saved)   fills all branches, rows, and the modules that are saved whole, from
 //                                                adapter_model.safetensors, strictly both ways
 //   stack_adapter(model, folder)                 lays a finished adapter over the base, frozen: to generate with, or to
@@ -27,9 +30,9 @@
 //   stack_adapter(model, targets)                the same without values: to plan memory
 //   kept_tensors(model, folder)                  tensors of the file that the model does not train, to be saved as
 //                                                they are
-//   save_adapter(model, folder, config, types, {.metadata, .kept, .before_last})
+//   save_adapter(model, folder, types, {.metadata, .kept, .before_last})
 //                                                what is trained: adapter_model.safetensors, then adapter_config.json,
-//                                                which makes it count
+//                                                which makes it count: the config that the model keeps
 //   adapter_metadata(folder)                     what save_adapter wrote beside the tensors
 //   adapter_scaling(folder)                      the rotary scaling that an option named when it was trained, or ""
 //
@@ -48,8 +51,12 @@
 //                 place for it
 //   graft.over    fingerprints of the adapters that it was trained over (train/adapter_stack.hpp)
 //
+// Settings and tensors of one adapter stay together: what is loaded or saved must have the rank, scale and targets of
+// the branches that lie on the model (adapter/laid.hpp).
+//
 // Throws: Error that names the file and lists what is missing, unknown or of another shape (another rank, another
-// model). Source: huggingface/peft 0.21, utils/save_and_load.py.
+// model); for settings that are not those of the branches; for a second adapter over a first. Source: huggingface/peft
+// 0.21, utils/save_and_load.py.
 namespace graft {
 
 // Is told the name and the text of the file that makes a folder count, when all others are there.
@@ -75,6 +82,42 @@ template <Float A, class S> void fill_zero(Tensor<A, S, Cpu>& tensor)
     for (std::int64_t i = 0; i < to.rows; ++i) { std::fill(to.row(i), to.row(i) + to.cols(), A(0)); }
 }
 
+// Of the static kits: branches that somebody has trained or loaded are an adapter, fresh ones are not.
+template <class Model> void require_bare(Model& model, const std::map<std::string, const AdapterTarget*>& wanted)
+{
+    const auto refuse = [](const std::string& name) {
+        throw Error("add_adapter: " + name + " carries an adapter already, which would be lost: take it off first "
+                    "(remove_adapter), or lay it below as a finished one (stack_adapter)");
+    };
+    bool known = false;
+    if constexpr (requires { model.adapter.has_value(); }) { known = model.adapter.has_value(); }
+    modules(model, [&](const std::string& name, auto& module) {
+        using Module = std::remove_cvref_t<decltype(module)>;
+        if constexpr (is_any_linear<Module>) {
+            if (module.branch()) { refuse(name); }
+        } else if constexpr (is_any_table<Module>) {
+            if (module.adapted()) { refuse(name); }
+        } else if constexpr (is_lora<Module>) {
+            if (known || module.branch.a.grad().version() > 1) { refuse(name); }
+            const auto at = wanted.find(name);
+            require(at != wanted.end(), [&] {
+                return "add_adapter: the model's type lays an adapter over " + name + ", which the config does not "
+                       "target: target it too, or use AnyKit";
+            });
+            require(at->second->rank == Module::rank, [&] {
+                return "add_adapter: the model's type gives " + name + " the rank " + std::to_string(Module::rank) +
+                       ", the config " + std::to_string(at->second->rank);
+            });
+        }
+    });
+}
+
+// The model keeps the settings of what lies on it.
+template <class Model> void keep_config(Model& model, const AdapterConfig& config)
+{
+    if constexpr (requires { model.adapter = config; }) { model.adapter = config; }
+}
+
 }  // namespace detail
 
 template <class Model>
@@ -82,6 +125,7 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
 {
     std::map<std::string, const AdapterTarget*> wanted;
     for (const AdapterTarget& target : targets.modules) { wanted.emplace(target.name, &target); }
+    detail::require_bare(model, wanted);
     std::uint32_t index = 0;
     modules(model, [&](const std::string& name, auto& module) {
         using Module = std::remove_cvref_t<decltype(module)>;
@@ -102,6 +146,10 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
         if constexpr (is_any_linear<Module>) {
             ++index;
             if (target != nullptr) { begin(module.adapt(options())); }
+        } else if constexpr (is_lora<Module>) {
+            ++index;
+            module.branch.dropout = config.dropout;
+            begin(module.branch);
         } else if constexpr (is_any_table<Module>) {
             if (name == embedding_module && !targets.tokens.empty()) { module.train_rows(targets.tokens); }
             if (target != nullptr && target->kind == ModuleKind::head) {
@@ -120,20 +168,56 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
             const auto trained = targets.saved.trained();
             if (std::find(trained.begin(), trained.end(), name) != trained.end()) { module.train(); }
         }
-        if (is_any_linear<Module> || is_any_table<Module>) { wanted.erase(name); }
+        if (is_any_linear<Module> || is_any_table<Module> || is_lora<Module>) { wanted.erase(name); }
     });
     require(!targets.saved.untie || !model.config.tied, [&] {
         return "adapter: it trains the tied head or embedding on its own: make the model with a head of its own "
                "(tied false, LoadOptions::untie), or set ensure_weight_tying";
     });
     require(wanted.empty(), [&] { return "adapter: the model has no linear " + printable(wanted.begin()->first); });
+    if (targets.on_tables() || !targets.modules.empty()) { detail::keep_config(model, config); }
     for (const auto& tensor : trained_tensors(model)) { refresh(tensor); }
 }
+
+template <class Model> void remove_adapter(Model& model)
+{
+    modules(model, [](const std::string&, auto& module) {
+        if constexpr (requires { module.bare(); }) { module.bare(); }
+    });
+    if constexpr (requires { model.adapter.reset(); }) { model.adapter.reset(); }
+}
+
+namespace detail {
+
+// What is to be loaded goes with the branches that are there. Those of a static kit that nobody has used yet take its
+// settings.
+template <class Model> void meet_config(Model& model, const AdapterConfig& config, const std::string& where)
+{
+    bool fresh = false;
+    if constexpr (requires { model.adapter.has_value(); }) { fresh = !model.adapter.has_value(); }
+    if (fresh) {
+        modules(model, [&](const std::string&, auto& module) {
+            if constexpr (is_lora<std::remove_cvref_t<decltype(module)>>) {
+                fresh = fresh && module.branch.a.grad().version() <= 1;
+            } else if constexpr (is_any_linear<std::remove_cvref_t<decltype(module)>>) {
+                fresh = false;
+            }
+        });
+    }
+    if (fresh) { return add_adapter(model, adapter_targets(config, model.config, where), config, 0); }
+    require_laid(model, config, where);
+    if constexpr (requires { model.adapter.has_value(); }) {
+        if (!model.adapter.has_value()) { model.adapter = config; }
+    }
+}
+
+}  // namespace detail
 
 template <class Model>
 AdapterTypes load_adapter(Model& model, const std::filesystem::path& folder, const SavedModules& saved = {})
 {
     detail::AdapterTensors file(folder, model.config.tied);
+    const AdapterConfig config = read_adapter_config(folder);
     const auto each = [&](auto&& use) {
         leaves(model, [&](const std::string& name, auto& leaf) {
             if constexpr (requires { leaf.value(); }) {
@@ -148,6 +232,7 @@ AdapterTypes load_adapter(Model& model, const std::filesystem::path& folder, con
         file.expect(name, detail::shape_of<Extents>(leaf.value().rows(), leaf.value().cols()));
     });
     const AdapterTypes types = file.check();
+    detail::meet_config(model, config, printable(folder.string(), 1000));
     each([&](const std::string& name, auto& leaf) {
         auto to = leaf.value().view();
         file.read(name, View<std::remove_pointer_t<decltype(to.data)>>(to));
@@ -262,10 +347,49 @@ template <class A> std::vector<std::byte> stored_values(View<const A> view, Stor
 
 }  // namespace detail
 
-template <class Model>
-void save_adapter(Model& model, const std::filesystem::path& folder, const AdapterConfig& config,
-                  const AdapterTypes& types = {}, const SaveAdapterOptions& options = {})
+namespace detail {
+
+// The settings to save, held against what lies on the model and what goes into the file.
+template <class Model> AdapterConfig config_to_save(Model& model, const KeptTensors& kept)
 {
+    std::optional<AdapterConfig> config;
+    if constexpr (requires { model.adapter.has_value(); }) { config = model.adapter; }
+    if (!config) { config = config_of_laid(model); }
+    const std::string who = "save_adapter";
+    require_laid(model, *config, who);
+    for (const LaidBranch& branch : laid_branches(model)) {
+        const bool embedding = branch.module == embedding_module;    // which has none
+        require(embedding || branch.dropout == config->dropout, [&] {
+            return who + ": the adapter on " + branch.module + " has dropout " + number_text(branch.dropout) +
+                   ", the settings say " + number_text(config->dropout);
+        });
+    }
+    const SavedModules saved = adapter_targets(*config, model.config, who).saved;
+    std::set<std::string> there;
+    for (const auto& tensor : trained_tensors(model)) {
+        there.insert(tensor.name);
+        if (model.config.tied && tensor.name == embedding_weight) { there.insert(head_weight); }
+        require(is_adapter_part(tensor.name) || saved.has(tensor.name), [&] {
+            return who + ": " + tensor.name + " is trained, and the settings' modules_to_save do not name its module: "
+                   "name it there before add_adapter, or save a whole checkpoint";
+        });
+    }
+    for (const StoredTensor& tensor : kept.tensors) { there.insert(tensor.name); }
+    for (const std::string& name : saved.tensors()) {
+        require(there.contains(name), [&] {
+            return who + ": the settings' modules_to_save name " + name + ", which is not trained";
+        });
+    }
+    return *config;
+}
+
+}  // namespace detail
+
+template <class Model>
+void save_adapter(Model& model, const std::filesystem::path& folder, const AdapterTypes& types = {},
+                  const SaveAdapterOptions& options = {})
+{
+    const AdapterConfig config = detail::config_to_save(model, options.kept);
     std::vector<TensorHead> heads;
     auto trained = trained_tensors(model);
     for (std::size_t i = 0; i < trained.size(); ++i) {

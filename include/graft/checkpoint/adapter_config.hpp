@@ -1,10 +1,10 @@
 #pragma once
 #include "graft/checkpoint/adapter_config/targets.hpp"
-#include "graft/checkpoint/adapter_config/types.hpp"
 #include "graft/core/error.hpp"
 #include "graft/io/atomic_file.hpp"
 #include "graft/io/json_file.hpp"
 #include "graft/io/text.hpp"
+#include "graft/models/adapter_config.hpp"
 
 #include <array>
 #include <cmath>

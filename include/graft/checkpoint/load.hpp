@@ -15,7 +15,11 @@
 
 // Tensors of files into the parts of a model, by name, strictly both ways.
 //
-//   load_weights(model, checkpoint, {.double_quant = …})    fills every Param, Frozen and Nf4Weight but adapters
+//   load_weights(model, checkpoint, {.double_quant = …})    fills every Param, Frozen and Nf4Weight but adapters, and
+//                                                           returns the names of what it filled, and of the adapters'
+//                                                           tensors, which no checkpoint holds: they stay as their kit
+//                                                           drew them (drawn), or add_adapter and load_adapter left
+//                                                           them (kept)
 //
 // Element types F32, F16, BF16 (and F64) are converted, one rounding each; an Nf4Weight is quantised as it is read
 // (blocks of 64), or taken as bitsandbytes stored it; a dense part over a stored 4-bit weight is decoded.
@@ -28,6 +32,10 @@ namespace graft {
 struct LoadOptions {
     bool double_quant = false;    // of weights that are quantised here: scales in 8 bits
     bool untie = false;           // the checkpoint's head is its embedding, the model's is not
+};
+
+struct Loaded {
+    std::vector<std::string> filled{}, drawn{}, kept{};
 };
 
 namespace detail {
@@ -137,7 +145,7 @@ inline bool same_values(const StoredTensor& a, const StoredTensor& b)
 
 }  // namespace detail
 
-template <class Model> void load_weights(Model& model, const Checkpoint& checkpoint, const LoadOptions& options = {})
+template <class Model> Loaded load_weights(Model& model, const Checkpoint& checkpoint, const LoadOptions& options = {})
 {
     const std::string     where = printable(checkpoint.folder().string(), 1000);
     detail::LoadReport    report;
@@ -237,9 +245,13 @@ template <class Model> void load_weights(Model& model, const Checkpoint& checkpo
                                 : Leaf(module.out, module.in, state.packed, state.absmax, state.block, state.type);
         }
     });
+    Loaded loaded;
+    each([&](const std::string& name, auto&, auto&) { loaded.filled.push_back(name); });
     for (const auto& tensor : trained_tensors(model)) {
         if (!detail::is_adapter_part(tensor.name)) { refresh(tensor); }
+        else { (tensor.grad.version() <= 1 ? loaded.drawn : loaded.kept).push_back(tensor.name); }
     }
+    return loaded;
 }
 
 }  // namespace graft

@@ -17,6 +17,7 @@
 //   add_adapter(model, config, seed)                     a fresh LoRA adapter: targets, rank and alpha from the config
 //   add_adapter(model, adapter_folder)                   one that PEFT, or save_adapter, has written
 //
+// The model keeps the config, and save_adapter(model, folder) writes it.
 // Modules that the adapter saves whole become trained ones, with the values that they have.
 // A checkpoint that bitsandbytes has quantised stays in NF4 unless its linears are to be trained.
 //

@@ -26,7 +26,8 @@
 //
 // A counting pool owns no memory: its blocks have sizes and no address, ops skip their kernels, and peak_bytes() of a
 // step on it is the memory plan. A poisoned pool fills blocks with NaN (0xff bytes) when they are handed out and when
-// they come back: reading what was never written, or was freed, cannot go unnoticed.
+// they come back: reading what was never written, or was freed, cannot go unnoticed. poisoned() does the same to any pool
+// as long as what it returns lives.
 //
 // Throws: Error when the system has no memory left.
 namespace graft {
@@ -96,6 +97,11 @@ public:
 
     Stream      stream() const { return stream_; }
     bool        counting() const { return options_.counting; }
+    static std::shared_ptr<void> poisoned(const std::shared_ptr<Pool>& pool)
+    {
+        ++pool->poisoned_;
+        return {nullptr, [pool](void*) { --pool->poisoned_; }};
+    }
     std::size_t live_bytes() const { return live_; }
     std::size_t peak_bytes() const { return peak_; }
     std::size_t held_bytes() const { return held_; }            // asked of the system and not given back
@@ -121,6 +127,8 @@ private:
         return (bytes + step - 1) / step * step;
     }
 
+    bool poisons() const { return options_.poison || poisoned_ > 0; }
+
     Block* take(std::size_t bytes)
     {
         const std::lock_guard lock(mutex_);
@@ -134,14 +142,14 @@ private:
         }
         live_ += bytes;
         if (live_ > peak_) { peak_ = live_.load(); }
-        if (options_.poison && block->at != nullptr) { memory<Dev>::fill(block->at, 0xff, bytes, stream_); }
+        if (poisons() && block->at != nullptr) { memory<Dev>::fill(block->at, 0xff, bytes, stream_); }
         return block;
     }
 
     void put(Block* block)
     {
         const std::lock_guard lock(mutex_);
-        if (options_.poison && block->at != nullptr) { memory<Dev>::fill(block->at, 0xff, block->bytes, stream_); }
+        if (poisons() && block->at != nullptr) { memory<Dev>::fill(block->at, 0xff, block->bytes, stream_); }
         live_ -= block->bytes;
         free_[block->bytes].push_back(block);
     }
@@ -186,6 +194,7 @@ private:
     Stream      stream_;
     std::mutex  mutex_;
     std::map<std::size_t, std::vector<Block*>> free_;
+    std::atomic<int>         poisoned_{0};
     std::atomic<std::size_t> live_{0}, peak_{0}, held_{0}, system_calls_{0};
 };
 

@@ -20,6 +20,10 @@
 //
 // Autograd: tape() is where ops record, or null; grad() is a lazy handle to the gradient, which comes into being in
 // backward: the first writer assigns, later ones add. A tensor through which no gradient flows has an empty handle.
+//
+// The gradient of a weight knows which values of the weight it belongs to: they have a version, which grows whenever
+// they change (outdate()). A handle that an op keeps for its backward remembers the version that its forward saw
+// (of_now()), and writing through it is an Error once that is over.
 namespace graft {
 
 class Tape;
@@ -42,8 +46,11 @@ public:
     Sink<T> sink() const
     {
         if (state_ == nullptr) { return {}; }
+        require(seen_ == any_version || seen_ == state_->version,
+                "backward: the weights have changed since this loss was formed (an optimiser's step, or a load, came "
+                "between), so that its gradients would be of neither: form the loss, go backward, and only then step");
         const bool add = written();
-        if (!add) { state_->memory = Buffer<T, Dev>(state_->rows * state_->stride, state_->pool); }
+        if (!add) { born(Buffer<T, Dev>(state_->rows * state_->stride, state_->pool)); }
         return {{state_->memory.data(), state_->rows, state_->stride, state_->cols}, add};
     }
     View<const T> view() const
@@ -57,16 +64,46 @@ public:
         if (state_ != nullptr) { state_->memory = {}; }
     }
     // Takes over memory that already holds the gradient, in the layout of this handle.
-    void adopt(Buffer<T, Dev> memory) const { state_->memory = std::move(memory); }
+    void adopt(Buffer<T, Dev> memory) const { born(std::move(memory)); }
     Buffer<T, Dev> release() const { return std::exchange(state_->memory, {}); }
 
+    // The values of the weight have changed.
+    void outdate() const { ++state_->version; }
+    // This handle, good for the values that the weight has now.
+    Grad of_now() const
+    {
+        Grad out = *this;
+        if (state_ != nullptr) { out.seen_ = state_->version; }
+        return out;
+    }
+    // Whether what was written belongs to other values than the weight has now.
+    bool outdated() const { return written() && state_->formed != state_->version; }
+    std::uint64_t version() const { return state_->version; }
+    // How often a first writer has begun this gradient.
+    std::uint64_t births() const { return state_->births; }
+    bool          same_as(const Grad& other) const { return state_ == other.state_; }
+    // The run of a tape (autograd/tape.hpp) that the tensor was recorded for; 0: none.
+    std::uint64_t run() const { return state_->run; }
+    void          recorded_for(std::uint64_t run) const { state_->run = run; }
+
 private:
+    static constexpr std::uint64_t any_version = ~std::uint64_t{0};
+
+    void born(Buffer<T, Dev> memory) const
+    {
+        state_->memory = std::move(memory);
+        state_->formed = state_->version;
+        ++state_->births;
+    }
+
     struct State {
         Buffer<T, Dev> memory;
         std::int64_t   rows = 0, cols = 0, stride = 0;
+        std::uint64_t  version = 0, formed = 0, births = 0, run = 0;
         std::shared_ptr<Pool<Dev>> pool;
     };
     std::shared_ptr<State> state_;
+    std::uint64_t          seen_ = any_version;
 };
 
 template <Float T, class S, Device Dev> class Tensor {

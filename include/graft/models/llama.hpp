@@ -2,15 +2,19 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "graft/models/adapter_config.hpp"
 #include "graft/models/config.hpp"
 #include "graft/models/rope.hpp"
 #include "graft/nn/any.hpp"
 #include "graft/nn/embedding.hpp"
+#include "graft/nn/init.hpp"
 #include "graft/nn/rms_norm.hpp"
+#include "graft/nn/trained.hpp"
 #include "graft/nn/visit.hpp"
 #include "graft/autograd/recompute.hpp"
 #include "graft/ops/attention.hpp"
@@ -31,6 +35,11 @@
 //   FullKit<T, Dev>           everything is trained
 //   LoraKit<T, Dev, Rank>     linears of the blocks carry an adapter over a frozen dense base
 //   QloraKit<T, Dev, Rank>    the same over NF4
+//
+// The adapters of LoraKit and QloraKit begin as add_adapter begins them, with seed 0 and alpha 32, when the model is
+// made; load_weights then fills the base. begin_adapters(model, seed) draws them anew; add_adapter
+// (checkpoint/adapter.hpp) gives them other settings. `adapter` holds the settings of what add_adapter has laid, which
+// save_adapter writes.
 //
 // Source: Touvron et al. 2023, arXiv:2302.13971; names as in the published checkpoints.
 namespace graft {
@@ -178,6 +187,8 @@ public:
     std::vector<Block<S, Kit>>                  layers;
     typename Kit::template Norm<S.dim>          norm;
     ModelConfig                                 config;
+    std::optional<AdapterConfig>                adapter;    // what add_adapter has laid on it
+    ModelAnchor                                 anchor;
 
     Llama() = default;
     explicit Llama(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
@@ -197,6 +208,7 @@ public:
         });
         if (!c.tied) { head = {c.vocab, c.dim, pool}; }
         for (std::int64_t i = 0; i < c.layers; ++i) { layers.emplace_back(c, pool); }
+        begin_adapters(*this, 0);
     }
 
     // Rows that come out of the last norm: what the head reads.
@@ -235,10 +247,16 @@ public:
         return scorer().log_probs(hidden(tape, ids, context), scored, context);
     }
     // cos and sin for documents of up to `count` tokens: goes into the context. A dynamic or longrope scaling turns
-    // every position by what that length asks for.
+    // every position by what that length asks for. Throws Error beyond what the model covers.
     std::shared_ptr<const RopeTable<acc<T>, Dev>>
     positions(std::int64_t count, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common()) const
     {
+        const std::int64_t most = covered_positions(config);
+        require(config.max_positions == 0 || count <= most, [&] {
+            return "positions(" + std::to_string(count) + "): the model covers " + std::to_string(most) +
+                   " positions: ask for no more, or give its config a scaling that covers them (checkpoint/"
+                   "rope_config.hpp)";
+        });
         return rope_table<acc<T>, Dev>(rope_angles(config.rope, config.head_dim, count), count, pool);
     }
     // An empty cache for one document of up to `capacity` tokens.

@@ -57,7 +57,12 @@ public:
         }
     }
     // Lays an adapter over the base: B is zero; A is the caller's to fill.
-    Branch& adapt(const LoraOptions& options) { return branch_.emplace(in_, out_, options, pool_); }
+    Branch& adapt(const LoraOptions& options)
+    {
+        require(!branch_, "this layer carries an adapter already: take it off with bare(), or lay finished ones below "
+                          "with stack()");
+        return branch_.emplace(in_, out_, options, pool_);
+    }
 
     // Lays one more finished adapter over the base, empty: before loading.
     Stacked& stack(std::int64_t rank, double scale)
@@ -206,6 +211,10 @@ public:
     }
     // Takes the adapter off again.
     void bare() { own_ = {}, in_.reset(), out_.reset(); }
+    bool adapted() const { return !own_.empty() || in_ || out_; }
+    const Rows&                    own_rows() const { return own_; }
+    const std::optional<InBranch>& embedding_branch() const { return in_; }
+    const std::optional<OutBranch>& head_branch() const { return out_; }
 
     Acts<T, D, Dev> operator()(TapeRef tape, const Buffer<std::int32_t, Dev>& ids) const
     {

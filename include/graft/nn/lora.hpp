@@ -12,6 +12,7 @@
 //   Lora<FrozenLinear<In, Out, T, Dev>, Rank>    LoRA        Lora<Nf4Linear<In, Out, T, Dev>, Rank>    QLoRA
 //
 //   lora_A.weight (R, In): uniform in +-1/sqrt(In)   lora_B.weight (Out, R): zero, so that training starts at the base
+//   A Lora of a model of one's own is filled by begin_adapters or init (nn/init.hpp); Llama does it itself.
 //
 // LoraBranch is the branch alone, which AnyLinear holds too. StackedBranch is one that is finished and stays as it is,
 // in T and without dropout, while another one is trained over it.
@@ -27,17 +28,31 @@ struct LoraOptions {
     double scale() const { return alpha / (rslora ? std::sqrt(double(rank)) : double(rank)); }
 };
 
-// Fills A for the module of this name: each module has a stream of its own, a seed gives the same values everywhere.
+// The numbers of A of the module of this name: each module has a stream of its own, a seed gives the same values
+// everywhere.
+class LoraDraw {
+public:
+    LoraDraw(std::uint64_t seed, const std::string& name, std::int64_t in)
+        : random_{seed}, stream_(stream_of(name.data(), name.size())), in_(in), bound_(1.0 / std::sqrt(double(in))) {}
+
+    double operator()(std::int64_t row, std::int64_t col) const
+    {
+        const auto words = random_(stream_, std::uint64_t(row * in_ + col));
+        return (2.0 * double(words[0]) * 0x1p-32 - 1.0) * bound_;
+    }
+
+private:
+    Philox        random_;
+    std::uint64_t stream_;
+    std::int64_t  in_;
+    double        bound_;
+};
+
 template <Float M, class S> void init_lora_a(Tensor<M, S, Cpu>& a, std::uint64_t seed, const std::string& name)
 {
-    const Philox random{seed};
-    const std::uint64_t stream = stream_of(name.data(), name.size());
-    const double bound = 1.0 / std::sqrt(double(a.cols()));
+    const LoraDraw draw(seed, name, a.cols());
     for (std::int64_t i = 0; i < a.rows(); ++i) {
-        for (std::int64_t j = 0; j < a.cols(); ++j) {
-            const auto words = random(stream, std::uint64_t(i * a.cols() + j));
-            a.view().row(i)[j] = M((2.0 * double(words[0]) * 0x1p-32 - 1.0) * bound);
-        }
+        for (std::int64_t j = 0; j < a.cols(); ++j) { a.view().row(i)[j] = M(draw(i, j)); }
     }
 }
 
@@ -98,7 +113,7 @@ template <class Base, int Rank> struct Lora {
     static_assert(!Base::trainable, "Lora: the base must be frozen: use FrozenLinear or Nf4Linear.");
     using T = typename Base::Element;
     using Dev = typename Base::On;
-    static constexpr int In = Base::in_extent, Out = Base::out_extent;
+    static constexpr int In = Base::in_extent, Out = Base::out_extent, rank = Rank;
 
     Base                              base;
     LoraBranch<In, Out, Rank, T, Dev> branch;

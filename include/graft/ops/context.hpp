@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "graft/core/tensor.hpp"
@@ -62,6 +63,17 @@ template <Float T, Device Dev> struct Context {
     }
 };
 
+// Throws Error where a document does not fit into the table of positions; `what` names it.
+template <Float A, Device Dev>
+void require_positions(const std::shared_ptr<const RopeTable<A, Dev>>& rope, std::int64_t length,
+                       const std::string& what)
+{
+    require(rope == nullptr || length <= rope->cos.rows(), [&] {
+        return what + " has " + std::to_string(length) + " tokens, the table of positions has " +
+               std::to_string(rope->cos.rows()) + " rows: make a longer one, or use shorter documents";
+    });
+}
+
 // A context for documents of the given lengths, back to back, each from position 0.
 template <Float T, Device Dev>
 Context<T, Dev> context_for(const std::vector<std::int64_t>& lengths,
@@ -74,6 +86,7 @@ Context<T, Dev> context_for(const std::vector<std::int64_t>& lengths,
     for (std::size_t d = 0; d < lengths.size(); ++d) {
         const auto first = std::int64_t(positions.size());
         segments.push_back({first, lengths[d], first, 0, std::uint32_t(d)});
+        require_positions(rope, lengths[d], "document " + std::to_string(d));
         for (std::int64_t t = 0; t < lengths[d]; ++t) { positions.push_back(std::int32_t(t)); }
     }
     context.positions = uploaded(std::span(positions), pool);

@@ -26,8 +26,8 @@ template <Float T, int V, int D, Device Dev> struct HeadAdapter {
     bool         empty() const { return rows.empty() && b.empty(); }
     std::int64_t rank() const { return b.empty() ? 0 : b.working().cols(); }
     // Of R and of B; empty handles where there are none.
-    Grad<acc<T>, Dev> rows_grad() const { return rows.empty() ? Grad<acc<T>, Dev>() : rows.value.grad(); }
-    Grad<acc<T>, Dev> b_grad() const { return b.empty() ? Grad<acc<T>, Dev>() : b.grad(); }
+    Grad<acc<T>, Dev> rows_grad() const { return rows.empty() ? Grad<acc<T>, Dev>() : weight_grad(rows.value); }
+    Grad<acc<T>, Dev> b_grad() const { return b.empty() ? Grad<acc<T>, Dev>() : weight_grad(b); }
 };
 
 // The same as kernels see it. Where no gradient is wanted the sinks, picked and du are empty.

@@ -41,7 +41,7 @@ auto embedding(TapeRef record, const Buffer<std::int32_t, Dev>& ids, const W& ta
     });
     if (Tape* tape = record.tape) {
         y.want_grad();
-        tape->record("token_rows", y, [ids, slots = rows.slots, dr = rows.value.grad(), dy = y.grad()] {
+        tape->record("token_rows", y, [ids, slots = rows.slots, dr = weight_grad(rows.value), dy = y.grad()] {
             const auto sink = dr.sink();
             compute(dy.pool(), [&] {
                 Kernel::backward(sink, ids.data(), slots.data(), dy.view(), dy.pool()->stream());

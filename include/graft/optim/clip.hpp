@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <span>
 
 #include "graft/nn/trained.hpp"
@@ -24,6 +25,19 @@ template <Float T, Device Dev> double grad_norm(std::span<const TrainedTensor<T,
     }
     return std::sqrt(sum);
 }
+
+namespace detail {
+
+// The first tensor whose gradient is not finite, or whose squares are not.
+template <Float T, Device Dev> std::size_t first_not_finite(std::span<const TrainedTensor<T, Dev>> trained)
+{
+    for (std::size_t i = 0; i < trained.size(); ++i) {
+        if (!std::isfinite(grad_norm<T, Dev>(trained.subspan(i, 1)))) { return i; }
+    }
+    return 0;
+}
+
+}  // namespace detail
 
 inline double clip_factor(double norm, double limit) { return limit > 0 ? std::min(1.0, limit / (norm + 1e-6)) : 1.0; }
 

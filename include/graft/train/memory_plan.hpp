@@ -126,7 +126,7 @@ template <Float T> MemoryPlan plan_memory(const ModelConfig& config, const PlanO
             }
             part("backward");
         }
-        adamw.step();
+        adamw.step().check();
         if (step == 0) { plan.moments = live() - fixed; }
         part("the optimiser's step");
     }

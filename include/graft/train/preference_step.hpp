@@ -31,7 +31,7 @@
 //
 // With share_prompt the prompt of a pair is computed once: its rows are keys of both answers (key_rows of a Context),
 // which saves its share of all linear layers. Equal to the separate computation but for rounding.
-// Throws: Error where the numbers of examples, prompts and reference log-probabilities do not agree.
+// Throws: Error where the numbers of examples, prompts and reference log-probabilities do not agree; NotFinite.
 namespace graft {
 
 struct PreferenceData {
@@ -199,7 +199,8 @@ std::vector<double> reference_log_probs(const Model& model, const PreferenceData
 
 template <class Model, class Rope>
 double preference_forward_backward(const Model& model, const PreferenceData& data, const Batch& batch, const Rope& rope,
-                                   double scale, bool recompute, PreferenceMetrics& sums_of_pairs)
+                                   double scale, bool recompute, PreferenceMetrics& sums_of_pairs,
+                                   const RowName& sample = {})
 {
     require(data.reference.size() == data.examples.size(), "preference training needs the reference of every answer");
     Tape tape;
@@ -214,6 +215,7 @@ double preference_forward_backward(const Model& model, const PreferenceData& dat
         slopes[std::size_t(i)] = scale * found.chosen, slopes[std::size_t(i + pairs)] = scale * found.rejected;
         add_pair(sums_of_pairs, pair, data.options.beta);
     }
+    if (!std::isfinite(loss)) { throw NotFinite(detail::bad_loss(model, batch, rope, sample)); }
     if (sums.needs_grad()) {
         const auto sink = sums.grad().sink();
         std::copy(slopes.begin(), slopes.end(), sink.view.data);

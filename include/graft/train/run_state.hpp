@@ -17,9 +17,9 @@
 // The state of a run in a folder checkpoint-N, N being the steps done: a run that goes on from it is, bit for bit, the
 // run that was never interrupted.
 //
-//   save_run_state(run, state, model, adamw, {.adapter = &config, .keep = 2})     run/checkpoint-N, by one rename
-//   const FoundRunState found = newest_run_state(run);                            the newest whole one
-//   load_run_state(found.folder, model, adamw);                                   masters, moments, step counts
+//   save_run_state(run, state, model, adamw, {.keep = 2})     run/checkpoint-N, by one rename
+//   const FoundRunState found = newest_run_state(run);          the newest whole one
+//   load_run_state(found.folder, model, adamw);                 masters, moments, step counts
 //
 // The folder holds
 //   adapter_config.json, adapter_model.safetensors    of an adapter: the folder is itself one that PEFT reads
@@ -42,10 +42,9 @@
 namespace graft {
 
 struct SaveOptions {
-    const AdapterConfig* adapter = nullptr;    // null: the model's own weights are trained
-    std::int64_t         keep    = 2;
-    Metadata             metadata{};            // of the adapter's file
-    KeptTensors          kept{};                // of the adapter's file: frozen ones
+    std::int64_t keep = 2;
+    Metadata     metadata{};    // of the adapter's file
+    KeptTensors  kept{};        // of the adapter's file: frozen ones
 };
 
 struct FoundRunState {
@@ -91,6 +90,16 @@ void save_optimizer(const std::filesystem::path& path, AdamW<T, Dev>& adamw)
             write(stored_values(std::as_const(moment).view(), heads[i].type));
         }
     });
+}
+
+// Whether what is trained is an adapter, or the model's own weights.
+template <class Model> bool carries_adapter(Model& model)
+{
+    if constexpr (requires { model.adapter.has_value(); }) {
+        return model.adapter.has_value() || !laid_branches(model).empty();
+    } else {
+        return false;
+    }
 }
 
 // What a file must hold, found by name and compared as a whole before anything is read from it.
@@ -149,11 +158,10 @@ std::filesystem::path save_run_state(const std::filesystem::path& run, const Run
     using A = acc<T>;
     NewCheckpoint save(run, state.step());
     const auto trained = adamw.trained();
-    if (options.adapter != nullptr) {
+    if (detail::carries_adapter(model)) {
         AdapterTypes types;
         for (const auto& tensor : trained) { types[tensor.name] = detail::master_type<A>; }
-        save_adapter(model, save.path(), *options.adapter, types,
-                     {.metadata = options.metadata, .kept = options.kept});
+        save_adapter(model, save.path(), types, {.metadata = options.metadata, .kept = options.kept});
     } else {
         std::vector<TensorHead> heads;
         for (const auto& tensor : trained) {
@@ -225,6 +233,9 @@ void load_run_state(const std::filesystem::path& folder, Model& model, AdamW<T, 
     }
     weights.check();
     optimizer.check();
+    if constexpr (requires { model.config.tied; }) {
+        if (adapter) { require_laid(model, read_adapter_config(folder), printable(folder.string(), 1000)); }
+    }
     std::vector<std::int64_t> steps(found.size());
     for (std::size_t i = 0; i < found.size(); ++i) {
         steps[i] = detail::element<std::int64_t, std::int64_t>(found[i].steps->bytes.data());

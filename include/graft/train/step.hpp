@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,6 +12,7 @@
 #include "graft/nn/visit.hpp"
 #include "graft/ops/context.hpp"
 #include "graft/nn/trained.hpp"
+#include "graft/optim/adamw.hpp"
 #include "graft/train/batches.hpp"
 
 // The pieces of a training step: a batch onto a device, its loss and gradients, the loss of a set without training.
@@ -18,6 +20,12 @@
 //   upload(batch, rope, …)       ids and context of a micro-batch
 //   forward_backward(model, …)   adds the gradients of one micro-batch; returns its share of the step's loss
 //   evaluate(model, …)           mean loss over all targets of a set, in f64
+//   check_step(info, model, …)   throws NotFinite unless the optimiser's step was applied
+//   not_finite(model)            the first weight, or else gradient, that is not finite
+//
+// A loss or a gradient that is not finite ends in NotFinite, an Error that names the first bad tensor and the row of
+// the data that it comes from; nothing is written and nothing applied. Rows are called as `sample` calls them, or by
+// their number from 0.
 //
 // A loss is summed over targets and divided once, by the targets of the whole optimiser step (`scale`).
 // The sample numbers that key dropout count the documents of the whole step: micro-batches draw what one batch would.
@@ -38,6 +46,7 @@ DeviceBatch<T, Dev> upload(const Batch& batch, std::shared_ptr<const RopeTable<a
     for (std::size_t d = 0; d + 1 < batch.bounds.size(); ++d) {
         const std::int64_t begin = batch.bounds[d];
         segments.push_back({begin, batch.bounds[d + 1] - begin, begin, 0, first_sample + std::uint32_t(d)});
+        require_positions(rope, batch.bounds[d + 1] - begin, "document " + std::to_string(d) + " of the batch");
     }
     out.ids = uploaded(std::span(batch.ids), pool);
     out.context.positions = uploaded(std::span(batch.positions), pool);
@@ -46,10 +55,102 @@ DeviceBatch<T, Dev> upload(const Batch& batch, std::shared_ptr<const RopeTable<a
     return out;
 }
 
+using RowName = std::function<std::string(std::int64_t row)>;
+
 struct StepSettings {
-    RandomKey random;
+    RandomKey random{};
     bool      recompute = false;
+    RowName   sample{};    // what a row of the data is called in errors
 };
+
+struct NotFinite : Error {
+    using Error::Error;
+};
+
+namespace detail {
+
+template <class A> bool all_finite(View<const A> view)
+{
+    for (std::int64_t i = 0; i < view.rows; ++i) {
+        for (std::int64_t j = 0; j < view.cols(); ++j) {
+            if (!std::isfinite(double(view.row(i)[j]))) { return false; }
+        }
+    }
+    return true;
+}
+
+}  // namespace detail
+
+// The first tensor of the model with a value, or else a gradient, that is not finite; empty where there is none.
+template <class Model> std::string not_finite(const Model& model)
+{
+    std::string found;
+    leaves(model, [&](const std::string& name, auto& leaf) {
+        if constexpr (requires { leaf.value(); }) {
+            using Value = std::remove_pointer_t<decltype(leaf.value().data())>;
+            if (found.empty() && !detail::all_finite(View<const Value>(leaf.value().view()))) {
+                found = "weight " + name;
+            }
+        }
+    });
+    leaves(model, [&](const std::string& name, auto& leaf) {
+        if constexpr (std::remove_cvref_t<decltype(leaf)>::trainable) {
+            const auto grad = leaf.grad();
+            if (found.empty() && grad.written() && !detail::all_finite(grad.view())) { found = "gradient of " + name; }
+        }
+    });
+    return found;
+}
+
+namespace detail {
+
+// One document of a batch.
+inline Batch document_of(const Batch& batch, std::size_t d)
+{
+    const auto part = [&](const std::vector<std::int32_t>& of) {
+        return std::vector<std::int32_t>(of.begin() + batch.bounds[d], of.begin() + batch.bounds[d + 1]);
+    };
+    return {.ids = part(batch.ids), .labels = part(batch.labels), .positions = part(batch.positions),
+            .bounds = {0, batch.bounds[d + 1] - batch.bounds[d]}, .rows = {batch.rows[d]}, .targets = 0};
+}
+
+// The row whose loss is not finite, by running the documents of a batch alone.
+template <class Model, class Rope>
+std::string bad_sample(const Model& model, const Batch& batch, const Rope& rope, const RowName& sample)
+{
+    const auto name = [&](std::size_t d) {
+        return sample ? sample(batch.rows[d]) : "row " + std::to_string(batch.rows[d]) + " (from 0)";
+    };
+    for (std::size_t d = 0; d < batch.rows.size(); ++d) {
+        const Batch one = document_of(batch, d);
+        auto on_device = upload<typename Model::T, typename Model::Dev>(one, rope);
+        if (!std::isfinite(item(model.loss(no_tape, on_device.ids, on_device.context, one.labels, 1.0)))) {
+            return name(d);
+        }
+    }
+    return batch.rows.empty() ? "none" : "the batch that begins with " + name(0);
+}
+
+template <class Model, class Rope>
+std::string bad_loss(const Model& model, const Batch& batch, const Rope& rope, const RowName& sample)
+{
+    const std::string tensor = not_finite(model);
+    return "the loss is not finite; " + (tensor.empty() ? "every weight is finite, an activation is not"
+                                                        : "first bad tensor: " + tensor)
+         + "; sample: " + bad_sample(model, batch, rope, sample);
+}
+
+}  // namespace detail
+
+// `batch`: one of those whose gradients were added.
+template <class Model, class Rope>
+void check_step(const StepInfo& info, const Model& model, const Batch& batch, const Rope& rope,
+                const RowName& sample = {})
+{
+    if (info.applied) { return; }
+    throw NotFinite("a gradient is not finite: gradient of " + info.not_finite + "; sample: " +
+                    detail::bad_sample(model, batch, rope, sample));
+}
 
 template <class Model, class Rope>
 double forward_backward(const Model& model, const Batch& batch, const Rope& rope, std::uint32_t first_sample,
@@ -61,6 +162,7 @@ double forward_backward(const Model& model, const Batch& batch, const Rope& rope
     on_device.context.random = settings.random;
     Tape tape;
     const auto loss = model.loss(tape, on_device.ids, on_device.context, batch.labels, scale);
+    if (!std::isfinite(item(loss))) { throw NotFinite(detail::bad_loss(model, batch, rope, settings.sample)); }
     tape.backward(loss);
     return item(loss);
 }
@@ -80,41 +182,6 @@ double evaluate(const Model& model, std::span<const Example> examples, std::int6
         }
     }
     return count == 0 ? 0.0 : sum / double(count);
-}
-
-namespace detail {
-
-template <class A> bool all_finite(View<const A> view)
-{
-    for (std::int64_t i = 0; i < view.rows; ++i) {
-        for (std::int64_t j = 0; j < view.cols(); ++j) {
-            if (!std::isfinite(double(view.row(i)[j]))) { return false; }
-        }
-    }
-    return true;
-}
-
-}  // namespace detail
-
-// The first tensor of the model with a value, or else a gradient, that is not finite; empty where there is none.
-template <class Model> std::string not_finite(Model& model)
-{
-    std::string found;
-    leaves(model, [&](const std::string& name, auto& leaf) {
-        if constexpr (requires { leaf.value(); }) {
-            using Value = std::remove_pointer_t<decltype(leaf.value().data())>;
-            if (found.empty() && !detail::all_finite(View<const Value>(std::as_const(leaf.value()).view()))) {
-                found = "weight " + name;
-            }
-        }
-    });
-    leaves(model, [&](const std::string& name, auto& leaf) {
-        if constexpr (std::remove_cvref_t<decltype(leaf)>::trainable) {
-            const auto grad = leaf.grad();
-            if (found.empty() && grad.written() && !detail::all_finite(grad.view())) { found = "gradient of " + name; }
-        }
-    });
-    return found;
 }
 
 }  // namespace graft

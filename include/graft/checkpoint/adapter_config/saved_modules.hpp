@@ -1,8 +1,8 @@
 #pragma once
-#include "graft/checkpoint/adapter_config/types.hpp"
 #include "graft/checkpoint/modules.hpp"
 #include "graft/core/error.hpp"
 #include "graft/io/text.hpp"
+#include "graft/models/adapter_config.hpp"
 
 #include <algorithm>
 #include <span>

@@ -1,10 +1,10 @@
 #pragma once
 #include "graft/checkpoint/adapter_config/saved_modules.hpp"
-#include "graft/checkpoint/adapter_config/types.hpp"
 #include "graft/checkpoint/modules.hpp"
 #include "graft/core/error.hpp"
 #include "graft/io/regex.hpp"
 #include "graft/io/text.hpp"
+#include "graft/models/adapter_config.hpp"
 #include "graft/models/config.hpp"
 
 #include <algorithm>

@@ -5,7 +5,8 @@
 #include <utility>
 #include <vector>
 
-// The settings of a LoRA adapter as plain values. The defaults are PEFT's.
+// The settings of a LoRA adapter as plain values, as checkpoint/adapter_config.hpp reads and writes them. They go with
+// the model that the adapter lies on (Llama::adapter). The defaults are PEFT's.
 namespace graft {
 
 // Which modules: a list of names or name endings, a regular expression over the whole name, or every linear of the
