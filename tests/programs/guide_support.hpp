@@ -11,7 +11,7 @@
 //   ```sh      is run as it stands
 //   ```        behind it (an empty line between): what it prints, all of it, line by line. A line "…" stands for any
 //              lines, "…" in a line for anything. Words and whole numbers must be the same; numbers with a point or an
-//              exponent to 1 %, below 1e-4 (what rounding leaves) to a factor of 10, since processors and compilers
+//              exponent to 2 %, below 1e-4 (what rounding leaves) to a factor of 10, since processors and compilers
 //              differ in the last bits; times and rates of a step are not compared. Where the last line is a program's
 //              refusal ("finetune: …") the command ends with exit 2, else with 0
 //   ```cpp     stands, line by line, in a compiled file that the page names (examples/NAME.cpp, tests/guides/NAME.cpp)
@@ -20,6 +20,13 @@
 namespace graft_test {
 
 inline const std::string dots = "…";
+
+// Whether a line stands for any lines.
+inline bool elided(const std::string& line)
+{
+    const auto begin = line.find_first_not_of(' ');
+    return begin != line.npos && line.substr(begin) == dots;
+}
 
 inline std::vector<std::string> lines_of(const std::string& text)
 {
@@ -112,7 +119,7 @@ inline bool same_number(const std::string& a, const std::string& b)
     if (whole(a) && whole(b)) { return false; }
     const double x = std::strtod(a.c_str(), nullptr), y = std::strtod(b.c_str(), nullptr);
     if (x < 1e-4 && y < 1e-4) { return x > 0 && y > 0 && x < 10 * y && y < 10 * x; }
-    return std::abs(x - y) <= 0.01 * std::max(x, y);
+    return std::abs(x - y) <= 0.02 * std::max(x, y);
 }
 
 // Where `text` goes on behind `piece`, which begins at `at` in it; npos where it does not.
@@ -161,10 +168,10 @@ inline std::optional<std::string> missing_line(const std::string& shown_text, co
     const auto shown = lines_of(shown_text), printed = lines_of(printed_text);
     std::size_t at = 0, done = 0;    // in the output, in what is shown
     while (done < shown.size()) {
-        if (shown[done] == dots) {
+        if (elided(shown[done])) {
             if (++done == shown.size()) { return std::nullopt; }
             auto end = done;
-            while (end < shown.size() && shown[end] != dots) { ++end; }
+            while (end < shown.size() && !elided(shown[end])) { ++end; }
             if (end == done) { continue; }
             // The lines up to the next "…" stand together; the last ones at the end.
             bool found = false;

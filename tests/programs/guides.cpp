@@ -264,6 +264,7 @@ TEST_CASE("guides: what counts as the output that is shown")
     CHECK(!missing_line("…\ntwo\n…\n", "one\ntwo\nthree\n"));
     CHECK(!missing_line("…\ntwo\n", "one\ntwo\n1\ntwo\n"));
     CHECK(missing_line("…\ntwo\n", "one\ntwo\nthree\n") == "two");
+    CHECK(!missing_line("one\n  …\n", "one\ntwo\n"));
     CHECK(missing_line("one\n…\n2\n3\n…\n", "one\n2\n4\n3\n") == "3");
     CHECK(stands_in("if (x) {\n    y();\n}\n", "int f()\n{\n    if (x) {\n        y();\n    }\n}\n"));
     CHECK(!stands_in("if (x) {\n    y();\n}\n", "    if (x) {\n      y();\n    }\n"));
@@ -283,7 +284,8 @@ TEST_CASE("guides: outputs are written anew as they are shown")
           "…\nstep 60/60  loss 0.2392  …\n…\nsaved x\n");
     CHECK(recorded("total  117\ntrainable  70\n", "total  117\nbase  47\ntrainable  71\n") ==
           "total  117\nbase  47\ntrainable  71\n");
-    const std::string step = "step 1/6  9 tok/s  0:02 left\n";
-    CHECK(recorded(step, "step 1/6  8 tok/s  0:01 left\n") == step);
+    const std::string step = "step 1/6  loss 2  9 tok/s  0:02 left\n";
+    CHECK(recorded(step, "step 1/6  loss 2  12 tok/s  0:01 left\n") == step);
+    CHECK(recorded(step, "step 1/6  loss 3  12 tok/s  0:01 left\n") == "step 1/6  loss 3  9 tok/s  0:02 left\n");
     CHECK(recorded("one\ngone away\nthree\n", "one\nthree\n") == "one\nthree\n");
 }
