@@ -6,7 +6,9 @@
 #include "cli/finetune_options.hpp"
 #include "cli/merge_adapter.hpp"
 #include "cli/plan.hpp"
+#include "cli/plausible.hpp"
 #include "cli/program.hpp"
+#include "cli/quantized.hpp"
 #include "cli/replay.hpp"
 #include "cli/resume.hpp"
 #include "cli/run_record.hpp"
@@ -142,6 +144,22 @@ graft::Batches batches_of(const Job& job)
             {o.batch, o.accumulate, o.epochs, o.steps, o.seed, !o.no_shuffle}};
 }
 
+// What may be a mistake in the options, for this model and this data.
+void print_doubts(const Job& job)
+{
+    if (job.data.examples.empty()) { return; }
+    const auto& o = job.options;
+    const auto batches = batches_of(job);
+    require(batches.steps() <= cli::most_steps, [&] {
+        return "--epochs " + graft::detail::shortest(o.epochs) + " are " + graft::with_commas(batches.steps())
+             + " steps, and a run has at most " + graft::with_commas(cli::most_steps);
+    });
+    const auto lines = cli::doubtful(o, {.rows = job.rows(), .steps = batches.steps(),
+                                         .batches_an_epoch = (job.rows() + o.batch - 1) / o.batch,
+                                         .max_length = job.max_length, .targets = &job.targets});
+    for (const auto& line : lines) { cli::print("note: " + line + "\n"); }
+}
+
 cli::RunPlan plan_of(const Job& job)
 {
     const std::int64_t steps = job.data.examples.empty() ? 2 : batches_of(job).steps();
@@ -157,12 +175,14 @@ void show_plan(const Job& job)
     const auto plan = plan_of(job);
     const auto found = plan.of(job.config, plan.options);
     cli::print(graft::to_text(job.audit) + "\n" + cli::plan_text(plan, found));
+    print_doubts(job);
     if (job.options.memory_limit > 0) { cli::require_memory(plan, job.config, found, job.options.memory_limit); }
 }
 
 void print_job(const Job& job)
 {
     cli::print(graft::to_text(job.audit) + cli::saved_text(job.options, job.targets.saved));
+    for (const auto& note : cli::other_forms(job.options, job.config)) { cli::print("note: " + note + "\n"); }
     cli::print("\ndata\n");
     for (const auto& line : graft::summary(job.data.report)) { cli::print("  " + line + "\n"); }
     if (job.eval) {
@@ -173,6 +193,7 @@ void print_job(const Job& job)
         cli::print("  first row, what is learnt in «»: " +
                    graft::printable(graft::marked(job.data.examples[0], *job.tokenizer), 400) + "\n");
     }
+    print_doubts(job);
     cli::print("\n");
 }
 
@@ -322,7 +343,7 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
     cli::print(record.text());
     cli::print((stop ? "\nstopped after the step; saved " : "\nsaved ") + o.output
                + (stop && checkpoints.on() ? "; --resume goes on" : "") + "\n"
-               + cli::scaling_note(job.config, job.full()));
+               + cli::scaling_note(job.config, job.full()) + (job.full() ? "" : cli::asking_note(o, job.config)));
 }
 
 // A run, from its options to its result. `given`: those that decide it; `shown`: all of them, for the report.
@@ -334,8 +355,10 @@ void finetune(const cli::FinetuneOptions& o, const graft::OptionValues& given, c
     if (!o.adapter.empty()) { inputs.emplace_back(o.adapter); }
     inputs.insert(inputs.end(), o.stack.begin(), o.stack.end());
     inputs.insert(inputs.end(), o.merge_adapter.begin(), o.merge_adapter.end());
+    cli::require_sense(o);
     if (o.plan) { return show_plan(prepare(o)); }
-    graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .resume = o.resume, .inputs = inputs});
+    graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .resume = o.resume,
+                                .or_begin = o.resume_auto, .inputs = inputs});
     Job job = prepare(o);
     if (o.task == "dpo") { job.preference = {job.options, job.data, job.eval ? &*job.eval : nullptr}; }
     if (o.memory_limit > 0) {
@@ -345,9 +368,14 @@ void finetune(const cli::FinetuneOptions& o, const graft::OptionValues& given, c
     const auto settings = cli::run_settings(o, job.max_length, job.data, job.eval ? &*job.eval : nullptr);
     if (replay != nullptr) { replay->require_same(settings); }
     job.metadata["graft.base"] = graft::hash_of(settings, "model");
+    if (!job.full()) { job.metadata[cli::quantized_key] = cli::form_in_training(o, job.config); }
     cli::RunRecord record(o, given, settings);
     cli::Checkpoints checkpoints(o, output, job.metadata);
-    if (checkpoints.on()) { job.report.steps = checkpoints.begin(settings, batches_of(job).steps()); }
+    if (checkpoints.on()) {
+        auto done = checkpoints.begin(settings, batches_of(job).steps());
+        if (!done) { return; }
+        job.report.steps = std::move(*done);
+    }
     print_job(job);
     job.report.title = "finetune " + o.output;
     job.report.settings = shown;

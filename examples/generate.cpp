@@ -1,7 +1,9 @@
 // generate: text from a checkpoint, with or without an adapter.
 #include "cli/adapters.hpp"
+#include "cli/numbers.hpp"
 #include "cli/positions.hpp"
 #include "cli/program.hpp"
+#include "cli/quantized.hpp"
 #include "cli/text.hpp"
 
 #include "graft/checkpoint/adapter.hpp"
@@ -15,7 +17,8 @@ namespace {
 struct Options {
     std::vector<std::string> adapters;
     bool         ignore_adapter = false;
-    std::string  model, rope_scaling, prompt, chat, chat_template = "auto", dtype = "f32";
+    bool         double_quant = false;
+    std::string  model, quantize, rope_scaling, prompt, chat, chat_template = "auto", dtype = "f32";
     std::int64_t max_tokens = 256;
     double       temperature = 0, top_p = 1;
     std::uint64_t seed = 42;
@@ -53,9 +56,10 @@ template <class T> void answer(const Options& o, graft::ModelConfig config, bool
         config.tied = config.tied && !targets.saved.untie;
     }
     auto model = graft::make_model<T>(
-        config, {.base = config.quantization ? graft::Base::nf4 : graft::Base::frozen,
+        config, {.base = config.quantization || !o.quantize.empty() ? graft::Base::nf4 : graft::Base::frozen,
                  .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()});
-    graft::load_weights(model, graft::Checkpoint::open(o.model), {.untie = targets.saved.untie});
+    graft::load_weights(model, graft::Checkpoint::open(o.model),
+                        {.double_quant = o.double_quant, .untie = targets.saved.untie});
     if (targets.on_tables()) {
         graft::add_adapter(model, targets, adapter, 0);
         graft::load_adapter(model, o.adapters[0], targets.saved);
@@ -85,6 +89,21 @@ template <class T> void answer(const Options& o, graft::ModelConfig config, bool
     }
 }
 
+// What the user should know of the question, on stderr: stdout is the answer's.
+void say_doubts(const Options& o, const graft::ModelConfig& config, bool top_p)
+{
+    const auto say = [](const std::string& text) { std::fprintf(stderr, "generate: note: %s\n", text.c_str()); };
+    const std::string form = cli::form_of(config, !o.quantize.empty(), o.double_quant);
+    for (const auto& folder : o.adapters) {
+        const auto note = cli::other_form(folder, form);
+        if (!note.empty()) { say(note + cli::how_to_ask(folder, config)); }
+    }
+    if (o.temperature > 2) {
+        say("--temperature " + cli::loss_text(o.temperature, 6) + " draws nearly at random: 0.5 to 1 are usual");
+    }
+    if (top_p && o.temperature == 0) { say("--top-p changes nothing at --temperature 0, which is greedy"); }
+}
+
 }  // namespace
 
 int main(int argc, char** argv)
@@ -95,17 +114,22 @@ int main(int argc, char** argv)
     app.add_option("--adapter", o.adapters, "PEFT adapter folders with commas: what they change adds")
         ->delimiter(',')->allow_extra_args(false);
     app.add_flag("--ignore-adapter", o.ignore_adapter, "the bare base, though its folder holds an adapter");
+    auto* quantize = app.add_option("--quantize", o.quantize, "ask over the base in 4 bits, as finetune --method qlora "
+                                                              "trains: nf4")->check(CLI::IsMember({"nf4"}));
+    app.add_flag("--double-quant", o.double_quant, "with --quantize: the scales of NF4 blocks in 8 bits")
+        ->needs(quantize);
     app.add_option("--rope-scaling", o.rope_scaling, cli::rope_scaling_help);
     auto* prompt = app.add_option("--prompt", o.prompt, "text to continue: prints prompt and continuation");
     auto* chat = app.add_option("--chat", o.chat, "what a user says: prints the answer alone")->excludes(prompt);
     app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, llama3, ...) or a file")
         ->capture_default_str();
-    app.add_option("--max-tokens", o.max_tokens)->check(CLI::NonNegativeNumber)->capture_default_str();
-    app.add_option("--temperature", o.temperature, "0: greedy")->check(CLI::NonNegativeNumber)->capture_default_str();
-    app.add_option("--top-p", o.top_p)->check(CLI::Range(0.0, 1.0))->capture_default_str();
-    app.add_option("--seed", o.seed)->capture_default_str();
+    cli::add_number(app, "--max-tokens", o.max_tokens, {.least = 0})->capture_default_str();
+    cli::add_number(app, "--temperature", o.temperature, {.least = 0, .most = 100}, "0: greedy")->capture_default_str();
+    auto* top_p = cli::add_number(app, "--top-p", o.top_p, {.least = 0, .most = 1});
+    top_p->capture_default_str();
+    cli::add_number(app, "--seed", o.seed, {.least = 0})->capture_default_str();
     app.add_option("--dtype", o.dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
-    app.add_option("--threads", o.threads)->check(CLI::PositiveNumber);
+    cli::add_threads(app, o.threads);
     return cli::run(app, argc, argv, [&] {
         graft::require(prompt->count() + chat->count() == 1, "give --prompt TEXT or --chat TEXT");
         if (o.threads > 0) { graft::set_threads(o.threads); }
@@ -113,6 +137,11 @@ int main(int argc, char** argv)
         cli::require_answer(o.model, adapters, "", o.ignore_adapter, cli::generate_choices);
         cli::require_whole_stack(adapters, "give them all, with commas: --adapter FIRST,SECOND");
         const auto config = cli::config_of(o.model, o.rope_scaling, adapters);
+        graft::require(o.quantize.empty() || !config.quantization, [&] {
+            return "--quantize: " + graft::printable(o.model, 1000) + " is stored in "
+                 + cli::form_text(cli::form_of(config, false, false)) + " already: leave it out";
+        });
+        say_doubts(o, config, top_p->count() > 0);
         if (o.dtype == "bf16") { answer<graft::bf16>(o, config, chat->count() == 1); }
         else { answer<float>(o, config, chat->count() == 1); }
     });

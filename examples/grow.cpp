@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/numbers.hpp"
 #include "cli/program.hpp"
 
 #include "graft/checkpoint/grow_vocabulary.hpp"
@@ -83,8 +84,8 @@ int main(int argc, char** argv)
     app.add_option("--model", o.model, "checkpoint folder, dense or NF4")->required();
     app.add_option("--add-tokens", o.tokens, "their texts, with commas between them")->required();
     app.add_option("--output", o.output, "folder for the result")->required();
-    app.add_option("--rows", o.multiple, "make the number of rows a multiple of this")
-        ->check(CLI::Range(1, 1 << 20))->capture_default_str();
+    cli::add_number(app, "--rows", o.multiple, {.least = 1, .most = 1 << 20},
+                    "make the number of rows a multiple of this")->capture_default_str();
     app.add_flag("--not-special", o.not_special, "shown where special tokens are left out of a decoded text");
     app.add_flag("--overwrite", o.overwrite, "replace a result that the output folder holds");
     return cli::run(app, argc, argv, [&] {

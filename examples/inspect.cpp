@@ -3,6 +3,7 @@
 #include "cli/data.hpp"
 #include "cli/finetune_options.hpp"
 #include "cli/program.hpp"
+#include "cli/quantized.hpp"
 #include "cli/saved_modules.hpp"
 #include "cli/verify.hpp"
 #include "cli/verify_run.hpp"
@@ -46,6 +47,9 @@ void inspect_adapter(const fs::path& folder)
     text += "  " + std::to_string(file.tensors().size()) + " tensors (" + graft::name_list(types) + "), " +
             graft::with_commas(parameters) + " parameters, " + graft::with_commas(bytes) + " bytes\n";
     text += "  sha256 " + graft::adapter_fingerprint(folder) + "\n";
+    if (const auto form = cli::trained_form(folder); !form.empty()) {
+        text += "  trained over " + cli::form_text(form) + "\n";
+    }
     for (const auto& hash : graft::trained_over(folder)) {
         text += "  trained over the adapter with sha256 " + hash + ": means nothing without it\n";
     }
@@ -99,8 +103,8 @@ int main(int argc, char** argv)
     std::int64_t rows = 3;
     const auto* data = cli::add_data_option(app, o)->description("what would be learnt of these files");
     auto reading = cli::add_reading_options(app, o);
-    reading.push_back(app.add_option("--rows", rows, "rows of --data to show, worst first")
-                          ->check(CLI::NonNegativeNumber)->capture_default_str());
+    reading.push_back(cli::add_number(app, "--rows", rows, {.least = 0}, "rows of --data to show, worst first")
+                          ->capture_default_str());
     return cli::run(app, argc, argv, [&] {
         if (!verify_run.empty()) { return cli::RunCheck(verify_run, cli::places_of(app, "verify-run")).run(); }
         graft::require(!what.empty(), "WHAT is required: a checkpoint folder, an adapter folder or a config.json");

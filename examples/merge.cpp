@@ -2,7 +2,9 @@
 #include "cli/given_adapters.hpp"
 #include "cli/merge_compare.hpp"
 #include "cli/merge_receipt.hpp"
+#include "cli/numbers.hpp"
 #include "cli/program.hpp"
+#include "cli/quantized.hpp"
 #include "cli/text.hpp"
 
 #include "graft/checkpoint/combine.hpp"
@@ -33,6 +35,10 @@ void merge(const Options& o, graft::OutputFolder& output)
     const std::string base = graft::base_fingerprint(graft::Checkpoint::open(o.model));
     cli::require_base(given, o.model, base);
     for (const auto& note : given.notes) { cli::print(note + "\n"); }
+    for (const auto& folder : o.adapters) {
+        const auto note = cli::other_form(folder, cli::form_of(config, false, false));
+        if (!note.empty()) { cli::print("note: " + note + "; what is merged are the answers over this base\n"); }
+    }
 
     graft::MergeOptions options{.requantize = o.requantize};
     if (!o.dtype.empty()) { options.type = o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32; }
@@ -65,6 +71,13 @@ graft::Metadata joined_metadata(const cli::GivenAdapters& given)
                cli::short_hash(other);
     });
     if (!base.empty() && base == other) { out.emplace("graft.base", base); }
+    const std::string form = given.files[0].metadata(cli::quantized_key),
+                      second = given.files[1].metadata(cli::quantized_key);
+    if (!form.empty() && form == second) { out.emplace(cli::quantized_key, form); }
+    if (!form.empty() && !second.empty() && form != second) {
+        cli::print("note: one was trained over " + cli::form_text(form) + ", the other over " + cli::form_text(second)
+                   + ": no base is the one that both were trained over\n");
+    }
     return out;
 }
 
@@ -117,11 +130,11 @@ int main(int argc, char** argv)
     auto* requantize = app.add_flag("--requantize", o.requantize, "an NF4 base: NF4 again; without it, dense");
     auto* prompt = app.add_option("--prompt", o.prompts, "compare answers before and after on this text; repeatable")
                        ->allow_extra_args(false);
-    auto* grow = app.add_option("--grow-rank", o.grow_rank, "write the adapter with this rank: the same function")
-                     ->check(CLI::Range(1, 65536));
+    auto* grow = cli::add_number(app, "--grow-rank", o.grow_rank, {.least = 1, .most = 65536},
+                                 "write the adapter with this rank: the same function");
     auto* concat = app.add_option("--concat", o.concat, "write the sum of --adapter and this one as one adapter");
     app.add_flag("--overwrite", o.overwrite, "replace a result that the output folder holds");
-    app.add_option("--threads", o.threads)->check(CLI::PositiveNumber);
+    cli::add_threads(app, o.threads);
     requantize->excludes(dtype);
     for (auto* other : {dtype, requantize, prompt, concat}) { grow->excludes(other); }
     for (auto* other : {dtype, requantize, prompt}) { concat->excludes(other); }

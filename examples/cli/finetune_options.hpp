@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/numbers.hpp"
 #include "cli/positions.hpp"
 #include "graft/checkpoint/adapter_config.hpp"
 #include "graft/core/error.hpp"
@@ -15,6 +16,8 @@
 
 // The options of finetune: the defaults are those that --help shows.
 namespace cli {
+
+inline constexpr std::int64_t most_steps = 0xffffffff;    // random numbers are drawn by step, in 32 bits
 
 struct FinetuneOptions {
     std::string              model, output, adapter;
@@ -46,7 +49,7 @@ struct FinetuneOptions {
     bool                     recompute = false, quiet = false;
     std::string              eval, metrics;
     std::int64_t             eval_every = 0;
-    bool                     resume = false;
+    bool                     resume = false, resume_auto = false;
     std::int64_t             save_every = 0, keep = 2;
     std::vector<std::string> allow_changed;
     bool                     plan = false;
@@ -124,8 +127,8 @@ inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptio
 {
     app.add_option("--method", o.method)->check(CLI::IsMember({"lora", "qlora", "full"}))->capture_default_str();
     std::vector<CLI::Option*> adapter = {
-        app.add_option("--rank", o.rank)->check(CLI::Range(1, 65536))->capture_default_str(),
-        app.add_option("--alpha", o.alpha)->check(CLI::PositiveNumber)->capture_default_str(),
+        add_number(app, "--rank", o.rank, {.least = 1, .most = 65536})->capture_default_str(),
+        add_number(app, "--alpha", o.alpha, {.least = 0, .above = true})->capture_default_str(),
         app.add_flag("--rslora", o.rslora, "scale alpha / sqrt(rank)"),
         app.add_option("--target", o.target,
                        "all-linear, attention, names of modules, embed_tokens, lm_head: with commas")
@@ -133,7 +136,8 @@ inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptio
         app.add_option("--exclude", o.exclude, "names of modules with commas"),
         app.add_option("--modules-to-save", o.modules_to_save,
                        "trained whole beside the adapter: embed_tokens, lm_head, norms"),
-        app.add_option("--train-tokens", o.train_tokens, "ids: only these rows of the embedding are trained")
+        add_number(app, "--train-tokens", o.train_tokens, {.least = 0},
+                   "ids: only these rows of the embedding are trained")
             ->delimiter(',')->allow_extra_args(false),
         app.add_flag("--untie", o.untie, "of a tied model, train embedding and head as two tensors"),
     };
@@ -141,14 +145,26 @@ inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptio
     return adapter;
 }
 
+// --resume alone, --resume auto; in a file also true and false.
+inline const CLI::Validator resume_word(
+    [](std::string& word) {
+        const bool known = word.empty() || word == "auto" || word == "true" || word == "false";
+        return known ? std::string()
+                     : graft::printable(word) + " is not auto: --resume stands alone, or is --resume auto";
+    },
+    "");
+
 // What is saved on the way, and going on from there.
 inline void add_resume_options(CLI::App& app, FinetuneOptions& o)
 {
-    app.add_option("--save-every", o.save_every, "steps between checkpoints in the output folder; the end is saved too")
-        ->check(CLI::PositiveNumber);
-    app.add_option("--keep", o.keep, "newest checkpoints that stay")->check(CLI::PositiveNumber)->capture_default_str();
-    auto* resume = app.add_flag("--resume", o.resume, "go on with the run in the output folder: the same command line "
-                                                      "and this word");
+    add_number(app, "--save-every", o.save_every, {.least = 1},
+               "steps between checkpoints in the output folder; the end is saved too");
+    add_number(app, "--keep", o.keep, {.least = 1}, "newest checkpoints that stay")->capture_default_str();
+    const auto take = [&o](const std::string& word) { o.resume = word != "false", o.resume_auto = word == "auto"; };
+    auto* resume = app.add_option_function<std::string>("--resume", take, "go on with the run in the output folder: the "
+                                                        "same command line and this word; auto: begin where there is "
+                                                        "none yet")
+                       ->expected(0, 1)->type_name("[auto]")->check(resume_word);
     app.add_option("--allow-changed", o.allow_changed, "with --resume: an option that may differ from the run's")
         ->needs(resume)->delimiter(',')->allow_extra_args(false);
 }
@@ -166,10 +182,10 @@ inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOpti
         app.add_option("--train-on", o.train_on)->check(CLI::IsMember({"responses", "all"}))->capture_default_str(),
         app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, ...) or a file")
             ->capture_default_str(),
-        app.add_option("--max-length", o.max_length, "2048, or the model's positions where these are fewer")
-            ->check(CLI::PositiveNumber),
-        app.add_option("--max-prompt-length", o.max_prompt_length, "dpo: tokens of a prompt; longer ones are an error")
-            ->check(CLI::PositiveNumber),
+        add_number(app, "--max-length", o.max_length, {.least = 2, .most = 1 << 30},
+                   "2048, or the model's positions where these are fewer"),
+        add_number(app, "--max-prompt-length", o.max_prompt_length, {.least = 1, .most = 1 << 30},
+                   "dpo: tokens of a prompt; longer ones are an error"),
         app.add_flag("--truncate", o.truncate, "dpo: cut pairs that are too long, and count what is lost"),
         app.add_option("--rope-scaling", o.rope_scaling, rope_scaling_help),
     };
@@ -178,10 +194,11 @@ inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOpti
 // --task dpo.
 inline void add_preference_options(CLI::App& app, FinetuneOptions& o)
 {
-    app.add_option("--beta", o.beta, "dpo: how far the policy is held to the reference")->capture_default_str();
+    add_number(app, "--beta", o.beta, {.least = 0, .above = true}, "dpo: how far the policy is held to the reference")
+        ->capture_default_str();
     app.add_option("--loss", o.loss, "dpo")->check(CLI::IsMember({"sigmoid", "hinge", "ipo"}))->capture_default_str();
-    app.add_option("--label-smoothing", o.label_smoothing, "dpo, sigmoid: share of pairs that may be the wrong way "
-                                                           "round")->capture_default_str();
+    add_number(app, "--label-smoothing", o.label_smoothing, {.least = 0, .most = 0.5, .below = true},
+               "dpo, sigmoid: share of pairs that may be the wrong way round")->capture_default_str();
     app.add_option("--reference", o.reference, "dpo: adapter-off, start, or the folder of an adapter or a checkpoint; "
                                                "adapter-off unless --adapter is given, which asks for a choice");
     app.add_flag("--share-prompt", o.share_prompt, "dpo: compute the prompt of a pair once for both answers");
@@ -194,7 +211,7 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     app.add_option("--output", o.output, "folder for the result");
     app.add_flag("--overwrite", o.overwrite, "a new run in place of the one that the output folder holds");
     add_method_options(app, o);
-    app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.999999))->capture_default_str();
+    add_number(app, "--dropout", o.dropout, {.least = 0, .most = 1, .below = true})->capture_default_str();
     auto* adapter = app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
     auto* stack = app.add_option("--stack", o.stack, "train a new adapter over these, which stay frozen and are needed "
                                                      "with it ever after: folders with commas")
@@ -207,33 +224,30 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     auto* task = add_reading_options(app, o).front();
     add_preference_options(app, o);
     app.add_flag("--no-shuffle", o.no_shuffle, "rows in the order of the files");
-    app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
-    app.add_option("--accumulate", o.accumulate)->check(CLI::PositiveNumber)->capture_default_str();
-    app.add_option("--epochs", o.epochs)->check(CLI::NonNegativeNumber)->capture_default_str();
-    app.add_option("--steps", o.steps, "beats --epochs")->check(CLI::NonNegativeNumber);
-    app.add_option("--lr", o.lr)->check(CLI::NonNegativeNumber)->capture_default_str();
-    app.add_option("--embedding-lr", o.embedding_lr, "of embedding and head in --modules-to-save; --lr unless given")
-        ->check(CLI::PositiveNumber);
+    add_number(app, "--batch", o.batch, {.least = 1, .most = 1'000'000})->capture_default_str();
+    add_number(app, "--accumulate", o.accumulate, {.least = 1, .most = 1'000'000})->capture_default_str();
+    add_number(app, "--epochs", o.epochs, {.least = 0, .most = 1'000'000})->capture_default_str();
+    add_number(app, "--steps", o.steps, {.least = 0, .most = most_steps}, "beats --epochs");
+    add_number(app, "--lr", o.lr, {.least = 0})->capture_default_str();
+    add_number(app, "--embedding-lr", o.embedding_lr, {.least = 0, .above = true},
+               "of embedding and head in --modules-to-save; --lr unless given");
     app.add_option("--schedule", o.schedule)->check(CLI::IsMember({"linear", "cosine", "constant"}))
         ->capture_default_str();
-    app.add_option("--warmup", o.warmup, "steps, or below 1 a share of them")->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-    app.add_option("--weight-decay", o.weight_decay)->check(CLI::NonNegativeNumber)->capture_default_str();
-    app.add_option("--clip", o.clip, "largest gradient norm; 0: off")->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
-    app.add_option("--seed", o.seed)->capture_default_str();
+    add_number(app, "--warmup", o.warmup, {.least = 0}, "steps, or below 1 a share of them")->capture_default_str();
+    add_number(app, "--weight-decay", o.weight_decay, {.least = 0})->capture_default_str();
+    add_number(app, "--clip", o.clip, {.least = 0}, "largest gradient norm; 0: off")->capture_default_str();
+    add_number(app, "--seed", o.seed, {.least = 0})->capture_default_str();
     app.add_option("--dtype", o.dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
-    app.add_option("--threads", o.threads)->check(CLI::PositiveNumber);
+    add_threads(app, o.threads);
     app.add_flag("--recompute", o.recompute, "keep less for backward, compute it again");
     app.add_option("--eval", o.eval, "file to measure the loss on");
-    app.add_option("--eval-every", o.eval_every, "steps between measurements; the end is always measured")
-        ->check(CLI::PositiveNumber);
+    add_number(app, "--eval-every", o.eval_every, {.least = 1},
+               "steps between measurements; the end is always measured");
     app.add_option("--metrics", o.metrics, "file for a line of JSON each step (in the output folder unless named)");
     app.add_flag("--plan", o.plan, "say what the run would train and hold in memory, load nothing, write nothing");
-    app.add_option("--memory-limit", o.memory_limit, "refuse a run that would hold more: 900M, 8G (powers of 1024)")
-        ->transform(CLI::AsSizeValue(false));
-    app.add_option("--expect-trainable", o.expect_trainable, "refuse a run that would not train this many parameters")
-        ->check(CLI::NonNegativeNumber);
+    add_size(app, "--memory-limit", o.memory_limit, "refuse a run that would hold more: 900M, 8G (powers of 1024)");
+    add_number(app, "--expect-trainable", o.expect_trainable, {.least = 0},
+               "refuse a run that would not train this many parameters");
     app.add_option("--replay", o.replay, "run again what the run.json of this folder says, and compare the result");
     app.add_flag("--quiet", o.quiet, "no progress");
     add_resume_options(app, o);

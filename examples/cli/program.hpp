@@ -16,7 +16,7 @@ inline void print(const std::string& text)
     std::fflush(stdout);
 }
 
-// So many digits of a loss.
+// So many digits of a number.
 inline std::string loss_text(double loss, int digits = 7)
 {
     char text[32];

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "graft/text/dataset.hpp"
 #include "graft/train/adapter_stack.hpp"
 #include "graft/train/fingerprint.hpp"
+#include "graft/train/manifest.hpp"
 #include "graft/train/run_state.hpp"
 
 // --save-every, --keep, --resume and --allow-changed of a training program.
@@ -93,15 +95,21 @@ public:
     Checkpoints(const FinetuneOptions& options, graft::OutputFolder& output, const graft::Metadata& metadata)
         : o_(options), output_(output), metadata_(metadata) {}
 
-    // Whether the run leaves checkpoints: a resumed one always does, so that it can be resumed again.
+    // Whether the run leaves checkpoints: one with --resume always does, so that it can be resumed again.
     bool on() const { return o_.save_every > 0 || o_.resume; }
 
-    // With --resume the steps that are done, of the newest whole checkpoint; before weights are loaded.
-    std::vector<graft::StepMetrics> begin(graft::RunSettings settings, std::int64_t total)
+    // With --resume the steps that are done, of the newest whole checkpoint; before weights are loaded. Nothing where
+    // --resume auto finds the run finished, which it says.
+    std::optional<std::vector<graft::StepMetrics>> begin(graft::RunSettings settings, std::int64_t total)
     {
+        using Steps = std::vector<graft::StepMetrics>;
         settings_ = std::move(settings);
         total_    = total;
-        if (!o_.resume) { return {}; }
+        if (!output_.resumes()) { return Steps(); }
+        if (o_.resume_auto && !graft::OutputFolder::has_checkpoint(output_.path())) {
+            require_same_result();
+            return std::nullopt;
+        }
         found_ = graft::newest_run_state(output_.path());
         graft::require(!found_.folder.empty(), [&] {
             return o_.output + ": nothing to resume: no checkpoint is whole: " + graft::name_list(found_.reasons);
@@ -110,6 +118,10 @@ public:
         refuse_changes();
         const std::string name = found_.folder.filename().string();
         const std::int64_t done = found_.state.step();
+        if (o_.resume_auto && done == total && graft::OutputFolder::is_finished(output_.path())) {
+            say_finished();
+            return std::nullopt;
+        }
         graft::require(done < total || !graft::OutputFolder::is_finished(output_.path()), [&] {
             return o_.output + ": nothing to resume: the run is finished, all " + std::to_string(total)
                  + " steps are done; train on with more --steps and --allow-changed steps, or with --adapter "
@@ -127,7 +139,7 @@ public:
     // The values of that checkpoint into the model and its optimiser. Damaged ones step aside.
     template <class Model, class AdamW> void load(Model& model, AdamW& adamw)
     {
-        if (!o_.resume) { return; }
+        if (!output_.resumes()) { return; }
         graft::load_run_state(found_.folder, model, adamw);
         for (const auto& folder : found_.damaged) { graft::set_aside(folder); }
     }
@@ -155,6 +167,30 @@ public:
     }
 
 private:
+    void say_finished() const
+    {
+        print(o_.output + ": the run is finished, all " + std::to_string(total_) + " steps are done: nothing to do\n");
+    }
+
+    // A result without a checkpoint: what it was made of is in its run.json.
+    void require_same_result()
+    {
+        const auto& folder = output_.path();
+        graft::require(graft::has_manifest(folder), [&] {
+            return o_.output + ": nothing to resume: what it holds is finished, and has neither a checkpoint nor a "
+                   "run.json that says whose run it was; name another folder";
+        });
+        const auto run = graft::read_manifest(folder).run;
+        found_.state.settings = run.settings, found_.state.changed = run.changed;
+        refuse_changes();
+        graft::require(run.steps == total_, [&] {
+            return o_.output + ": nothing to resume: the run in it ended after " + std::to_string(run.steps) + " of "
+                 + std::to_string(total_) + " steps and has no checkpoint; go on from its adapter with --adapter "
+                 + o_.output + " and another --output";
+        });
+        say_finished();
+    }
+
     void refuse_changes()
     {
         changed_ = found_.state.changed;

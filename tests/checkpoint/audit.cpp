@@ -61,6 +61,7 @@ TEST_CASE("parameters of published models and their adapters")
     for (const Row& row : rows) {
         const auto audit = lora(row.model, 16);
         CHECK(audit.base_parameters == row.total);
+        CHECK(audit.added_parameters == row.rank16);
         CHECK(audit.trainable_parameters == row.rank16);
         CHECK(audit.parameters == row.total + row.rank16);
         const auto full = graft::make_audit(row.model, {.method = graft::TrainMethod::full});
@@ -131,6 +132,51 @@ TEST_CASE("adapters below the one that is trained are counted as frozen")
     CHECK(text.find("stacked A  BF16             330") != std::string::npos);
     settings.method = graft::TrainMethod::full;
     CHECK_THROWS_AS(graft::make_audit(model, settings), graft::Error);
+}
+
+TEST_CASE("the base's own total stands beside what is added and trained, with every method")
+{
+    using graft::TrainMethod;
+    const auto llama = config("Llama-3.1-8B");
+    const auto has = [](const graft::Audit& audit, const std::string& line) {
+        const std::string text = graft::to_text(audit);
+        CAPTURE(text);
+        CHECK(text.find("\n" + line + "\n") != std::string::npos);
+    };
+    const std::string base = "base 8,030,261,248 parameters; over it ";
+    has(lora(llama, 16), base + "41,943,040 are added; 41,943,040 are trained");
+    has(lora(llama, 16, false, TrainMethod::qlora), base + "41,943,040 are added; 41,943,040 are trained");
+    has(graft::make_audit(llama, {.method = TrainMethod::full}), base + "0 are added; 8,030,261,248 are trained");
+    has(graft::make_audit(llama, {}), base + "0 are added; 0 are trained");
+    has(graft::make_audit(llama, {.targets = lora(llama, 16).targets}), base + "41,943,040 are added; 0 are trained");
+    auto stored = llama;
+    stored.quantization = graft::QuantizationSettings{};
+    has(lora(stored, 16), base + "41,943,040 are added; 41,943,040 are trained");
+    has(graft::make_audit(llama, {.method = TrainMethod::lora, .targets = lora(llama, 16).targets,
+                                  .stacked = {lora(llama, 8).targets}}),
+        base + "62,914,560 are added; 41,943,040 are trained");
+
+    graft::AdapterConfig adapter{.rank = 16};
+    adapter.targets.kind = graft::ModuleChoice::Kind::all_linear;
+    adapter.modules_to_save = {"embed_tokens", "lm_head"};    // in place: nothing is added for them
+    has(graft::make_audit(llama, {.method = TrainMethod::lora, .targets = graft::adapter_targets(adapter, llama)}),
+        base + "41,943,040 are added; 1,092,616,192 are trained");
+
+    // A tied model: once, also where the run unties it; the copy of the embedding is added.
+    auto small = config("Llama-3.2-1B");
+    const std::string one = "base 1,235,814,400 parameters; over it ";
+    has(lora(small, 16), one + "11,272,192 are added; 11,272,192 are trained");
+    const auto untied = graft::adapter_targets(adapter, small);
+    REQUIRE(untied.saved.untie);
+    small.tied = false;    // as the run makes the model
+    const std::int64_t pair = small.vocab * small.dim;
+    has(graft::make_audit(small, {.method = TrainMethod::lora, .targets = untied}),
+        one + graft::with_commas(11'272'192 + pair) + " are added; " + graft::with_commas(11'272'192 + 2 * pair)
+            + " are trained");
+    small.tied = true;
+    adapter.modules_to_save.clear(), adapter.trained_tokens = {5, 7};
+    has(graft::make_audit(small, {.method = TrainMethod::qlora, .targets = graft::adapter_targets(adapter, small)}),
+        one + "11,276,288 are added; 11,276,288 are trained");
 }
 
 TEST_CASE("modules trained whole: rows, groups and the size of the adapter's file")

@@ -47,6 +47,7 @@
 //
 // Metadata, texts by name in the header of the file; foreign adapters have none of them:
 //   graft.base    fingerprint of the base that it was trained over (train/fingerprint.hpp)
+//   graft.quantized    how the base's linears were held meanwhile: dense, nf4, nf4 double (examples/cli/quantized.hpp)
 //   graft.rope    the rotary scaling that an option named (checkpoint/rope_config.hpp), as adapter_config.json has no
 //                 place for it
 //   graft.over    fingerprints of the adapters that it was trained over (train/adapter_stack.hpp)

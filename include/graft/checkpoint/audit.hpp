@@ -24,6 +24,10 @@
 // One row for each kind of part: tensors, parameters (a tied head is counted once, with the embedding), bytes in
 // memory, trainable or frozen. Whoever trains compares trainable_names with the tensors that got a gradient.
 //
+// base_parameters: what the checkpoint has, as its elements are counted in PyTorch: once for a tied pair, also where
+// the run unties it (the copy is added then), and the numbers before they were packed for NF4. added_parameters: all
+// that lies over it, trained or not: adapters, rows of tokens, an untied head.
+//
 // Bytes: trained values 4 an element (f32); frozen ones as base_type. NF4: half a byte an element and one f32 for each
 // 64 (double_quant: one byte for each 64, one f32 for each 256 of these, and a map of 256 f32). Gradients and optimiser
 // state are not counted. Modules that are trained whole beside an adapter are rows of their own, and groups by rate.
@@ -61,7 +65,7 @@ struct AuditGroup {
 
 struct Audit {
     std::vector<AuditRow>    rows;
-    std::int64_t             base_parameters = 0;    // without adapters
+    std::int64_t             base_parameters = 0, added_parameters = 0;
     std::int64_t             trainable_parameters = 0, trainable_tensors = 0;
     std::int64_t             tensors = 0, parameters = 0, bytes = 0;
     AdapterTargets           targets;
@@ -230,6 +234,8 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
             audit.groups.push_back({"adapter", a.tensors + b.tensors, a.parameters + b.parameters});
         }
     }
+    // Only a tied model is untied: its head is a copy that the checkpoint has not.
+    if (saved.untie && !model.tied) { audit.base_parameters -= model.vocab * model.dim; }
     for (const AuditRow& row : audit.rows) {
         audit.tensors += row.tensors;
         audit.parameters += row.parameters;
@@ -237,6 +243,7 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
         audit.trainable_parameters += row.trainable ? row.parameters : 0;
         audit.trainable_tensors += row.trainable ? row.tensors : 0;
     }
+    audit.added_parameters = audit.parameters - audit.base_parameters;
     if (model.tied) { audit.notes.push_back("the head is the embedding (tied), counted once"); }
     if (const auto scaling = scaling_text(model); !scaling.empty()) {
         audit.notes.push_back("rotary scaling: " + scaling);
@@ -279,6 +286,8 @@ inline std::string to_text(const Audit& audit)
                                                         : 100.0 * static_cast<double>(audit.trainable_parameters)
                                                               / static_cast<double>(audit.parameters));
     line("trainable", "", with_commas(audit.trainable_tensors), with_commas(audit.trainable_parameters), "", share);
+    out += "base " + with_commas(audit.base_parameters) + " parameters; over it " + with_commas(audit.added_parameters)
+         + " are added; " + with_commas(audit.trainable_parameters) + " are trained\n";
 
     if (!audit.targets.modules.empty()) { out += "adapter on " + detail::modules_text(audit.targets) + "\n"; }
     std::size_t width = 0;

@@ -40,6 +40,11 @@
 // there as an earlier one (.resumed, until commit: is_finished). A resumed run is held from the start, and can be
 // killed and resumed again.
 //
+// Resume or begin. With or_begin beside resume the same call serves the first start and every later one: where DIR
+// holds no checkpoint-N, or there is no DIR, a new run begins (resumes() is false). What a kill before the first
+// checkpoint has left there is removed by begin: metrics.jsonl, half-written files; anything else of a run is refused.
+// A whole run without a checkpoint is left to the caller (resumes() is true, has_checkpoint false): not to begin.
+//
 // After a kill, or a power cut, DIR and DIR.previous are in one of these states, and the next OutputFolder for DIR, in
 // its constructor, makes the first three of them whole again:
 //   DIR missing or without a whole run, DIR.previous   what is in DIR goes, DIR.previous comes back
@@ -53,7 +58,8 @@
 // base/ is the checkpoint that a run has made to train over, by merging an adapter first (is_merged_base).
 //
 // Other files. A folder with files, but none of a run, is used as it is; they are left alone. While a run holds it the
-// folder is locked (flock, released by the system when the process ends): a second run into it is refused.
+// folder is locked (flock, released by the system when the process ends): a second run into it is refused, also where
+// both have found no folder and one was the first to make it, or has written into it and is gone.
 //
 // Refused, with an Error: a folder that is, holds or (with overwrite) surrounds one of the inputs; one that is no
 // folder; one that cannot be written; a DIR.previous that this class did not make; overwriting a folder that holds
@@ -67,6 +73,7 @@ public:
         std::filesystem::path              folder;
         bool                               overwrite = false;
         bool                               resume    = false;
+        bool                               or_begin  = false;    // with resume
         std::vector<std::filesystem::path> inputs{};  // folders that are read: the model, the adapter that is continued
     };
 
@@ -87,6 +94,14 @@ public:
         require(!exists(folder_) || std::filesystem::is_directory(folder_),
             [&] { return where_ + ": is a file, not a folder"; });
         recover();
+        if (resume_ && options.or_begin && !has_checkpoint(folder_)) {
+            if (!is_whole(folder_)) {
+                resume_ = false, starts_over_ = true;
+                refuse_unknown_parts();
+            }
+            check_access();
+            return;
+        }
         if (resume_) {
             refuse_resume();
             check_access();
@@ -112,6 +127,9 @@ public:
 
     const std::filesystem::path& path() const { return folder_; }
     std::filesystem::path        file(const std::string& name) const { return folder_ / name; }
+
+    // Whether begin goes on with what is there.
+    bool resumes() const { return resume_; }
 
     void begin()
     {
@@ -268,6 +286,37 @@ private:
         });
     }
 
+    // What a run that was killed before its first checkpoint can have left.
+    static bool is_early_part(const fs_path& entry)
+    {
+        const std::string name = entry.filename().string();
+        return name == "metrics.jsonl" || name == probe_name || name.find(".partial-") != std::string::npos
+            || detail::checkpoint_leftover(name, false) || is_merged_base(entry);
+    }
+
+    void refuse_unknown_parts() const
+    {
+        for (const fs_path& entry : detail::entries_of(folder_)) {
+            const std::string name = entry.filename().string();
+            require(!is_run_file(name) || is_early_part(entry), [&] {
+                return where_ + ": holds files of a run (" + printable(name) + ") and no checkpoint to go on from; "
+                       "name another folder, or start over with --overwrite instead of --resume auto";
+            });
+        }
+    }
+
+    // A whole base/ stays: the run takes it where it is the one that it needs.
+    void remove_early_parts() const
+    {
+        std::error_code code;
+        for (const fs_path& entry : detail::entries_of(folder_)) {
+            const std::string name = entry.filename().string();
+            if (is_early_part(entry) && name != "base" && (is_run_file(name) || is_merged_base(entry))) {
+                std::filesystem::remove_all(entry, code);
+            }
+        }
+    }
+
     // No run makes folders but checkpoint-… and base: --overwrite on somebody's home folder must not take it away.
     void refuse_foreign_folders() const
     {
@@ -373,7 +422,11 @@ private:
 
     void begin_folders()
     {
-        if (!run_file(folder_).empty()) {
+        if (starts_over_ && lock_.open()) {
+            held_ = begun_ = true;    // a failure leaves what a kill would
+            return remove_early_parts();
+        }
+        if (!run_file(folder_).empty() && lock_.open()) {
             const detail::Descriptor made(::open(
                 (folder_ / mark).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH));
             if (!made.open()) { detail::file_error(folder_, "write into the folder", errno); }
@@ -386,7 +439,14 @@ private:
             begun_    = true;
             old_lock_ = std::move(lock_);
         }
+        if (!lock_.open()) { make_folders(); }
         begun_ = true;
+        for (const fs_path& folder : made_) { sync_folder(folder.parent_path()); }
+    }
+
+    // There was no folder when this run began: it is made, unless another run has done so since.
+    void make_folders()
+    {
         fs_path missing = folder_;
         std::vector<fs_path> to_make;
         while (!exists(missing)) {
@@ -394,11 +454,26 @@ private:
             missing = missing.parent_path();
         }
         for (auto at = to_make.rbegin(); at != to_make.rend(); ++at) {
-            if (::mkdir(at->c_str(), 0777) != 0) { detail::file_error(*at, "make the folder", errno); }
-            made_.push_back(*at);
+            if (::mkdir(at->c_str(), 0777) == 0) {
+                made_.push_back(*at);
+            } else if (const int error = errno; error != EEXIST) {
+                for (auto made = made_.rbegin(); made != made_.rend(); ++made) { ::rmdir(made->c_str()); }
+                made_.clear();
+                detail::file_error(*at, "make the folder", error);
+            }
         }
-        if (!lock_.open()) { lock_ = locked(folder_); }
-        for (const fs_path& folder : made_) { sync_folder(folder.parent_path()); }
+        try {
+            lock_ = locked(folder_);
+            const std::string file = run_file(folder_);
+            require(file.empty(), [&] {
+                return where_ + ": another run has written into it (" + file + ") since this one began; name another "
+                       "folder";
+            });
+        } catch (...) {
+            lock_.reset();
+            made_.clear();
+            throw;
+        }
     }
 
     void continue_in_place()
@@ -429,8 +504,8 @@ private:
         begun_ = false;
         if (held_) { return; }
         try {
-            remove_run(folder_);
             std::error_code ignored;
+            if (lock_.open()) { remove_run(folder_); }
             if (!made_.empty()) { std::filesystem::remove_all(folder_, ignored); }    // ours, whatever it holds
             for (auto at = made_.rbegin(); at != made_.rend(); ++at) { ::rmdir(at->c_str()); }
             if (moved_) { bring_back(); }
@@ -440,7 +515,8 @@ private:
 
     fs_path              folder_, previous_;
     std::string          where_;
-    bool                 overwrite_ = false, resume_ = false, begun_ = false, held_ = false, moved_ = false;
+    bool                 overwrite_ = false, resume_ = false, begun_ = false, held_ = false, moved_ = false,
+                         starts_over_ = false;
     std::vector<fs_path> made_;
     detail::Descriptor   lock_, old_lock_;
 };
