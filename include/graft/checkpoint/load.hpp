@@ -149,6 +149,13 @@ inline std::string base_hint(const LoadReport& report, const Checkpoint& checkpo
     if (lacks("model.embed_tokens.weight") && checkpoint.find("lm_head.weight") != nullptr) {
         return "if the embedding is lm_head.weight, set tie_word_embeddings in config.json";
     }
+    for (const std::string& name : report.extra) {
+        for (const std::string& wanted : report.missing) {
+            if (!name.ends_with("." + wanted)) { continue; }
+            return "names that begin with " + printable(name.substr(0, name.size() - wanted.size()))
+                 + " are not understood: take that prefix off";
+        }
+    }
     return "";
 }
 

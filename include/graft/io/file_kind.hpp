@@ -92,17 +92,18 @@ inline std::string kind_said(std::string_view bytes, const std::filesystem::path
     const std::string page = lower(std::string(without_space(bytes).substr(0, 16)));
     const bool weights = wanted == FileWanted::weights, rows = wanted == FileWanted::rows;
 
-    if (begins("version https://git-lfs") || begins("version https://hawser")) {
+    if (begins("version https://") && bytes.substr(0, 256).find("\noid sha256:") != std::string_view::npos) {
         return "is a Git LFS pointer, not the file: fetch it with git lfs install && git lfs pull";
     }
     if (page.starts_with("<!doctype html") || page.starts_with("<html")) {
         return "is an HTML page, not the file: the server sent a page in its place (of a gated model: accept its terms "
                "and log in); fetch it again";
     }
-    if (page.starts_with("<?xml")) {
+    if (page.starts_with("<?xml") && !rows) {
         return "is an XML page, not the file: the server sent an error in its place; fetch it again";
     }
-    if (begins("GGUF") || named({".gguf", ".ggml"})) {
+    const bool gguf = begins("GGUF") && bytes.size() > 8 && (bytes[5] == 0 || bytes[6] == 0);
+    if (gguf || named({".gguf", ".ggml"})) {
         return "is a GGUF file (llama.cpp), which is not read: take the checkpoint in safetensors that it was made from";
     }
     const bool zip = begins("PK\x03\x04") || begins("PK\x05\x06");
@@ -145,7 +146,7 @@ inline std::string kind_said(std::string_view bytes, const std::filesystem::path
         return "is a tar archive, which is not read: tar -xf " + file + ", and name what is in it";
     }
     if (begins("\x89HDF") || named({".h5"})) { return "is an HDF5 file, which is not read: take the model in safetensors"; }
-    if (begins("%PDF")) { return "is a PDF, which is not read: save it as plain text"; }
+    if (begins("%PDF-")) { return "is a PDF, which is not read: save it as plain text"; }
     if (begins("SQLite format 3")) { return "is an SQLite database, which is not read: export its rows as CSV"; }
     if (!weights && (begins("\xff\xfe") || begins("\xfe\xff"))) {
         return "is UTF-16 text: iconv -f UTF-16 -t UTF-8 " + file + " > NEW";
