@@ -87,7 +87,6 @@ TEST_CASE("file_kind: the name decides where the bytes say nothing, but not agai
     CHECK(said(file, "model.safetensors", FileWanted::weights) == "");
     file.replace(0, 2, "\x1f\x8b");
     CHECK(said(file, "model.safetensors", FileWanted::weights) == "");
-    CHECK(has(said(file, "a.jsonl", FileWanted::rows), "gzip"));
 }
 
 TEST_CASE("file_kind: the readers of safetensors and JSON say it, also of a file that is too large for them")
