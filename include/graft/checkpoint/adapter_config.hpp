@@ -122,18 +122,18 @@ private:
 
     void refuse_unknown() const
     {
-        constexpr std::array<std::string_view, 35> known{
+        constexpr std::array<std::string_view, 31> known{
             "peft_type", "task_type", "bias", "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices",
             "fan_in_fan_out", "ensure_weight_tying", "r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules",
             "exclude_modules", "rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern",
             "init_lora_weights", "base_model_name_or_path", "revision", "inference_mode",
             // without effect on the maths
             "peft_version", "auto_mapping", "megatron_core", "runtime_config", "qalora_group_size",
-            "_name_or_path", "transformers_version", "library_name",
-            // how the adapter began: PEFT ignores what does not belong to init_lora_weights
-            "eva_config", "corda_config", "loftq_config", "lora_ga_config"};
+            "_name_or_path", "transformers_version", "library_name"};
+        const OrderedJson* init = json_find(json_, "init_lora_weights");
+        const bool eva = init != nullptr && init->is_string() && lower(init->get<std::string>()) == "eva";
         for (const auto& item : json_.items()) {
-            bool found = false;
+            bool found = eva && item.key() == "eva_config";    // how it began
             for (const std::string_view name : known) { found = found || item.key() == name; }
             if (!found && has_effect(item.value())) {
                 refuse(printable(item.key())
