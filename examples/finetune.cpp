@@ -1,6 +1,7 @@
 // finetune: a checkpoint and data in, an adapter (or a whole checkpoint) out. The loop is in train() below.
 #include "cli/adapter_options.hpp"
 #include "cli/adapters.hpp"
+#include "cli/base_note.hpp"
 #include "cli/data.hpp"
 #include "cli/dpo.hpp"
 #include "cli/finetune_options.hpp"
@@ -295,6 +296,7 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
 {
     const auto& o = job.options;
     const auto checkpoint = graft::Checkpoint::open(cli::trained_base(o, output, job.metadata));
+    cli::print(cli::base_note(checkpoint));
     auto model = graft::make_model<T>(job.config, cli::model_options(o, job.config, job.targets));
     graft::load_weights(model, checkpoint, {.double_quant = o.double_quant, .untie = job.targets.saved.untie});
     for (const auto& folder : o.stack) { graft::stack_adapter(model, std::filesystem::path(folder)); }

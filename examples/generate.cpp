@@ -1,5 +1,6 @@
 // generate: text from a checkpoint, with or without an adapter.
 #include "cli/adapters.hpp"
+#include "cli/base_note.hpp"
 #include "cli/numbers.hpp"
 #include "cli/positions.hpp"
 #include "cli/program.hpp"
@@ -58,8 +59,9 @@ template <class T> void answer(const Options& o, graft::ModelConfig config, bool
     auto model = graft::make_model<T>(
         config, {.base = config.quantization || !o.quantize.empty() ? graft::Base::nf4 : graft::Base::frozen,
                  .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()});
-    graft::load_weights(model, graft::Checkpoint::open(o.model),
-                        {.double_quant = o.double_quant, .untie = targets.saved.untie});
+    const auto checkpoint = graft::Checkpoint::open(o.model);
+    std::fputs(cli::base_note(checkpoint).c_str(), stderr);    // stdout is the answer alone
+    graft::load_weights(model, checkpoint, {.double_quant = o.double_quant, .untie = targets.saved.untie});
     if (targets.on_tables()) {
         graft::add_adapter(model, targets, adapter, 0);
         graft::load_adapter(model, o.adapters[0], targets.saved);

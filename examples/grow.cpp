@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/base_note.hpp"
 #include "cli/numbers.hpp"
 #include "cli/program.hpp"
 
@@ -96,6 +97,6 @@ int main(int argc, char** argv)
         const auto receipt = graft::grow_vocabulary(o.model, output.path(), options);
         check_tokens(receipt, output.path());
         output.commit();
-        cli::print(receipt_text(receipt, o));
+        cli::print(cli::base_note(graft::Checkpoint::open(o.model)) + receipt_text(receipt, o));
     });
 }

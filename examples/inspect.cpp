@@ -31,18 +31,20 @@ void inspect_adapter(const fs::path& folder)
               + (config.ensure_weight_tying ? ", a tied pair as one tensor" : "") + "\n";
     }
     if (!config.base_model.empty()) { text += "  base " + graft::printable(config.base_model, 300) + "\n"; }
-    const auto path = folder / "adapter_model.safetensors";
-    graft::require(
-        fs::exists(path), [&] { return graft::printable(folder.string(), 300) + ": no adapter_model.safetensors"; });
-    const auto file = graft::SafetensorsFile::open(path);
-    std::int64_t parameters = 0, bytes = 0, twice = 0;
+    const auto file = graft::detail::open_adapter_file(folder);
+    graft::detail::named_tensors(file, graft::printable(file.path().string(), 300));
+    std::int64_t parameters = 0, bytes = 0;
+    std::string prefixed, named;    // the first whose key has another prefix, and an adapter's name
     std::vector<std::string> types;
     for (const auto& tensor : file.tensors()) {
         const std::int64_t elements = graft::elements_of(tensor.shape);
         parameters += elements, bytes += std::int64_t(tensor.bytes.size());
         const std::string type(graft::stored_name(tensor.type));
         if (std::find(types.begin(), types.end(), type) == types.end()) { types.push_back(type); }
-        twice += tensor.name.starts_with("base_model.model.base_model.model.") ? 1 : 0;
+        const auto in_model = graft::detail::adapter_tensor(tensor.name);
+        if (!in_model.adapter.empty() && named.empty()) { named = in_model.adapter; }
+        const auto plain = std::string(graft::detail::peft_prefix) + graft::model_name(tensor.name);
+        if (tensor.name != plain && prefixed.empty()) { prefixed = tensor.name; }
     }
     text += "  " + std::to_string(file.tensors().size()) + " tensors (" + graft::name_list(types) + "), " +
             graft::with_commas(parameters) + " parameters, " + graft::with_commas(bytes) + " bytes\n";
@@ -53,9 +55,12 @@ void inspect_adapter(const fs::path& folder)
     for (const auto& hash : graft::trained_over(folder)) {
         text += "  trained over the adapter with sha256 " + hash + ": means nothing without it\n";
     }
-    if (twice > 0) {
+    if (prefixed.starts_with("base_model.model.base_model.model.")) {
         text += "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n";
+    } else if (!prefixed.empty()) {
+        text += "  its names do not begin as PEFT writes them, but are understood: " + graft::printable(prefixed) + "\n";
     }
+    if (!named.empty()) { text += "  its names carry the adapter's name, " + graft::printable(named) + "\n"; }
     cli::print(text);
 }
 
@@ -172,7 +177,11 @@ int main(int argc, char** argv)
                 cli::print("holds an adapter: " + graft::printable(found.string(), 300) + "\n");
             }
             const auto checkpoint = graft::Checkpoint::open(what);
-            cli::print(std::to_string(checkpoint.tensors().size()) + " tensors in its files\n");
+            cli::print(std::to_string(checkpoint.stored_count()) + " tensors in its files\n");
+            if (const auto over = graft::passed_over_text(checkpoint); !over.empty()) {
+                cli::print("passed over: " + over + "\n");
+            }
+            if (checkpoint.renamed().count > 0) { cli::print(graft::renamed_text(checkpoint.renamed()) + "\n"); }
         }
     });
 }

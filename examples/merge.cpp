@@ -1,4 +1,5 @@
 // merge: adapters into their base, a checkpoint that stands alone; or adapters into another adapter.
+#include "cli/base_note.hpp"
 #include "cli/given_adapters.hpp"
 #include "cli/merge_compare.hpp"
 #include "cli/merge_receipt.hpp"
@@ -32,7 +33,9 @@ void merge(const Options& o, graft::OutputFolder& output)
         tokenizer = cli::tokenizer_of(o.model);
         require(tokenizer.has_value(), "--prompt: " + graft::printable(o.model, 1000) + " has no tokenizer.json");
     }
-    const std::string base = graft::base_fingerprint(graft::Checkpoint::open(o.model));
+    const auto checkpoint = graft::Checkpoint::open(o.model);
+    cli::print(cli::base_note(checkpoint));
+    const std::string base = graft::base_fingerprint(checkpoint);
     cli::require_base(given, o.model, base);
     for (const auto& note : given.notes) { cli::print(note + "\n"); }
     for (const auto& folder : o.adapters) {

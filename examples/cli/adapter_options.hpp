@@ -36,6 +36,10 @@ std::string pattern_text(const std::string& key, const std::vector<std::pair<std
 inline void refuse_other_settings(const FinetuneOptions& o, const graft::AdapterConfig& has,
                                   const graft::ModelConfig& model)
 {
+    graft::require(has.init != graft::AdapterInit::mica, [&] {
+        return "--adapter " + graft::printable(o.adapter, 1000) + " began as mica, where B stays as it is, and graft trains "
+             + "A and B: train a new adapter over it with --stack or --merge-adapter";
+    });
     std::vector<std::string> differ;
     const auto compare = [&](const std::string& option, const std::string& asked, const std::string& found,
                              const std::string& more = "") {

@@ -35,6 +35,7 @@ struct FinetuneOptions {
     bool                     untie = false, freeze_saved = false;
     std::string              task = "sft", train_on = "responses", chat_template = "auto";
     std::int64_t             max_length = 0, max_prompt_length = 0;
+    std::string              split_on;
     bool                     truncate = false, share_prompt = false;
     double                   beta = 0.1, label_smoothing = 0;    // of --task dpo, see dpo.hpp
     std::string              loss = "sigmoid", reference;
@@ -182,6 +183,7 @@ inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOpti
         app.add_option("--train-on", o.train_on)->check(CLI::IsMember({"responses", "all"}))->capture_default_str(),
         app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, ...) or a file")
             ->capture_default_str(),
+        app.add_option("--split-on", o.split_on, "cuts files of text (.txt, .md) into documents; \\n is a line end"),
         add_number(app, "--max-length", o.max_length, {.least = 2, .most = 1 << 30},
                    "2048, or the model's positions where these are fewer"),
         add_number(app, "--max-prompt-length", o.max_prompt_length, {.least = 1, .most = 1 << 30},

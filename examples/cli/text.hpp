@@ -16,7 +16,8 @@ namespace cli {
 // The tokeniser of a folder, or nothing where there is none: ready-made ids need none.
 inline std::optional<graft::Tokenizer> tokenizer_of(const std::filesystem::path& folder)
 {
-    if (!std::filesystem::exists(folder / "tokenizer.json")) { return std::nullopt; }
+    const auto file = folder / "tokenizer.json";
+    if (!std::filesystem::exists(file) && graft::broken_link(file).empty()) { return std::nullopt; }
     return graft::Tokenizer::load(folder);
 }
 

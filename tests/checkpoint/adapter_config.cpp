@@ -80,6 +80,11 @@ TEST_CASE("what is refused, and by which name")
         {R"({"fan_in_fan_out": true})", "fan_in_fan_out"},
         {R"({"ensure_weight_tying": 1})", "ensure_weight_tying"},
         {R"({"init_lora_weights": "pissa"})", "init_lora_weights pissa"},
+        {R"({"init_lora_weights": "pissa_niter_4"})", "takes out of the base what the adapter begins as"},
+        {R"({"init_lora_weights": "corda", "corda_config": {"corda_method": "ipm"}})", "init_lora_weights corda takes"},
+        {R"({"init_lora_weights": "lora_ga"})", "takes out of the base"},
+        {R"({"init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4}})", "in the place of the base"},
+        {R"({"init_lora_weights": "banana"})", "is not known: it may have changed the base"},
         {R"({"init_lora_weights": "olora"})", "olora"},
         {R"({"init_lora_weights": 3})", "init_lora_weights must be a text"},
         {R"({"use_bdlora": {"nblocks": 2}})", "use_bdlora is set"},
@@ -432,5 +437,22 @@ TEST_CASE("trainable_token_indices: a list, or one of embed_tokens; inside the v
         const std::string text = refusal([&] { tokens(patch); });
         INFO(text);
         CHECK(text.find(says) != std::string::npos);
+    }
+}
+
+TEST_CASE("init_lora_weights: starts that leave the base as it is are read, with their settings")
+{
+    const auto init = [](const char* patch) { return with(patch).init; };
+    using graft::AdapterInit;
+    CHECK(init(R"({"init_lora_weights": "eva", "eva_config": {"rho": 2.0, "tau": 0.99}})") == AdapterInit::kaiming);
+    CHECK(init(R"({"init_lora_weights": "orthogonal"})") == AdapterInit::kaiming);
+    CHECK(init(R"({"init_lora_weights": "Gaussian"})") == AdapterInit::gaussian);
+    CHECK(init(R"({"init_lora_weights": "mica"})") == AdapterInit::mica);
+    CHECK(refusal([&] { init(R"({"eva_config": {"rho": 2.0}})"); }).find("eva_config is set") != std::string::npos);
+    CHECK(init(R"({"init_lora_weights": false})") == AdapterInit::none);
+    for (const char* name : {"eva", "orthogonal", "mica"}) {    // once it goes on, how it began says nothing
+        const auto config = with((R"({"init_lora_weights": ")" + std::string(name) + "\"}").c_str());
+        const auto text = graft::adapter_config_text(config, model(), "test");
+        CHECK(nlohmann::json::parse(text).at("init_lora_weights") == true);
     }
 }

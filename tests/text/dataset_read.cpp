@@ -87,9 +87,9 @@ TEST_CASE("rows: other kinds of files are refused by name")
     const auto refused = [](const std::string& extension, const std::string& text = "PAR1") {
         return error_of(text, {}, extension);
     };
-    CHECK(has(refused(".parquet"), "is a parquet file, which is not read; convert it to JSON lines"));
+    CHECK(has(refused(".parquet"), "is a parquet file, which is not read: convert it to JSON lines: python3"));
     CHECK(has(refused(".jsonl"), "is a parquet file"));
-    CHECK(has(refused(".CSV", "a,b\n"), "is a csv file"));
+    CHECK(has(refused(".jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "Git LFS pointer"));
     CHECK(has(refused(".jsonl", "\x1f\x8b\x08"), "compressed with gzip"));
     CHECK(has(refused(".jsonl", "\x28\xb5\x2f\xfd"), "compressed with zstd"));
     CHECK(has(refused(".jsonl", "\xff\xfe{"), "UTF-16"));

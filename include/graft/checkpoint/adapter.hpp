@@ -36,8 +36,8 @@
 //   adapter_metadata(folder)                     what save_adapter wrote beside the tensors
 //   adapter_scaling(folder)                      the rotary scaling that an option named when it was trained, or ""
 //
-// Tensor names in the file are "base_model.model." and the name in the model; a prefix written twice, as a model
-// wrapped twice writes it, is read too. Values are f32 on saving, or of the types that load_adapter found where those
+// Tensor names in the file are "base_model.model." and the name in the model; other prefixes, and the adapter's name
+// in its keys, are read too (adapter/tensors.hpp). Values are f32 on saving, or of the types that load_adapter found where those
 // are given.
 //
 // Modules that are saved whole (adapter_config/saved_modules.hpp) are loaded whether the model trains them or not. A
@@ -245,16 +245,16 @@ AdapterTypes load_adapter(Model& model, const std::filesystem::path& folder, con
 template <class Model> KeptTensors kept_tensors(Model& model, const std::filesystem::path& folder)
 {
     KeptTensors kept;
-    kept.file = SafetensorsFile::open(folder / "adapter_model.safetensors");
+    kept.file = detail::open_adapter_file(folder);
     std::set<std::string> trained;
     for (const auto& tensor : trained_tensors(model)) { trained.insert(tensor.name); }
     if (model.config.tied && trained.contains(detail::embedding_weight)) { trained.insert(detail::head_weight); }
     for (StoredTensor tensor : kept.file->tensors()) {
-        const std::string name = detail::name_in_model(tensor.name);
+        const std::string name = detail::adapter_tensor(tensor.name).name;
         if (trained.contains(name)) { continue; }
         // Beside an adapter of its own a module is stored as what that is laid over.
         const bool below = tensor.name.ends_with(".base_layer.weight");
-        tensor.name = below ? detail::without_prefix(tensor.name) : name;
+        tensor.name = below ? model_name(tensor.name) : name;
         kept.tensors.push_back(std::move(tensor));
     }
     return kept;
@@ -271,7 +271,7 @@ inline std::string adapter_scaling(const std::filesystem::path& folder)
 
 inline Metadata adapter_metadata(const std::filesystem::path& folder)
 {
-    return SafetensorsFile::open(folder / "adapter_model.safetensors").metadata();
+    return detail::open_adapter_file(folder).metadata();
 }
 
 namespace detail {

@@ -2,6 +2,7 @@
 #include "graft/checkpoint/adapter_config/targets.hpp"
 #include "graft/core/error.hpp"
 #include "graft/io/atomic_file.hpp"
+#include "graft/io/file_kind.hpp"
 #include "graft/io/json_file.hpp"
 #include "graft/io/text.hpp"
 #include "graft/models/adapter_config.hpp"
@@ -26,14 +27,15 @@
 //
 // Plain LoRA on linears is read: r, lora_alpha (whole or not), lora_dropout, use_rslora, target_modules (list, regular
 // expression, "all-linear", absent), exclude_modules, rank_pattern, alpha_pattern, layers_to_transform, layers_pattern,
-// init_lora_weights true, false or "gaussian"; modules_to_save, for embedding, head and norms, and ensure_weight_tying
+// init_lora_weights true, false, "gaussian", "eva", "orthogonal" or "mica", which leave the base as it is (and are
+// written as true once the adapter goes on); modules_to_save, for embedding, head and norms, and ensure_weight_tying
 // for them (adapter_config/saved_modules.hpp); trainable_token_indices of the
 // embedding. Fields without effect are ignored; unknown ones may be there as long as
 // they are null, false, 0 or empty.
 //
 // Refused, with an Error of one line that names file and field: another peft_type; use_dora, lora_bias, bias other than
-// none, trainable_token_indices of another module, fan_in_fan_out; initialisations that may have
-// changed the base model; another task_type; any other or unknown field that is set; layers_to_transform or
+// none, trainable_token_indices of another module, fan_in_fan_out; initialisations that
+// change the base model (pissa, olora, corda, loftq, lora_ga) or may do so; another task_type; any other or unknown field that is set; layers_to_transform or
 // layers_pattern with a text as target_modules; layers_pattern without layers_to_transform; r below 1, dropout outside
 // [0, 1). Writing is refused where patterns overlap so that PEFT's sorting of their keys would give a module another
 // value. Source: huggingface/peft 0.21, src/peft/tuners/lora/config.py, src/peft/config.py.
@@ -61,9 +63,10 @@ public:
         require(
             json_.is_object(), [&] { return where_ + ": must be an object of settings, found " + json_text(json_); });
         refuse_kinds();
+        AdapterConfig c;
+        read_init(c);    // before its settings, which have names of their own
         refuse_unknown();
 
-        AdapterConfig c;
         c.rank    = json_int_or(json_, "r", 8, where_);
         c.alpha   = json_number_or(json_, "lora_alpha", 8, where_);
         c.dropout = json_number_or(json_, "lora_dropout", 0, where_);
@@ -83,7 +86,6 @@ public:
         read_patterns(c);
         read_layers(c);
         read_tokens(c);
-        read_init(c);
         return c;
     }
 
@@ -128,8 +130,10 @@ private:
             // without effect on the maths
             "peft_version", "auto_mapping", "megatron_core", "runtime_config", "qalora_group_size",
             "_name_or_path", "transformers_version", "library_name"};
+        const OrderedJson* init = json_find(json_, "init_lora_weights");
+        const bool eva = init != nullptr && init->is_string() && lower(init->get<std::string>()) == "eva";
         for (const auto& item : json_.items()) {
-            bool found = false;
+            bool found = eva && item.key() == "eva_config";    // how it began
             for (const std::string_view name : known) { found = found || item.key() == name; }
             if (!found && has_effect(item.value())) {
                 refuse(printable(item.key())
@@ -222,12 +226,25 @@ private:
             return;
         }
         const std::string init = json_as_string(*field, "init_lora_weights", where_);
-        if (init != "gaussian") {
-            refuse("init_lora_weights " + printable(init)
-                   + " is not supported: it may have changed the base model; convert "
-                     "the adapter to plain LoRA with PEFT first");
+        const std::string small = lower(init);
+        if (small == "gaussian") { c.init = AdapterInit::gaussian; }
+        else if (small == "mica") { c.init = AdapterInit::mica; }
+        else if (small != "eva" && small != "orthogonal") { refuse_init(init, small); }
+    }
+
+    [[noreturn]] void refuse_init(const std::string& init, const std::string& small) const
+    {
+        const std::string found = "init_lora_weights " + printable(init);
+        if (small.starts_with("pissa") || small == "olora" || small == "corda" || small == "lora_ga") {
+            refuse(found + " takes out of the base what the adapter begins as, so the adapter does not fit the base as it "
+                   "is: convert it to plain LoRA with PEFT first (save_pretrained with "
+                   "path_initial_model_for_weight_conversion)");
         }
-        c.init = AdapterInit::gaussian;
+        if (small == "loftq") {
+            refuse(found + " puts other weights in the place of the base, so the adapter does not fit the base as it is: "
+                   "save that base with its adapter merged");
+        }
+        refuse(found + " is not known: it may have changed the base model");
     }
 
     const OrderedJson& json_;
@@ -261,6 +278,7 @@ inline AdapterConfig read_adapter_config(const std::filesystem::path& path)
     std::error_code ignored;
     require(fs::exists(path, ignored), [&] { return printable(path.string(), 1000) + ": no such file or folder"; });
     const fs::path file = fs::is_directory(path, ignored) ? path / "adapter_config.json" : path;
+    if (const auto link = broken_link(file); !link.empty()) { throw Error(link); }
     require(fs::exists(file, ignored), [&] {
         return printable(path.string(), 1000) + ": there is no adapter_config.json; this is not an adapter";
     });
@@ -313,7 +331,7 @@ inline std::string adapter_config_text(const AdapterConfig& config, const ModelC
     out["exclude_modules"]         = choice(config.exclude);
     out["inference_mode"]          = true;
     out["init_lora_weights"]       = config.init == AdapterInit::gaussian ? json("gaussian")
-                                                                          : json(config.init == AdapterInit::kaiming);
+                                                                          : json(config.init != AdapterInit::none);
     out["loftq_config"]            = json::object();
     out["lora_alpha"]              = detail::number_json(config.alpha);
     out["lora_dropout"]            = config.dropout;

@@ -25,7 +25,7 @@
 //                      and the generation files, config.json last: it makes the folder count
 //
 // From files to files, whatever the base is (dense or bitsandbytes NF4, sharded or not). In config.json vocab_size
-// changes and nothing else, and every tensor keeps its bytes but
+// changes and nothing else, and every tensor keeps its bytes (under its name in the model, checkpoint.hpp) but
 //
 //   model.embed_tokens.weight    (V, D)
 //   lm_head.weight               (V, D), where the model is not tied; a head that is stored beside the embedding that
@@ -117,7 +117,9 @@ public:
         std::vector<TensorHead>          heads;
         std::vector<const StoredTensor*> tensors;
         std::map<std::string, std::vector<std::byte>> fresh;
-        for (const auto& [name, tensor] : checkpoint_.tensors()) {
+        std::map<std::string, const StoredTensor*> all = checkpoint_.tensors();
+        all.insert(checkpoint_.passed_over().begin(), checkpoint_.passed_over().end());
+        for (const auto& [name, tensor] : all) {
             const bool head = name == head_weight, table = head || name == embedding_weight;
             if (head && config_.tied) { continue; }
             heads.push_back({name, tensor->type, tensor->shape});

@@ -1,5 +1,6 @@
 #pragma once
 #include "graft/core/error.hpp"
+#include "graft/io/file_kind.hpp"
 #include "graft/io/json_file.hpp"
 #include "graft/io/text.hpp"
 #include "graft/checkpoint/rope_config.hpp"
@@ -53,9 +54,11 @@ inline std::filesystem::path config_path(const std::filesystem::path& path)
     namespace fs = std::filesystem;
     const std::string where = printable(path.string(), 1000);
     std::error_code ignored;
+    if (const auto link = broken_link(path); !link.empty()) { throw Error(link); }
     require(fs::exists(path, ignored), [&] { return where + ": no such file or folder"; });
     if (!fs::is_directory(path, ignored)) { return path; }
     const fs::path file = path / "config.json";
+    if (const auto link = broken_link(file); !link.empty()) { throw Error(link); }
     if (fs::exists(file, ignored)) { return file; }
     if (fs::exists(path / "adapter_config.json", ignored)) {
         throw Error(
@@ -67,6 +70,12 @@ inline std::filesystem::path config_path(const std::filesystem::path& path)
         has = "; it holds the state of a run, from which --resume goes on: the run's own folder has the model";
     } else if (there("model.safetensors") || there("model.safetensors.index.json")) {
         has = "; it holds weights alone: copy config.json and the tokeniser's files of their model to them";
+    }
+    for (const auto& entry : fs::directory_iterator(path, ignored)) {
+        if (lower(entry.path().extension().string()) != ".gguf") { continue; }
+        throw Error(where + ": there is no config.json; it holds " + printable(entry.path().filename().string(), 200)
+                    + ", a GGUF file (llama.cpp), which is not read: take the checkpoint in safetensors that it was "
+                      "made from");
     }
     throw Error(where + ": there is no config.json" + has);
 }

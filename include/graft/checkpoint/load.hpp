@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <set>
@@ -24,7 +25,7 @@
 // Element types F32, F16, BF16 (and F64) are converted, one rounding each; an Nf4Weight is quantised as it is read
 // (blocks of 64), or taken as bitsandbytes stored it; a dense part over a stored 4-bit weight is decoded.
 // With untie, a model whose head is a tensor of its own takes it from the embedding of a checkpoint that ties the two.
-// Buffers of old files (….rotary_emb.inv_freq) are ignored. A head beside a tied embedding must equal it.
+// Names, a tied pair and what is passed over: checkpoint.hpp. A head beside a tied embedding must equal it.
 //
 // Throws: Error that lists together: parts that the checkpoint lacks, tensors that no part took, shapes that differ.
 namespace graft {
@@ -118,16 +119,53 @@ template <class S> std::vector<std::int64_t> shape_of(std::int64_t rows, std::in
 struct LoadReport {
     std::vector<std::string> missing, extra, misshaped;
 
-    void check(const std::string& where) const
+    // hint: more about what was found, to end the sentence with.
+    void check(const std::string& where, const std::string& hint = "") const
     {
         if (missing.empty() && extra.empty() && misshaped.empty()) { return; }
         std::string text = where + ": the tensors do not fit the model";
         if (!missing.empty()) { text += "; missing: " + name_list(missing); }
         if (!extra.empty()) { text += "; not part of it: " + name_list(extra); }
         if (!misshaped.empty()) { text += "; of another shape or type: " + name_list(misshaped); }
-        throw Error(text);
+        throw Error(text + (hint.empty() ? "" : "; " + hint));
     }
 };
+
+// What the tensors of a base that does not fit say about where it comes from.
+inline std::string base_hint(const LoadReport& report, const Checkpoint& checkpoint)
+{
+    const auto any = [](const std::vector<std::string>& names, auto&& test) {
+        return std::any_of(names.begin(), names.end(), test);
+    };
+    const auto& missing = report.missing;
+    if (any(report.extra, [](const std::string& name) { return name.find(".lora_") != std::string::npos; })) {
+        return "the file holds a model with its adapter beside it: save it after merge_and_unload, or take base and "
+               "adapter from where they were made";
+    }
+    if (any(report.extra, [](const std::string& name) { return name.find("tok_embeddings.") != std::string::npos; })) {
+        return "these are the names of Meta's own files: take the checkpoint in the form of transformers";
+    }
+    const auto lacks = [&](const char* name) { return std::find(missing.begin(), missing.end(), name) != missing.end(); };
+    if (lacks("lm_head.weight") && missing.size() == 1) {
+        const auto other = std::find_if(checkpoint.passed_over().begin(), checkpoint.passed_over().end(),
+                                        [](const auto& entry) { return is_other_head(entry.first); });
+        const std::string head = other == checkpoint.passed_over().end()
+                                   ? "the model was saved without its head" : "it has " + other->first + " in its place";
+        return head + ": take a checkpoint for causal language modelling, or set tie_word_embeddings in config.json if the "
+                      "head is the embedding";
+    }
+    if (lacks("model.embed_tokens.weight") && checkpoint.find("lm_head.weight") != nullptr) {
+        return "if the embedding is lm_head.weight, set tie_word_embeddings in config.json";
+    }
+    for (const std::string& name : report.extra) {
+        for (const std::string& wanted : report.missing) {
+            if (!name.ends_with("." + wanted)) { continue; }
+            return "names that begin with " + printable(name.substr(0, name.size() - wanted.size()))
+                 + " are not understood: take that prefix off";
+        }
+    }
+    return "";
+}
 
 inline bool same_values(const StoredTensor& a, const StoredTensor& b)
 {
@@ -201,7 +239,7 @@ template <class Model> Loaded load_weights(Model& model, const Checkpoint& check
         else { shape_fits(*t, extents(module, leaf)); }
     });
     for (const auto& [name, tensor] : checkpoint.tensors()) {
-        if (taken.contains(name) || name.ends_with(".rotary_emb.inv_freq")) { continue; }
+        if (taken.contains(name)) { continue; }
         if (name == "lm_head.weight" && checkpoint.find("model.embed_tokens.weight") != nullptr) {
             require(detail::same_values(*tensor, *checkpoint.find("model.embed_tokens.weight")), [&] {
                 return where + ": config.json says tie_word_embeddings, but lm_head.weight differs from "
@@ -211,7 +249,7 @@ template <class Model> Loaded load_weights(Model& model, const Checkpoint& check
         }
         report.extra.push_back(name);
     }
-    report.check(where);
+    report.check(where, detail::base_hint(report, checkpoint));
 
     each([&](const std::string& name, auto& module, auto& leaf) {
         using Leaf = std::remove_cvref_t<decltype(leaf)>;

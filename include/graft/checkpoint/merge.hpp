@@ -94,9 +94,7 @@ inline void check_base(const MergeBase& base, const ModelConfig& config)
     }
     for (const auto& [name, tensor] : base.checkpoint().tensors()) {
         const std::string_view weight = nf4_weight_of(name);
-        if (known.contains(weight.empty() ? name : std::string(weight)) || name.ends_with(".rotary_emb.inv_freq")) {
-            continue;
-        }
+        if (known.contains(weight.empty() ? name : std::string(weight))) { continue; }
         const StoredTensor* embedding = base.checkpoint().find("model.embed_tokens.weight");
         if (config.tied && name == "lm_head.weight" && embedding != nullptr) {
             require(same_values(*tensor, *embedding), [&] {
@@ -107,7 +105,7 @@ inline void check_base(const MergeBase& base, const ModelConfig& config)
         }
         report.extra.push_back(name);
     }
-    report.check(where);
+    report.check(where, base_hint(report, base.checkpoint()));
 }
 
 // A tensor has one value: two adapters that hold it whole cannot both be right.

@@ -41,9 +41,9 @@ inline AdapterTypes saved_types(const SavedModules& saved, const ModelConfig& co
         }
     }
     if (!adapter.empty()) {
-        const auto file = SafetensorsFile::open(adapter / "adapter_model.safetensors");
+        const auto file = detail::open_adapter_file(adapter);
         for (const StoredTensor& tensor : file.tensors()) {
-            const std::string name = detail::name_in_model(tensor.name);
+            const std::string name = detail::adapter_tensor(tensor.name).name;
             if (types.contains(name)) { found(name, tensor); }
         }
     }

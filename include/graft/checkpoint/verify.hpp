@@ -22,7 +22,7 @@
 //
 //   part       holds
 //   files      model.safetensors, or every shard of the index, is a whole safetensors file
-//   names      each tensor of the model is there, and no other (old files' rotary_emb.inv_freq may be)
+//   names      each tensor of the model is there, and no other but what every reader passes over (checkpoint.hpp)
 //   shapes     as config.json's sizes ask for
 //   types      F32, F16, BF16 or F64; linears of a bitsandbytes checkpoint as it stores them
 //   values     all finite; 4-bit weights decode
@@ -122,10 +122,8 @@ private:
         VerifiedPart part{.name = "files", .said = {}};
         attempt(part, [&] { checkpoint_ = Checkpoint::open(folder_); });
         if (part.findings.empty()) {
-            std::int64_t bytes = 0;
-            for (const auto& entry : checkpoint_->tensors()) { bytes += std::int64_t(entry.second->bytes.size()); }
-            part.said = with_commas(std::int64_t(checkpoint_->tensors().size())) + " tensors, " + with_commas(bytes) +
-                        " bytes";
+            part.said = with_commas(checkpoint_->stored_count()) + " tensors, " +
+                        with_commas(checkpoint_->stored_bytes()) + " bytes";
         }
         out_.push_back(std::move(part));
         return checkpoint_.has_value();
@@ -142,7 +140,7 @@ private:
                 four_bit_[weight].push_back(*tensor);
             } else if (expected_.contains(name)) {
                 stored_.emplace(name, tensor);
-            } else if (!(name.ends_with(".rotary_emb.inv_freq") || (config_.tied && name == "lm_head.weight"))) {
+            } else if (!(config_.tied && name == "lm_head.weight")) {
                 part.findings.push_back("not a tensor of this model: " + printable(name));
             }
         }
@@ -153,6 +151,10 @@ private:
             if (!stored_.contains(entry.first)) { part.findings.push_back("missing: " + entry.first); }
         }
         part.said = "the " + with_commas(std::int64_t(expected_.size())) + " that config.json asks for";
+        if (const auto text = passed_over_text(*checkpoint_); !text.empty()) { part.said += "; passed over: " + text; }
+        if (const auto& renamed = checkpoint_->renamed(); renamed.count > 0) {
+            part.said += "; " + renamed_text(renamed);
+        }
         out_.push_back(std::move(part));
     }
 
@@ -231,12 +233,11 @@ private:
     void total()
     {
         VerifiedPart part{.name = "total", .said = {}};
-        std::int64_t expected = 0, found = 0, bytes = 0;
+        std::int64_t expected = 0, found = 0;
         for (const auto& [name, tensor] : expected_) { expected += elements_of(tensor.shape); }
         for (const auto& [name, tensor] : stored_) {
             found += elements_of(is_four_bit(name) ? expected_.at(name).shape : tensor->shape);
         }
-        for (const auto& entry : checkpoint_->tensors()) { bytes += std::int64_t(entry.second->bytes.size()); }
         part.said = with_commas(found) + " parameters";
         if (found != expected) {
             part.findings.push_back("the files hold " + with_commas(found) + " parameters, config.json asks for " +
@@ -257,7 +258,7 @@ private:
                                                 ", the files hold " + std::to_string(is));
                     }
                 };
-                compare("total_size", bytes);
+                compare("total_size", checkpoint_->stored_bytes());
                 if (!config_.quantization) { compare("total_parameters", found); }
             });
         }

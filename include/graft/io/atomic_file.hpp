@@ -1,5 +1,6 @@
 #pragma once
 #include "graft/core/error.hpp"
+#include "graft/io/file_kind.hpp"
 #include "graft/io/text.hpp"
 
 #include <cerrno>
@@ -38,6 +39,7 @@ namespace detail {
 
 [[noreturn]] inline void file_error(const std::filesystem::path& path, const char* doing, int code)
 {
+    if (const std::string link = code == ENOENT ? broken_link(path) : ""; !link.empty()) { throw Error(link); }
     std::string text = printable(path.string(), 1000) + ": cannot " + doing + ": "
                      + std::generic_category().message(code);
     if (code == ENOSPC || code == EDQUOT) { text += " (the disk is full: free some space and run again)"; }
@@ -190,6 +192,7 @@ inline std::string read_file(const std::filesystem::path& path, std::size_t limi
     require(!S_ISDIR(status.st_mode), [&] { return printable(path.string(), 1000) + ": a folder, not a file"; });
 
     const auto too_large = [&] {
+        if (auto other = wrong_file(first_bytes(path), path, FileWanted::settings); !other.empty()) { return other; }
         return printable(path.string(), 1000) + ": larger than " + with_commas(static_cast<std::int64_t>(limit))
              + " bytes, the most that is read of such a file";
     };

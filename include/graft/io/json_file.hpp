@@ -1,6 +1,7 @@
 #pragma once
 #include "graft/core/error.hpp"
 #include "graft/io/atomic_file.hpp"
+#include "graft/io/file_kind.hpp"
 #include "graft/io/text.hpp"
 
 #include <nlohmann/json.hpp>
@@ -25,7 +26,7 @@
 // Of names that occur twice in an object the last one counts, as in Python. Nesting is limited to 128 levels, ordered
 // files to 20,000 names (their look-up is linear), files to `limit` bytes.
 //
-// Throws: Error, "FILE: not JSON at line N, column M: reason" (column in bytes, from 1), or "FILE: NAME must be …,
+// Throws: Error for a file of another kind, which is named (io/file_kind.hpp); "FILE: not JSON at line N, column M: reason" (column in bytes, from 1), or "FILE: NAME must be …,
 // found …".
 namespace graft {
 
@@ -85,6 +86,7 @@ inline void limit_json(std::string_view text, const std::string& where, std::siz
 template <class Json = nlohmann::json>
 Json parse_json(std::string_view text, const std::string& where)
 {
+    refuse_wrong_file(text, where, FileWanted::settings);
     if (text.starts_with("\xEF\xBB\xBF")) { text.remove_prefix(3); }
     constexpr bool ordered = std::is_same_v<Json, OrderedJson>;
     detail::limit_json(text, where, ordered ? 20'000 : std::numeric_limits<std::size_t>::max());

@@ -1,6 +1,7 @@
 #pragma once
 #include "graft/core/error.hpp"
 #include "graft/io/atomic_file.hpp"
+#include "graft/io/file_kind.hpp"
 #include "graft/io/safetensors/header.hpp"
 #include "graft/io/safetensors/types.hpp"
 #include "graft/io/safetensors/write.hpp"
@@ -33,7 +34,8 @@
 // mapping, which lives as long as the last of them. Data need not be aligned: copy bytes, do not cast the pointer.
 // A file must not be shortened while it is open (the system then ends the process); files are replaced by renaming.
 //
-// Refused, with an Error that names the file and the tensor: a file shorter than its header says; a header over
+// Refused, with an Error that names the file and the tensor: a file of another kind, which is named (io/file_kind.hpp);
+// one shorter than its header says; a header over
 // 100,000,000 bytes, not UTF-8, not JSON of the form above, or with a name, a field or a metadata key that occurs
 // twice or is unknown; tensors that overlap, leave holes, or do not fill the file exactly; extents whose product
 // overflows; a byte count that does not fit type and shape. Values are not looked at. tests/io/safetensors.cpp has a
@@ -83,6 +85,7 @@ private:
             if (::fstat(file.get(), &status) != 0) { detail::file_error(path, "read", errno); }
             const std::string where = printable(path.string(), 1000);
             require(S_ISREG(status.st_mode), [&] { return where + ": not a regular file"; });
+            refuse_wrong_file(first_bytes(path), path, FileWanted::weights);
             require(status.st_size >= 8, [&] {
                 return where + ": truncated: " + std::to_string(status.st_size)
                      + " bytes are too few for a safetensors file; fetch it again";

@@ -1,5 +1,6 @@
 #pragma once
 #include "graft/core/error.hpp"
+#include "graft/io/file_kind.hpp"
 #include "graft/text/jinja.hpp"
 #include "graft/text/named_templates.hpp"
 #include "graft/text/tokenizer.hpp"
@@ -112,6 +113,7 @@ inline ChatTemplate ChatTemplate::file(const std::filesystem::path& path, Specia
         return "cannot read the chat template " + path.string() + ": reading stopped after "
             + std::to_string(in.gcount()) + " of " + std::to_string(size) + " bytes";
     });
+    refuse_wrong_file(text, path, FileWanted::settings);
     return from_text(std::move(text), path.string(), std::move(tokens));
 }
 

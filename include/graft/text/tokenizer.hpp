@@ -1,5 +1,6 @@
 #pragma once
 #include "graft/core/error.hpp"
+#include "graft/io/file_kind.hpp"
 #include "graft/text/tokenizer/added_tokens.hpp"
 #include "graft/text/tokenizer/aligned_text.hpp"
 #include "graft/text/tokenizer/bpe.hpp"
@@ -152,6 +153,10 @@ private:
 inline Tokenizer Tokenizer::load(const std::filesystem::path& folder)
 {
     const auto path = folder / "tokenizer.json";
+    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                             "chat_template.jinja"}) {
+        if (const auto link = broken_link(folder / name); !link.empty()) { throw Error(link); }
+    }
     require(std::filesystem::exists(path), [&] {
         return path.string() + ": no such file; it is what the tokeniser is read from (a checkpoint that has only "
                "tokenizer.model must be converted, e.g. by loading and saving it with transformers)";
@@ -168,6 +173,7 @@ inline Tokenizer Tokenizer::load(const std::filesystem::path& folder)
     }
     if (const auto jinja = folder / "chat_template.jinja"; std::filesystem::exists(jinja)) {
         data->chat_template = detail::tokens::read_whole_file(jinja);
+        refuse_wrong_file(*data->chat_template, jinja, FileWanted::settings);
         require(!detail::tokens::invalid_utf8(*data->chat_template), [&] { return jinja.string() + ": not UTF-8"; });
     }
     data->build_tries();

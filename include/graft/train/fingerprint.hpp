@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -14,8 +15,8 @@
 //
 //   data_fingerprint(examples)      tokens and labels of every example, in their order; not names of files, so that the
 //                                   template, the tokeniser, the task and cut rows count, and a moved file does not
-//   base_fingerprint(checkpoint)    config.json, and name, element type, shape and bytes of every tensor, in the order
-//                                   of names: sharded another way it is the same base
+//   base_fingerprint(checkpoint)    config.json, and name in the model, element type, shape and bytes of every tensor,
+//                                   in the order of names: sharded another way, or with prefixes, it is the same base
 //   adapter_fingerprint(folder)     adapter_config.json and adapter_model.safetensors
 //
 // Every byte is read. Loading reads them all anyway, and headers or samples would miss a base that was trained a little
@@ -39,10 +40,13 @@ inline std::string base_fingerprint(const Checkpoint& checkpoint)
 {
     std::vector<const StoredTensor*> tensors;
     std::int64_t bytes = 0;
-    for (const auto& [name, tensor] : checkpoint.tensors()) {
-        tensors.push_back(tensor);
-        bytes += std::int64_t(tensor->bytes.size());
+    for (const auto* some : {&checkpoint.tensors(), &checkpoint.passed_over()}) {
+        for (const auto& entry : *some) {
+            tensors.push_back(entry.second);
+            bytes += std::int64_t(entry.second->bytes.size());
+        }
     }
+    std::sort(tensors.begin(), tensors.end(), [](const auto* a, const auto* b) { return a->name < b->name; });
     std::vector<std::string> hashes(tensors.size());
     parallel_for(std::int64_t(tensors.size()), bytes, [&](std::int64_t i, int) {
         const StoredTensor& tensor = *tensors[std::size_t(i)];

@@ -1,16 +1,25 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "graft/checkpoint/adapter_config/saved_modules.hpp"
 #include "graft/checkpoint/load.hpp"
+#include "graft/checkpoint/tensor_names.hpp"
 #include "graft/io/safetensors.hpp"
 
 // adapter_model.safetensors by the names in the model, compared as a whole before a value is read.
+//
+//   adapter_tensor("base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight")
+//                                           the name in the model, and that of the adapter where the key has one, as
+//                                           state_dict() gives it and DeepSpeed, FSDP and own loops save it
+//   named_tensors(file, where)              all of a file; refused where it holds several adapters
+//   open_adapter_file(folder)               adapter_model.safetensors, or a sentence about what is there instead
 //
 //   AdapterTensors file(folder, tied);      tied: the model's head is its embedding, whichever name the file has for it
 //   file.expect(name, shape); …             each tensor that must be there
@@ -29,34 +38,89 @@ inline constexpr std::string_view peft_prefix = "base_model.model.";
 inline const std::string embedding_weight = std::string(embedding_module) + ".weight";
 inline const std::string head_weight      = std::string(head_module) + ".weight";
 
-inline std::string without_prefix(std::string_view name)
+struct AdapterTensor {
+    std::string name;       // in the model
+    std::string adapter;    // "default", or another that the key carries; empty: none
+};
+
+// Whatever prefixes its wrappers have written before it (tensor_names.hpp); PEFT wraps what has an adapter, and stores
+// a targeted embedding or head whole beside it as ….base_layer.weight.
+inline AdapterTensor adapter_tensor(std::string_view stored)
 {
-    if (name.starts_with(peft_prefix)) { name.remove_prefix(peft_prefix.size()); }
-    if (name.starts_with(peft_prefix)) { name.remove_prefix(peft_prefix.size()); }
-    return std::string(name);
+    AdapterTensor out{model_name(stored), ""};
+    std::string& name = out.name;
+    // The adapter's name stands behind these: a module's before .weight, a parameter's at the end.
+    for (const std::string_view part : {".lora_A.", ".lora_B.", ".lora_embedding_A.", ".lora_embedding_B.",
+                                        ".lora_magnitude_vector.", ".trainable_tokens_delta.", ".modules_to_save."}) {
+        const auto at = name.rfind(part);
+        if (at == std::string::npos) { continue; }
+        const auto begin = at + part.size(), end = std::min(name.find('.', begin), name.size());
+        const std::string word = name.substr(begin, end - begin);
+        if (end == name.size() && (word == "weight" || word == "bias")) { break; }
+        out.adapter = word;
+        name.erase(begin - 1, end - begin + 1);
+        break;
+    }
+    for (const std::string_view part : {".modules_to_save.", ".base_layer."}) {
+        if (const auto at = name.find(part); at != std::string::npos) { name.erase(at, part.size() - 1); }    // but a dot
+    }
+    return out;
 }
 
-// The name in the model of a tensor in the file. PEFT wraps what has an adapter, and stores a targeted embedding or
-// head whole beside it as ….base_layer.weight.
-inline std::string name_in_model(std::string_view stored)
+using NamedTensors = std::map<std::string, const StoredTensor*>;
+
+inline NamedTensors named_tensors(const SafetensorsFile& file, const std::string& where)
 {
-    std::string name = without_prefix(stored);
-    for (const char* part : {".modules_to_save.default.", ".modules_to_save.", ".base_layer."}) {
-        const auto at = name.find(part);
-        if (at != std::string::npos) { name.erase(at, std::string_view(part).size() - 1); }    // all but a dot
+    NamedTensors out;
+    std::set<std::string> adapters;
+    for (const StoredTensor& t : file.tensors()) {
+        const AdapterTensor tensor = adapter_tensor(t.name);
+        if (!tensor.adapter.empty()) { adapters.insert(tensor.adapter); }
     }
-    return name;
+    require(adapters.size() <= 1, [&] {
+        return where + ": holds several adapters, " + name_list(std::vector<std::string>(adapters.begin(), adapters.end()))
+             + ": save each to a folder of its own (save_pretrained of PEFT does)";
+    });
+    for (const StoredTensor& t : file.tensors()) {
+        require(out.emplace(adapter_tensor(t.name).name, &t).second,
+                [&] { return where + ": " + printable(t.name) + " is there twice under different names"; });
+    }
+    return out;
+}
+
+// What the tensors of an adapter that does not fit say about it.
+inline std::string adapter_hint(const LoadReport& report)
+{
+    std::size_t whole = 0;
+    for (const std::string& name : report.extra) {
+        if (name.find("lora_magnitude_vector") != std::string::npos) { return "it is a DoRA adapter, which is not read"; }
+        whole += name.ends_with(".base_layer.weight") ? 1 : 0;
+    }
+    if (whole == 0) { return ""; }
+    return "the file holds the model beside the adapter: keep the tensors whose names have lora_ in them, as "
+           "save_pretrained of PEFT does";
+}
+
+inline SafetensorsFile open_adapter_file(const std::filesystem::path& folder)
+{
+    const auto path = folder / "adapter_model.safetensors";
+    if (const auto link = broken_link(path); !link.empty()) { throw Error(link); }
+    require(std::filesystem::exists(path), [&] {
+        const bool pickled = std::filesystem::exists(folder / "adapter_model.bin");
+        return printable(folder.string(), 1000) + ": no adapter_model.safetensors" +
+               (pickled ? "; adapter_model.bin is a pickle, which is not read because reading one can run code: save the "
+                          "adapter as safetensors (load and save_pretrained it with PEFT)"
+                        : "");
+    });
+    return SafetensorsFile::open(path);
 }
 
 class AdapterTensors {
 public:
     explicit AdapterTensors(const std::filesystem::path& folder, bool tied = false)
-        : file_(open(folder)), where_(printable(file_.path().string(), 1000))
+        : file_(open_adapter_file(folder)), where_(printable(file_.path().string(), 1000)),
+          stored_(named_tensors(file_, where_))
     {
-        for (const StoredTensor& t : file_.tensors()) {
-            require(stored_.emplace(name_in_model(t.name), &t).second,
-                    [&] { return where_ + ": " + printable(t.name) + " is there twice under different prefixes"; });
-        }
         if (tied) { join_tied(); }
     }
 
@@ -85,23 +149,12 @@ public:
         for (const auto& [name, tensor] : stored_) {
             if (!types_.contains(name)) { report_.extra.push_back(tensor->name); }
         }
-        report_.check(where_);
+        report_.check(where_, adapter_hint(report_));
         return types_;
     }
     template <class T> void read(const std::string& name, View<T> to) const { read_dense(*stored_.at(name), to); }
 
 private:
-    static SafetensorsFile open(const std::filesystem::path& folder)
-    {
-        const auto path = folder / "adapter_model.safetensors";
-        require(std::filesystem::exists(path), [&] {
-            const bool pickled = std::filesystem::exists(folder / "adapter_model.bin");
-            return printable(folder.string(), 1000) + ": no adapter_model.safetensors" +
-                   (pickled ? "; adapter_model.bin is a pickle, which is not read: save the adapter as safetensors"
-                            : "");
-        });
-        return SafetensorsFile::open(path);
-    }
     void join_tied()
     {
         const auto head = stored_.find(head_weight);
@@ -117,7 +170,7 @@ private:
 
     SafetensorsFile                            file_;
     std::string                                where_;
-    std::map<std::string, const StoredTensor*> stored_;
+    NamedTensors                               stored_;
     LoadReport                                 report_;
     AdapterTypes                               types_;
 };

@@ -44,16 +44,9 @@ public:
         StoredAdapter out;
         out.folder_ = folder;
         out.config_ = read_adapter_config(folder);
-        const auto path = folder / "adapter_model.safetensors";
-        const std::string where = printable(path.string(), 1000);
-        require(std::filesystem::exists(path),
-                [&] { return printable(folder.string(), 1000) + ": no adapter_model.safetensors"; });
-        out.file_ = SafetensorsFile::open(path);
-        std::map<std::string, const StoredTensor*> stored;
-        for (const StoredTensor& t : out.file_.tensors()) {
-            require(stored.emplace(detail::name_in_model(t.name), &t).second,
-                    [&] { return where + ": " + printable(t.name) + " is there twice under different prefixes"; });
-        }
+        out.file_ = detail::open_adapter_file(folder);
+        const std::string where = printable(out.file_.path().string(), 1000);
+        detail::NamedTensors stored = detail::named_tensors(out.file_, where);
 
         detail::LoadReport report;
         const auto take = [&](const std::string& name, std::vector<std::int64_t> shape) {
@@ -84,7 +77,7 @@ public:
         }
         out.tables_ = targets.on_tables() ? detail::tables_text(targets) : "";
         for (const auto& [name, tensor] : stored) { report.extra.push_back(tensor->name); }
-        report.check(where);
+        report.check(where, detail::adapter_hint(report));
         return out;
     }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,11 +34,22 @@ struct MarkedPart {
 
 namespace detail::dataset {
 
+// Counts a record that is no row; an Error with options.strict.
+inline std::function<void(const std::string&, const RowPlace&)> drop_of(DataReport& report, const DataOptions& options)
+{
+    if (options.strict) { return {}; }
+    return [&report](const std::string& reason, const RowPlace& place) {
+        ++report.rows_read;
+        report.drop(reason, place);
+    };
+}
+
 // Every row of the files: understood, held to the form of the first, which begin() is told of, counted, and taken.
 template <class Understand, class Begin, class Take>
-void each_row(std::span<const std::filesystem::path> files, DataReport& report, const Understand& understand,
-              const Begin& begin, const Take& take)
+void each_row(std::span<const std::filesystem::path> files, DataReport& report, const DataOptions& options,
+              const Understand& understand, const Begin& begin, const Take& take)
 {
+    const ReadOptions reading{.split_on = options.split_on, .drop = drop_of(report, options)};
     using Row = std::invoke_result_t<const Understand&, Json&, const RowPlace&>;
     std::optional<RowPlace> first;
     decltype(Row::form)     form{};
@@ -57,7 +69,7 @@ void each_row(std::span<const std::filesystem::path> files, DataReport& report, 
             }
             ++report.rows_read;
             take(std::move(row));
-        });
+        }, reading);
     }
 }
 
@@ -116,7 +128,8 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
     };
 
     each_row(
-        files, set.report, [&](const Json& json, const RowPlace& place) { return understand(json, place, options); },
+        files, set.report, options,
+        [&](const Json& json, const RowPlace& place) { return understand(json, place, options); },
         [&](const DataRow& row, const RowPlace&) { begin(row); },
         [&](DataRow&& row) { encoder->encode(std::move(row), set.examples); });
     require_examples(set, files, "row", " has a target.");

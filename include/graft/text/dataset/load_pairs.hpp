@@ -244,7 +244,7 @@ Dataset load_pair_rows(std::span<const std::filesystem::path> files, const Tok* 
         encoder.emplace(tokenizer, tmpl, options, set.report, ends);
     };
     each_row(
-        files, set.report,
+        files, set.report, options,
         [&](const Json& json, const RowPlace& place) { return understand_pair(json, place, options); }, begin,
         [&](PairRow&& row) { encoder->encode(std::move(row), set); });
     encoder->finish();

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <string>
 
 // What a data set is read for.
 namespace graft {
@@ -16,6 +17,7 @@ struct DataOptions {
     const ChatTemplate* tmpl       = nullptr;       // null: the tokeniser has none and none was named
     std::int64_t        max_length = 2048;          // tokens of an example
     std::int64_t        max_prompt_length = 0;      // dpo: tokens of a prompt; 0: as many as fit
+    std::string         split_on{};                 // cuts documents of text files (dataset/read/documents.hpp)
     bool                truncate   = false;         // dpo: what is longer is cut and counted, not an error
     std::int32_t        vocab      = 0;             // ready-made ids must lie below it; 0: not checked
     bool                control_in_contents = false;   // contents of conversations may hold real control tokens

@@ -5,70 +5,39 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "graft/core/error.hpp"
+#include "graft/io/file_kind.hpp"
+#include "graft/text/dataset/read/bytes.hpp"
+#include "graft/text/dataset/read/documents.hpp"
+#include "graft/text/dataset/read/table.hpp"
 
-// Rows of a data file, one after the other: a JSON array, one JSON object a line, or a lone object.
+// Rows of a data file, one after the other.
 //
-//   read_rows(path, use)   calls use(nlohmann::ordered_json&&, const RowPlace&) for each row in file order, and holds
-//                          one row at a time
+//   read_rows(path, use, {.split_on, .drop})   calls use(nlohmann::ordered_json&&, const RowPlace&) for each row in file
+//                                              order, and holds one row at a time
+//   is_document(path)                          whether its name is that of a text
 //
-// Which of the three it is is seen from the content. A byte order mark, CRLF and blank lines are accepted. Keys keep
-// the order of the file, because chat templates print them.
+//   .json .jsonl, any other name    a JSON array, one JSON object a line, or a lone object: seen from the content. A byte
+//                                   order mark, CRLF and blank lines are accepted. Keys keep the order of the file,
+//                                   because chat templates print them.
+//   .csv .tsv                       a header and records (read/table.hpp): a field of the row for each column
+//   .txt .md .markdown .text        a document, or several (read/documents.hpp), each a row {"text": …}; JSON lines
+//                                   under such a name are read as what they are
+//
 // Hostile input: a row has at most 256 MiB, 64 levels and 4096 keys in an object.
-// Throws Error with file, line and reason: missing or unreadable file, a kind that is not JSON (parquet, csv,
-// compressed files: by name and by first bytes), text that is not JSON, a row that is not an object, a file without
-// rows.
+// Throws Error with file, line and reason: missing or unreadable file, a file of another kind, by its first bytes and by
+// name (io/file_kind.hpp says what to do), text that is not JSON, a row that is not an object, a file without rows.
+// What is wrong with one record of a table only is told to drop, where there is one.
 namespace graft {
 
-struct RowPlace {
-    std::string  file;       // as it was named
-    std::int64_t line = 0;   // first line of the row, from 1
-    std::int64_t row  = 0;   // number of the row in its file, from 1
-};
-
 namespace detail::dataset {
-
-using Json = nlohmann::ordered_json;   // keys in the order of the file
-
-inline constexpr std::size_t  longest_row  = std::size_t{256} << 20;
-inline constexpr int          deepest_row  = 64;
-inline constexpr std::int64_t most_keys    = 4096;
-
-// Untrusted text for use inside a one-line message: control characters and broken UTF-8 as \xNN, clipped.
-inline std::string printable(std::string_view text, std::size_t most = 120)
-{
-    std::string out;
-    for (std::size_t i = 0; i < text.size();) {
-        if (out.size() >= most) { return out + "..."; }
-        const auto        lead   = static_cast<unsigned char>(text[i]);
-        const std::size_t length = lead < 0x80 ? 1 : lead >= 0xF0 && lead < 0xF5 ? 4 : lead >= 0xE0 ? 3 : 2;
-        bool whole = lead >= 0x20 && lead != 0x7F && (lead < 0x80 || (lead >= 0xC2 && lead < 0xF5));
-        whole      = whole && i + length <= text.size();
-        for (std::size_t k = 1; whole && k < length; ++k) { whole = (text[i + k] & 0xC0) == 0x80; }
-        // U+0080 to U+009F are control characters too.
-        if (whole && lead == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0) { whole = false; }
-        if (whole) {
-            out.append(text.substr(i, length));
-            i += length;
-        } else {
-            constexpr char digits[] = "0123456789abcdef";
-            out += {'\\', 'x', digits[lead >> 4], digits[lead & 15]};
-            ++i;
-        }
-    }
-    return out;
-}
-
-// "data.jsonl:12", the way compilers name places.
-inline std::string at(const RowPlace& place) { return printable(place.file, 400) + ":" + std::to_string(place.line); }
 
 // Follows one JSON value byte by byte, to find its end and to refuse what is too deep or too wide before it is parsed.
 class JsonEnd {
@@ -117,8 +86,6 @@ private:
     std::array<std::int64_t, deepest_row> commas_{};
 };
 
-inline bool json_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
 inline Json parse_row(std::string_view text, const RowPlace& place)
 {
     try {
@@ -139,72 +106,6 @@ inline Json parse_row(std::string_view text, const RowPlace& place)
     } catch (const nlohmann::json::exception& problem) {
         throw Error(at(place) + ": not JSON: " + printable(problem.what(), 240));
     }
-}
-
-// The file as bytes with a position in lines, so that errors can name one.
-class ByteReader {
-public:
-    explicit ByteReader(const std::filesystem::path& path) : file_(path, std::ios::binary), block_(1 << 16) {}
-    bool good() const { return file_.is_open(); }
-    int  peek()
-    {
-        if (next_ == end_) { fill(); }
-        return next_ == end_ ? -1 : static_cast<unsigned char>(block_[next_]);
-    }
-    int get()
-    {
-        const int c = peek();
-        if (c >= 0) {
-            ++next_;
-            line_ += c == '\n';
-        }
-        return c;
-    }
-    void skip_space()
-    {
-        while (peek() >= 0 && json_space(char(peek()))) { get(); }
-    }
-    std::string_view first_bytes()
-    {
-        peek();
-        return std::string_view(block_.data() + next_, end_ - next_);
-    }
-    std::int64_t line() const { return line_; }
-    bool         failed() const { return file_.bad(); }
-
-private:
-    void fill()
-    {
-        file_.read(block_.data(), std::streamsize(block_.size()));
-        next_ = 0, end_ = std::size_t(file_.gcount());
-    }
-    std::ifstream     file_;
-    std::vector<char> block_;
-    std::size_t       next_ = 0, end_ = 0;
-    std::int64_t      line_ = 1;
-};
-
-inline void refuse_other_kinds(const std::filesystem::path& path, std::string_view bytes, const std::string& name)
-{
-    auto extension = path.extension().string();
-    for (char& c : extension) { c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; }
-    const auto begins = [&](std::string_view magic) { return bytes.substr(0, magic.size()) == magic; };
-
-    const char* kind = nullptr;
-    if (extension == ".parquet" || begins("PAR1")) { kind = "a parquet file"; }
-    if (extension == ".arrow" || extension == ".feather" || begins("ARROW1")) { kind = "an Arrow file"; }
-    if (extension == ".csv") { kind = "a csv file"; }
-    if (extension == ".tsv") { kind = "a tsv file"; }
-    if (extension == ".xlsx" || extension == ".xls") { kind = "a spreadsheet"; }
-    if (extension == ".gz" || begins("\x1f\x8b")) { kind = "compressed with gzip"; }
-    if (extension == ".zst" || begins("\x28\xb5\x2f\xfd")) { kind = "compressed with zstd"; }
-    if (extension == ".xz" || begins(std::string_view("\xfd" "7zXZ"))) { kind = "compressed with xz"; }
-    if (extension == ".bz2") { kind = "compressed with bzip2"; }
-    if (extension == ".zip" || begins("PK\x03\x04")) { kind = "a zip archive"; }
-    if (begins("\xff\xfe") || begins("\xfe\xff")) { kind = "UTF-16 text"; }
-    require(kind == nullptr, [&] {
-        return name + ": is " + kind + ", which is not read; convert it to JSON lines in UTF-8 (one object a line)";
-    });
 }
 
 // One value that may run over several lines, from its opening bracket to its closing one.
@@ -286,37 +187,75 @@ template <class Use> void read_lines(ByteReader& bytes, RowPlace place, Use& use
     }
 }
 
+// Whether a file that is named like a text holds rows in JSON: an object begins with a name in quotes.
+inline bool begins_like_rows(std::string_view bytes)
+{
+    const auto skip = [&] { bytes = without_space(bytes); };
+    skip();
+    if (bytes.starts_with('[')) { bytes.remove_prefix(1), skip(); }
+    if (!bytes.starts_with('{')) { return false; }
+    bytes.remove_prefix(1), skip();
+    return bytes.starts_with('"');
+}
+
+inline std::string extension_of(const std::filesystem::path& path) { return lower(path.extension().string()); }
+
+template <class Use> void read_json_rows(ByteReader& bytes, RowPlace place, Use& use)
+{
+    bytes.skip_space();
+    place.line      = bytes.line();
+    const int first = bytes.peek();
+    if (first == '[') { return read_array(bytes, place, use); }
+    if (first == '{') { return read_lines(bytes, place, use); }
+    require(first < 0, [&] {
+        return at(place) + ": expected JSON (an array of objects, or an object a line), found '" +
+               printable(bytes.first_bytes().substr(0, 20), 40) + "'; a text is read from a file named .txt or .md, a "
+               "table from one named .csv or .tsv";
+    });
+}
+
 }  // namespace detail::dataset
 
-template <class Use> void read_rows(const std::filesystem::path& path, Use&& use)
+inline bool is_document(const std::filesystem::path& path)
+{
+    const auto extension = detail::dataset::extension_of(path);
+    return extension == ".txt" || extension == ".md" || extension == ".markdown" || extension == ".text";
+}
+
+struct ReadOptions {
+    std::string split_on{};                                                     // cuts documents
+    std::function<void(const std::string& reason, const RowPlace&)> drop{};     // a record that is no row; else an Error
+};
+
+template <class Use> void read_rows(const std::filesystem::path& path, Use&& use, const ReadOptions& options = {})
 {
     RowPlace          place{.file = path.string()};
     const std::string name = detail::dataset::printable(place.file, 400);
 
     std::error_code code;
     const auto      status = std::filesystem::status(path, code);
+    if (const auto link = broken_link(path); !link.empty()) { throw Error(link); }
     require(std::filesystem::exists(status), [&] { return name + ": no such data file"; });
     require(!std::filesystem::is_directory(status), [&] { return name + ": is a folder; name the data files in it"; });
 
     detail::dataset::ByteReader bytes(path);
     require(bytes.good(), [&] { return name + ": cannot be opened: " + std::strerror(errno); });
-    detail::dataset::refuse_other_kinds(path, bytes.first_bytes(), name);
+    refuse_wrong_file(bytes.first_bytes(), path, FileWanted::rows);
     if (bytes.first_bytes().substr(0, 3) == "\xef\xbb\xbf") { bytes.get(), bytes.get(), bytes.get(); }
-    bytes.skip_space();
 
-    place.line      = bytes.line();
-    const int first = bytes.peek();
-    std::int64_t rows    = 0;
+    std::int64_t rows = 0;
     auto counted = [&](nlohmann::ordered_json&& row, const RowPlace& where) { ++rows, use(std::move(row), where); };
-    if (first == '[') {
-        detail::dataset::read_array(bytes, place, counted);
-    } else if (first == '{') {
-        detail::dataset::read_lines(bytes, place, counted);
+    const auto drop = [&](const std::string& reason, const RowPlace& where) {
+        require(bool(options.drop), [&] { return detail::dataset::at(where) + ": " + reason; });
+        ++rows, options.drop(reason, where);
+    };
+    const auto extension = detail::dataset::extension_of(path);
+    if (extension == ".csv" || extension == ".tsv") {
+        detail::dataset::read_table(bytes, place, extension == ".csv" ? ',' : '\t', counted, drop);
+    } else if (is_document(path) && !detail::dataset::begins_like_rows(bytes.first_bytes())) {
+        detail::dataset::read_documents(bytes, place, options.split_on, counted);
     } else {
-        require(first < 0, [&] {
-            return detail::dataset::at(place) + ": expected JSON (an array of objects, or an object a line), found '" +
-                   detail::dataset::printable(bytes.first_bytes().substr(0, 20), 40) + "'";
-        });
+        detail::dataset::read_json_rows(bytes, place, counted);
     }
     require(!bytes.failed(), [&] { return name + ": reading failed at line " + std::to_string(bytes.line()); });
     require(rows > 0, [&] { return name + ": no rows: the file is empty"; });

@@ -1,5 +1,6 @@
 #pragma once
 #include "graft/core/error.hpp"
+#include "graft/io/file_kind.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -225,6 +226,7 @@ private:
 
 inline TokenizerJson read_tokenizer_json(std::string_view text, const std::string& where)
 {
+    refuse_wrong_file(text, where, FileWanted::settings);
     TokenizerJson out;
     TokenizerJsonReader reader(out, where);
     Json::sax_parse(text.begin(), text.end(), &reader);
@@ -235,6 +237,7 @@ inline TokenizerJson read_tokenizer_json(std::string_view text, const std::strin
 // A small JSON file, parsed at once.
 inline Json read_small_json(std::string_view text, const std::string& where)
 {
+    refuse_wrong_file(text, where, FileWanted::settings);
     Json out;
     try {
         out = Json::parse(text.begin(), text.end());
