@@ -17,6 +17,26 @@ namespace cli {
 
 namespace fs = std::filesystem;
 
+// "; no token has row 7, rows 510 to 511": padding mostly, which is as it should be; holes are worth a look.
+inline std::string rows_without_token(std::int64_t rows, const graft::Tokenizer& tokenizer)
+{
+    std::vector<std::string> ranges;
+    std::int64_t count = 0;
+    for (std::int64_t id = 0; id < rows; ++id) {
+        const std::int64_t begin = id;
+        while (id < rows && !tokenizer.has(std::int32_t(id))) { ++id; }
+        if (id == begin) { continue; }
+        count += id - begin;
+        ranges.push_back(id == begin + 1 ? "row " + std::to_string(begin)
+                                         : "rows " + std::to_string(begin) + " to " + std::to_string(id - 1));
+    }
+    if (ranges.empty()) { return ""; }
+    const std::size_t shown = std::min<std::size_t>(ranges.size(), 4);
+    std::string text = "; no token has ";
+    for (std::size_t i = 0; i < shown; ++i) { text += (i == 0 ? "" : ", ") + ranges[i]; }
+    return text + (shown < ranges.size() ? ", ... (" + std::to_string(count) + " in all)" : "");
+}
+
 // Ids of the files that no token has, and tokens that the model has no row for.
 inline graft::VerifiedPart verify_tokenizer(const fs::path& folder, const graft::ModelConfig& config,
                                             std::optional<graft::Tokenizer>& tokenizer)
@@ -59,7 +79,8 @@ inline graft::VerifiedPart verify_tokenizer(const fs::path& folder, const graft:
         part.findings.push_back("the model has " + std::to_string(config.vocab) + " rows and none for " +
                                 graft::name_list(beyond));
     }
-    part.said = std::to_string(tokens) + " tokens for " + std::to_string(config.vocab) + " rows";
+    part.said = std::to_string(tokens) + " tokens for " + std::to_string(config.vocab) + " rows" +
+                rows_without_token(config.vocab, *tokenizer);
     return part;
 }
 

@@ -219,6 +219,29 @@ TEST_CASE("inspect --verify: damage beside the weights")
         });
         check_found(model, "tokeniser", {"the model has 512 rows and none for <new> (512)"});
     }
+    SUBCASE("a token that only the configuration names, and the model has no row for")
+    {
+        const Model model;
+        model.json("tokenizer_config.json", [](auto& json) { json["pad_token"] = "[PAD]"; });
+        check_found(model, "tokeniser", {"the model has 512 rows and none for [PAD] (512)"});
+    }
+    SUBCASE("an end of text that no table has")
+    {
+        const Model model;
+        model.json("tokenizer_config.json", [](auto& json) { json["eos_token"] = "<|im_end|>"; });
+        check_found(model, "tokeniser", {"tokenizer_config.json: eos_token is \"<|im_end|>\", which no table"});
+    }
+    SUBCASE("rows that no token has are said, and no damage")
+    {
+        const Model model;
+        model.json("tokenizer.json", [](auto& json) {
+            for (const char* byte : {"<0xF0>", "<0xFE>", "<0xFF>"}) { json["model"]["vocab"].erase(byte); }
+        });
+        const auto ended = model.verify();
+        CAPTURE(ended.out);
+        CHECK(ended.code == 0);
+        CHECK(has(ended.out, "  tokeniser  ok  509 tokens for 512 rows; no token has row 243, rows 257 to 258\n"));
+    }
     SUBCASE("ends of text that are no token")
     {
         const Model model;

@@ -3,10 +3,11 @@
 #include "graft/io/file_kind.hpp"
 #include "graft/text/tokenizer/added_tokens.hpp"
 #include "graft/text/tokenizer/aligned_text.hpp"
-#include "graft/text/tokenizer/bpe.hpp"
+#include "graft/text/tokenizer/config_tokens.hpp"
 #include "graft/text/tokenizer/data.hpp"
 #include "graft/text/tokenizer/decoder.hpp"
 #include "graft/text/tokenizer/json.hpp"
+#include "graft/text/tokenizer/model.hpp"
 #include "graft/text/tokenizer/pre_tokenizer.hpp"
 
 #include <algorithm>
@@ -25,16 +26,19 @@
 // Tokeniser: text to ids and back, exactly as a checkpoint's tokenizer.json says.
 //
 // Supported: byte-pair encoding (byte-level or with byte fallback), as in Llama 1 to 3, Mistral, Qwen 2 to 3, Gemma,
-// Phi-3, GPT-2, SmolLM. Everything else in a file (other models, normalisers, ...) is refused by name at load.
+// Phi-3, GPT-2, SmolLM, and Unigram, as SentencePiece makes by default. Everything else in a file (other models,
+// normalisers, ...) is refused by name at load.
 // The file decides; settings of tokenizer_config.json that tools apply on top (add_bos_token, legacy,
-// clean_up_tokenization_spaces) change nothing here. The configuration gives names: bos, eos, ..., the chat template.
+// clean_up_tokenization_spaces) change nothing here. The configuration gives names (bos, eos, ...), tokens that the file
+// does not have (tokenizer/config_tokens.hpp), and the chat template.
 //
 // encode: added tokens are cut out first, longest first; the text between is normalised, cut into words, and joined
 //   by rank; last come the tokens that the post-processor puts around (`add_special`). Text that already has BOS in
 //   front gets a second one: what a chat template rendered is encoded with `add_special = false`.
 // Text must be valid UTF-8: other bytes are refused, with their place. Characters that the vocabulary does not
 //   know, where it has neither byte fallback nor unk_token, are dropped, as in the reference.
-// decode: ids that name no token (a model's padding rows) give nothing. Bytes that are not UTF-8 become U+FFFD.
+// decode: ids that name no token (a model's padding rows) give nothing. Bytes that are not UTF-8 become U+FFFD. What
+//   skip_special leaves out are special tokens, but for one that the normaliser rewrites (as in the reference).
 // Spans: a token covers every character of the input that it has a byte of, so that several tokens may cover the same
 //   character; what was put in (a prepended space, BOS) covers an empty span at its place.
 // A Tokenizer is immutable: copies share it, and any number of threads may use it.
@@ -58,8 +62,8 @@ struct EncodeOptions {
 
 class Tokenizer {
 public:
-    // Reads tokenizer.json and, where they are there, tokenizer_config.json, special_tokens_map.json (for names that
-    // the former lacks) and chat_template.jinja (which wins over the key chat_template).
+    // Reads tokenizer.json and, where they are there, tokenizer_config.json, special_tokens_map.json, added_tokens.json
+    // (tokenizer/config_tokens.hpp) and chat_template.jinja (which wins over the key chat_template).
     static Tokenizer load(const std::filesystem::path& folder);
     static Tokenizer parse(std::string_view tokenizer_json, std::string_view tokenizer_config_json = {},
                            const std::string& where = "tokenizer.json");
@@ -69,8 +73,7 @@ public:
 
     std::string decode(std::span<const std::int32_t> ids, bool skip_special = false) const;
 
-    // The tokens that the configuration names; unk also from the model. Nothing where it names none, or one that is
-    // not in the vocabulary.
+    // The tokens that the configuration names; unk also from the model. Nothing where it names none.
     std::optional<std::int32_t> bos() const { return named("bos_token"); }
     std::optional<std::int32_t> eos() const { return named("eos_token"); }
     std::optional<std::int32_t> pad() const { return named("pad_token"); }
@@ -129,7 +132,7 @@ public:
     {
         std::string out;
         const auto token = tokenizer_.find_token(id);
-        if (token && !(skip_special_ && tokenizer_.is_special(id))) {
+        if (token && !(skip_special_ && tokenizer_.data_->skipped(id))) {
             tokenizer_.data_->decoder.push(state_, *token, out);
         }
         return out;
@@ -164,13 +167,16 @@ inline Tokenizer Tokenizer::load(const std::filesystem::path& folder)
     const std::string where = path.string();
     const std::string text = detail::tokens::read_whole_file(path);
     auto data = std::make_shared<Data>(detail::tokens::read_tokenizer_json(text, where), where);
-    for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    detail::tokens::ConfigTokens named;
+    for (const std::string name : {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
         const auto config = folder / name;
         if (!std::filesystem::exists(config)) { continue; }
-        const auto json = detail::tokens::read_small_json(detail::tokens::read_whole_file(config), config.string());
-        if (std::string_view(name) == "tokenizer_config.json") { data->read_config(json, config.string()); }
-        else { data->read_names(json, config.string()); }
+        const std::string contents = detail::tokens::read_whole_file(config);
+        named.read(name, contents, config.string());
+        if (name != "tokenizer_config.json") { continue; }
+        data->read_config(detail::tokens::read_small_json(contents, config.string()), config.string());
     }
+    data->add_config_tokens(named);
     if (const auto jinja = folder / "chat_template.jinja"; std::filesystem::exists(jinja)) {
         data->chat_template = detail::tokens::read_whole_file(jinja);
         refuse_wrong_file(*data->chat_template, jinja, FileWanted::settings);
@@ -184,10 +190,13 @@ inline Tokenizer Tokenizer::parse(std::string_view tokenizer_json, std::string_v
                                   const std::string& where)
 {
     auto data = std::make_shared<Data>(detail::tokens::read_tokenizer_json(tokenizer_json, where), where);
+    detail::tokens::ConfigTokens named;
     if (!tokenizer_config_json.empty()) {
         const std::string config = "tokenizer_config.json";
+        named.read(config, tokenizer_config_json, config);
         data->read_config(detail::tokens::read_small_json(tokenizer_config_json, config), config);
     }
+    data->add_config_tokens(named);
     data->build_tries();
     return Tokenizer(std::move(data));
 }
@@ -200,7 +209,7 @@ struct Tokenizer::Run {
     bool control_tokens, spans;
     Encoding& out;
     detail::tokens::Regex::MatchData match = {};
-    detail::tokens::Bpe::Scratch scratch = {};
+    detail::tokens::TokenModel::Scratch scratch = {};
     std::vector<TextSpan> places = {};      // of the tokens of one piece, in its normalised text
 
     // Whole characters of the input that [begin, end) touches.
@@ -225,11 +234,10 @@ inline void Tokenizer::encode_piece(Run& run, std::size_t begin, std::size_t end
     data_->normalizer(text, run.match);
 
     detail::tokens::PreTokenizer::Words work;
-    const auto encode_words = [&](bool at_start) {
-        work.at_start = at_start;
+    const auto encode_words = [&] {
         data_->pre_tokenizer(work, run.match);
         run.places.clear();
-        detail::tokens::Bpe::Sink sink{run.out.ids, run.spans ? &run.places : nullptr};
+        detail::tokens::TokenModel::Sink sink{run.out.ids, run.spans ? &run.places : nullptr};
         const auto whole = [&](std::int32_t id) {       // may a word that spells this token be it, merges ignored?
             const std::uint32_t* added = data_->added_by_id.find(static_cast<std::uint64_t>(id));
             return run.control_tokens || added == nullptr || !data_->added[*added].control;
@@ -237,7 +245,7 @@ inline void Tokenizer::encode_piece(Run& run, std::size_t begin, std::size_t end
         for (const TextSpan& word : work.words) {
             sink.base = word.begin;
             const auto bytes = std::string_view(work.text.text).substr(word.begin, word.end - word.begin);
-            data_->bpe(bytes, run.scratch, sink, whole);
+            data_->model(bytes, run.scratch, sink, whole);
         }
         for (const TextSpan& place : run.places) {
             run.out.spans.push_back(run.whole_characters(work.text.span(place.begin, place.end)));
@@ -246,7 +254,7 @@ inline void Tokenizer::encode_piece(Run& run, std::size_t begin, std::size_t end
     if (run.tries.normalized.empty()) {
         work.words.assign(text.text.empty() ? 0 : 1, {0, text.text.size()});
         work.text = std::move(text);
-        return encode_words(begin == 0);
+        return encode_words();
     }
     detail::tokens::split_added(text.text, run.tries.normalized, data_->added,
                         [&](std::size_t from, std::size_t to, const detail::tokens::AddedToken* token) {
@@ -256,7 +264,7 @@ inline void Tokenizer::encode_piece(Run& run, std::size_t begin, std::size_t end
         work.text = AlignedText(run.spans);
         work.text.copy(text, from, to);
         work.words.assign(1, {0, to - from});
-        encode_words(begin == 0 && from == 0);
+        encode_words();
     });
 }
 
@@ -302,7 +310,7 @@ inline std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool ski
     auto state = data_->decoder.begin();
     for (const std::int32_t id : ids) {
         const auto token = find_token(id);
-        if (!token || (skip_special && is_special(id))) { continue; }
+        if (!token || (skip_special && data_->skipped(id))) { continue; }
         data_->decoder.push(state, *token, out);
     }
     data_->decoder.finish(state, out);
@@ -315,7 +323,7 @@ inline std::optional<std::string_view> Tokenizer::find_token(std::int32_t id) co
     if (id < 0) { return std::nullopt; }
     const std::uint32_t* added = data_->added_by_id.find(static_cast<std::uint64_t>(id));
     if (added != nullptr) { return data_->added[*added].text; }
-    if (data_->bpe.tokens().has(id)) { return data_->bpe.tokens()[id]; }
+    if (data_->model.tokens().has(id)) { return data_->model.tokens()[id]; }
     return std::nullopt;
 }
 
@@ -323,7 +331,7 @@ inline std::optional<std::int32_t> Tokenizer::id(std::string_view token) const
 {
     const auto added = data_->added_by_text.find(token);
     if (added != data_->added_by_text.end()) { return added->second; }
-    const std::int32_t id = data_->bpe.tokens().find(token);
+    const std::int32_t id = data_->model.tokens().find(token);
     return id == detail::tokens::no_id ? std::nullopt : std::optional(id);
 }
 
@@ -334,7 +342,7 @@ inline std::string Tokenizer::token(std::int32_t id) const
                ")";
     });
     const std::uint32_t* added = data_->added_by_id.find(static_cast<std::uint64_t>(id));
-    return added != nullptr ? data_->added[*added].content : std::string(data_->bpe.tokens()[id]);
+    return added != nullptr ? data_->added[*added].content : std::string(data_->model.tokens()[id]);
 }
 
 inline bool Tokenizer::is_special(std::int32_t id) const

@@ -42,7 +42,8 @@ TEST_CASE("tokenizer: files that are refused")
     };
     refused("{\"added", "[\"added", "tokenizer.json: ");
     refused("\"ab\": 2", "\"ab\": ", "line 1");
-    refused("\"BPE\"", "\"Unigram\"", "\"Unigram\"; only BPE");
+    refused("\"BPE\"", "\"WordPiece\"", "\"WordPiece\"; only BPE and Unigram are supported");
+    refused("\"BPE\"", "\"Unigram\"", "must be a list of pieces");
     refused("\"ab\": 2", "\"ab\": 1", "repeats");
     refused("\"ab\": 2", "\"a\": 2", "repeats");
     refused("\"ab\": 2", "\"ab\": -2", "an id was expected");
@@ -107,7 +108,7 @@ TEST_CASE("tokenizer: files that are refused")
     component(
         R"("pre_tokenizer": {"type": "Split", "pattern": {"String": "x"}, "behavior": "Broken"})", "unknown behavior");
     for (const auto& [pattern, message] :
-        {std::pair<std::string, std::string>{"(", "does not compile"}, {"a\\\\b", "\\b"}, {"[[:alpha:]]", "POSIX"},
+        {std::pair<std::string, std::string>{"(", "does not compile"}, {"a\\\\K", "\\K"}, {"[[:alpha:]]", "POSIX"},
             {"[a&&b]", "&&"}, {"(?m:a)", "(?m:"}, {"\\\\p{Nonsense}", "does not compile"}, {"(a)\\\\1", "\\1"},
             {"a{,3}", "{,n}"}, {"(*ACCEPT)", "verb"}, {"\\\\", "backslash"}, {"(?R)", "(?R"}}) {
         component(

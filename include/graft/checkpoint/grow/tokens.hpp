@@ -52,6 +52,7 @@ public:
         read_vocabulary(json_at(json_at(json, "model", where_), "vocab", where_));
         read_added(json_at(json, "added_tokens", where_));
         read_others();
+        read_names();
     }
 
     const std::set<std::int64_t>& ids() const { return ids_; }    // of the tokens that are there
@@ -198,6 +199,34 @@ private:
                 });
             }
             others_[name] = text;
+        }
+    }
+
+    // Tokens that only a configuration names or lists get the ids behind those of tokenizer.json when it is loaded: the
+    // new tokens would take them.
+    void read_names() const
+    {
+        for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+            const auto path = folder_ / name;
+            if (!std::filesystem::exists(path)) { continue; }
+            const std::string where = printable(path.string(), 1000);
+            const auto json = parse_json(read_file(path, most_bytes), where);
+            const auto check = [&](const std::string& key, const Json& token) {
+                const Json* text = token.is_object() ? json_find(token, "content") : &token;
+                if (text == nullptr || !text->is_string() || *text == "") { return; }
+                require(by_text_.contains(text->get<std::string>()), [&] {
+                    return where + ": " + key + " is " + json_text(*text) + ", which tokenizer.json does not have: load "
+                           "the tokeniser with transformers and save it, so that its files agree";
+                });
+            };
+            if (!json.is_object()) { continue; }
+            for (const auto& entry : json.items()) {
+                const std::string& key = entry.key();
+                if (key.ends_with("_token")) { check(key, entry.value()); }
+                const bool list = key == "additional_special_tokens" || key == "extra_special_tokens";
+                if (!list || !entry.value().is_structured()) { continue; }
+                for (const Json& token : entry.value()) { check(key, token); }
+            }
         }
     }
 

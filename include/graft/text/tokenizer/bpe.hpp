@@ -92,9 +92,6 @@ private:
 inline Bpe::Bpe(const TokenizerJson& json, bool byte_level, const std::string& where) : byte_level_(byte_level)
 {
     const Json& model = field(json.rest, "model");
-    const bool untyped = model.is_object() && field(model, "type").is_null();       // as old files are
-    const std::string type = untyped ? "BPE" : type_field(model, where + ": model");
-    require(type == "BPE", [&] { return where + ": model type \"" + type + "\"; only BPE is supported"; });
     require(json.has_vocab && json.has_merges, where + ": model needs vocab (an object) and merges (a list)");
     require(field(model, "dropout").is_null() || field(model, "dropout") == 0,
             where + ": model.dropout is not supported");
@@ -132,6 +129,10 @@ inline Bpe::Bpe(const TokenizerJson& json, bool byte_level, const std::string& w
         std::string character;
         append_code_point(character, byte_level_ ? byte_chars[b] : char32_t(b));
         bytes_[b] = initial_of(character);
+        require(!byte_level_ || bytes_[b].count <= 1, [&] {
+            return where + ": model.byte_fallback beside ByteLevel, where model.vocab lacks the character of byte " +
+                   std::to_string(b) + ", is not supported";
+        });
     }
     read_merges(json, where);
     known_ = std::make_unique<std::atomic<unsigned char>[]>(tokens_.size());
@@ -149,10 +150,7 @@ inline Bpe::Initial Bpe::initial_of(std::string_view character) const
     if (byte_fallback_) {
         bool all = true;
         for (const char c : character) {
-            constexpr std::string_view digits = "0123456789ABCDEF";
-            const auto b = static_cast<unsigned char>(c);
-            const char name[] = {'<', '0', 'x', digits[b >> 4], digits[b & 15], '>'};
-            out.ids[out.count] = tokens_.find(std::string_view(name, sizeof name));
+            out.ids[out.count] = tokens_.find(byte_name(c));
             all = all && out.ids[out.count] != no_id;
             ++out.count;
         }

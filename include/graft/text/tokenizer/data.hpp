@@ -1,9 +1,10 @@
 #pragma once
 #include "graft/core/error.hpp"
 #include "graft/text/tokenizer/added_tokens.hpp"
-#include "graft/text/tokenizer/bpe.hpp"
+#include "graft/text/tokenizer/config_tokens.hpp"
 #include "graft/text/tokenizer/decoder.hpp"
 #include "graft/text/tokenizer/json.hpp"
+#include "graft/text/tokenizer/model.hpp"
 #include "graft/text/tokenizer/normalizer.hpp"
 #include "graft/text/tokenizer/post_processor.hpp"
 #include "graft/text/tokenizer/pre_tokenizer.hpp"
@@ -15,6 +16,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -38,13 +40,13 @@ inline std::string read_whole_file(const std::filesystem::path& path)
 }
 
 struct TokenizerData {
-    TokenizerData(const TokenizerJson& json, const std::string& where);
+    TokenizerData(const TokenizerJson& json, const std::string& file);
 
     Normalizer normalizer;
     PreTokenizer pre_tokenizer;
     PostProcessor post_processor;
     Decoder decoder;
-    Bpe bpe;
+    TokenModel model;
     std::vector<AddedToken> added;
     FlatMap<std::uint32_t> added_by_id;         // id to index in `added`
     std::map<std::string, std::int32_t, std::less<>> added_by_text;
@@ -54,53 +56,89 @@ struct TokenizerData {
     std::map<std::string, std::string> special;
     std::optional<std::string> chat_template;
     std::size_t size = 0;
+    std::string where;
 
-    void add_tokens(const std::string& where);
+    void check_tokens() const;
+    void index_tokens();
+    void add_config_tokens(const ConfigTokens& config);
     void build_tries();
+    // Whether decoding without special tokens leaves out an id: where what it is decoded to is how the file spells one.
+    bool skipped(std::int32_t id) const
+    {
+        const std::uint32_t* found = id < 0 ? nullptr : added_by_id.find(static_cast<std::uint64_t>(id));
+        return found != nullptr && added[*found].skipped;
+    }
     void read_config(const Json& config, const std::string& where);
-    void read_names(const Json& config, const std::string& where);
 };
 
-inline TokenizerData::TokenizerData(const TokenizerJson& json, const std::string& where)
-    : normalizer(field(json.rest, "normalizer"), where + ": normalizer"),
-      pre_tokenizer(field(json.rest, "pre_tokenizer"), where + ": pre_tokenizer"),
-      decoder(field(json.rest, "decoder"), where + ": decoder"),
-      bpe(json, pre_tokenizer.byte_level(), where),
-      added(read_added_tokens(field(json.rest, "added_tokens"), where)),
-      size(bpe.tokens().size())
+inline TokenizerData::TokenizerData(const TokenizerJson& json, const std::string& file)
+    : normalizer(field(json.rest, "normalizer"), file + ": normalizer"),
+      pre_tokenizer(field(json.rest, "pre_tokenizer"), file + ": pre_tokenizer"),
+      decoder(field(json.rest, "decoder"), file + ": decoder"),
+      model(json, pre_tokenizer.byte_level(), file),
+      added(read_added_tokens(field(json.rest, "added_tokens"), file)),
+      size(model.tokens().size()), where(file)
 {
-    add_tokens(where);
-    post_processor = PostProcessor(field(json.rest, "post_processor"), where + ": post_processor");
+    check_tokens();
+    index_tokens();
+    post_processor = PostProcessor(field(json.rest, "post_processor"), file + ": post_processor");
     for (const std::int32_t id : post_processor.ids()) {
-        require(bpe.tokens().has(id) || added_by_id.find(static_cast<std::uint64_t>(id)) != nullptr, [&] {
-            return where + ": post_processor: adds the id " + std::to_string(id) + ", which no token has";
+        require(model.tokens().has(id) || added_by_id.find(static_cast<std::uint64_t>(id)) != nullptr, [&] {
+            return file + ": post_processor: adds the id " + std::to_string(id) + ", which no token has";
         });
     }
-    if (bpe.unk() != no_id) { special["unk_token"] = std::string(bpe.tokens()[bpe.unk()]); }
+    if (model.unk() != no_id) { special["unk_token"] = std::string(model.tokens()[model.unk()]); }
 }
 
-// An added token either repeats an entry of the vocabulary, text and id, or is new in both.
-inline void TokenizerData::add_tokens(const std::string& where)
+// An added token either repeats an entry of the vocabulary, text and id, or is new in both; the ids of those that are new
+// follow the vocabulary: the reference counts them out, whatever the file says.
+inline void TokenizerData::check_tokens() const
+{
+    const auto place = [&](const AddedToken& token) {
+        return where + ": added_tokens: \"" + token.content + "\" (id " + std::to_string(token.id) + ")";
+    };
+    std::set<std::string_view> texts;
+    std::set<std::int32_t> ids;
+    for (const AddedToken& token : added) {
+        const std::int32_t known = model.tokens().find(token.content);
+        require(known == no_id || known == token.id, [&] {
+            return place(token) + " has the id " + std::to_string(known) + " in model.vocab";
+        });
+        require(known != no_id || !model.tokens().has(token.id), [&] {
+            return place(token) + " has the id of \"" + std::string(model.tokens()[token.id]) + "\" in model.vocab";
+        });
+        require(ids.insert(token.id).second && texts.insert(token.content).second,
+                [&] { return place(token) + " repeats an id or a text"; });
+    }
+    std::int32_t largest = no_id;
+    for (const AddedToken& token : added) {
+        const bool known = model.tokens().find(token.content) != no_id;
+        const std::int32_t counted = known ? token.id : next_added_id(model.tokens().count(), largest);
+        require(token.id == counted || token.content.empty(), [&] {
+            return place(token) + " gets the id " + std::to_string(counted) + " in the tokenizers library, which counts "
+                   "the ids of added tokens out: load the tokeniser with it and save it, so that the file says what is "
+                   "used";
+        });
+        largest = std::max(largest, token.id);
+    }
+}
+
+inline void TokenizerData::index_tokens()
 {
     for (std::size_t i = 0; i < added.size(); ++i) {
-        const auto& token = added[i];
-        const auto place = [&] {
-            return where + ": added_tokens: \"" + token.content + "\" (id " + std::to_string(token.id) + ")";
-        };
-        const std::int32_t known = bpe.tokens().find(token.content);
-        require(known == no_id || known == token.id, [&] {
-            return place() + " has the id " + std::to_string(known) + " in model.vocab";
-        });
-        require(known != no_id || !bpe.tokens().has(token.id), [&] {
-            return place() + " has the id of \"" + std::string(bpe.tokens()[token.id]) + "\" in model.vocab";
-        });
-        require(added_by_id.find(static_cast<std::uint64_t>(token.id)) == nullptr &&
-                    added_by_text.emplace(token.content, token.id).second, [&] {
-            return place() + " repeats an id or a text";
-        });
+        const AddedToken& token = added[i];
         added_by_id[static_cast<std::uint64_t>(token.id)] = static_cast<std::uint32_t>(i);
+        added_by_text[token.content] = token.id;
         size = std::max(size, static_cast<std::size_t>(token.id) + 1);
     }
+}
+
+inline void TokenizerData::add_config_tokens(const ConfigTokens& config)
+{
+    config.add_to(added, model.tokens().count(), [&](const std::string& text) { return model.tokens().find(text); });
+    index_tokens();
+    special = config.names();
+    if (model.unk() != no_id) { special.emplace("unk_token", std::string(model.tokens()[model.unk()])); }
 }
 
 inline void TokenizerData::build_tries()
@@ -111,6 +149,11 @@ inline void TokenizerData::build_tries()
         added[*added_by_id.find(static_cast<std::uint64_t>(found->second))].control = true;
     }
     Regex::MatchData match;
+    std::set<std::string_view> specials;
+    std::map<std::string, std::size_t> normalized;
+    for (const AddedToken& token : added) {
+        if (token.special) { specials.insert(token.content); }
+    }
     for (std::size_t i = 0; i < added.size(); ++i) {
         std::string& text = added[i].text = added[i].content;
         if (added[i].normalized && !normalizer.empty()) {
@@ -118,6 +161,18 @@ inline void TokenizerData::build_tries()
             normalizer(content, match);
             text = std::move(content.text);
         }
+        if (added[i].normalized && !added[i].content.empty()) {
+            const auto place = [&] { return where + ": added_tokens: the normalizer makes of \"" + added[i].content; };
+            require(!text.empty(), [&] {
+                return place() + "\" nothing, which is found everywhere: set its `normalized` to false";
+            });
+            const auto twin = normalized.emplace(text, i);
+            require(twin.second, [&] {
+                return place() + "\" the same as of \"" + added[twin.first->second].content +
+                       "\": set the `normalized` of one of them to false";
+            });
+        }
+        added[i].skipped = specials.contains(text);
         const auto value = static_cast<std::uint32_t>(i);
         (added[i].normalized ? all.normalized : all.raw).add(text, value);
         if (!added[i].control) { (added[i].normalized ? plain.normalized : plain.raw).add(text, value); }
@@ -126,7 +181,6 @@ inline void TokenizerData::build_tries()
 
 inline void TokenizerData::read_config(const Json& config, const std::string& where)
 {
-    read_names(config, where);
     const Json& text = field(config, "chat_template");
     if (text.is_null()) { return; }
     if (text.is_string()) {
@@ -138,29 +192,6 @@ inline void TokenizerData::read_config(const Json& config, const std::string& wh
         require(field(entry, "name").is_string() && field(entry, "template").is_string(),
                 where + ": chat_template: every entry needs a name and a template, both strings");
         if (entry["name"] == "default") { chat_template = entry["template"].get<std::string>(); }
-    }
-}
-
-// Every key that ends in _token and holds a text, or an object with `content`. What is there already stays, but for
-// the model's own unk_token.
-inline void TokenizerData::read_names(const Json& config, const std::string& where)
-{
-    std::map<std::string, std::string> names;
-    for (const auto& item : config.items()) {
-        const std::string& key = item.key();
-        const Json& value = item.value();
-        if (!key.ends_with("_token") || value.is_null() || value.is_boolean()) { continue; }    // add_bos_token: flag
-        const Json& content = value.is_object() ? field(value, "content") : value;
-        require(content.is_string(), [&] {
-            return where + ": " + key + " must be a string, or an object with a string `content`, found " +
-                   value.dump();
-        });
-        names[key] = content.get<std::string>();
-    }
-    for (auto& [key, text] : names) {
-        const bool of_model = key == "unk_token" && bpe.unk() != no_id && special[key] == bpe.tokens()[bpe.unk()];
-        if (of_model) { special[key] = text; }
-        else { special.emplace(key, text); }
     }
 }
 

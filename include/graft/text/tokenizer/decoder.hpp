@@ -38,7 +38,7 @@ public:
     Decoder(const Json& json, const std::string& where)
     {
         add(json, where);
-        spaces_ = steps_.empty();
+        spaces_ = json.is_null();
     }
 
     State begin() const { return {std::vector<State::Step>(steps_.size() + 1), {}}; }

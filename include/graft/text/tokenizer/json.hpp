@@ -70,9 +70,10 @@ struct TokenizerJson {
     struct Merge { std::string left, right; };
 
     Json rest;                                                  // all but model.vocab and model.merges
-    std::vector<std::pair<std::string, std::int32_t>> vocab;
+    std::vector<std::pair<std::string, std::int32_t>> vocab;    // of BPE
+    std::vector<std::pair<std::string, double>> pieces;         // the same key of Unigram, with scores
     std::vector<Merge> merges;
-    bool has_vocab = false, has_merges = false;
+    bool has_vocab = false, has_pieces = false, has_merges = false;
 };
 
 // Receives the parser's events (nlohmann's SAX interface).
@@ -82,11 +83,15 @@ public:
 
     bool null() { return value(Json()); }
     bool boolean(bool b) { return value(Json(b)); }
-    bool number_float(double d, const std::string&) { return value(Json(d)); }
+    bool number_float(double d, const std::string&) { return state_ == State::piece ? score(d) : value(Json(d)); }
     bool binary(Json::binary_t&) { return false; }
-    bool number_integer(std::int64_t i) { return value(Json(i)); }
+    bool number_integer(std::int64_t i)
+    {
+        return state_ == State::piece ? score(static_cast<double>(i)) : value(Json(i));
+    }
     bool number_unsigned(std::uint64_t u)
     {
+        if (state_ == State::piece) { return score(static_cast<double>(u)); }
         if (state_ != State::vocab) { return value(Json(u)); }
         require(u < (1u << 24), [&] {
             return where_ + ": model.vocab gives \"" + key_ + "\" the id " + std::to_string(u) + ", above 16777215";
@@ -105,6 +110,11 @@ public:
                        "\") is not two tokens with one space between";
             });
             out_.merges.push_back({s.substr(0, space), s.substr(space + 1)});
+            return true;
+        }
+        if (state_ == State::piece) {
+            require(pair_.empty(), [&] { return bad_piece(); });
+            pair_.push_back(std::move(s));
             return true;
         }
         if (state_ == State::pair) {
@@ -129,7 +139,7 @@ public:
     {
         require(state_ == State::other, [&] { return unexpected("an object"); });
         if (in_model() && key_ == "vocab") {
-            require(!out_.has_vocab, [&] { return where_ + ": model.vocab is there twice"; });
+            require(!has_vocabulary(), [&] { return where_ + ": model.vocab is there twice"; });
             out_.has_vocab = true;
             state_ = State::vocab;
             return true;
@@ -148,7 +158,20 @@ public:
             pair_.clear();
             return true;
         }
+        if (state_ == State::pieces) {
+            require(out_.pieces.size() < (1u << 24), [&] { return where_ + ": model.vocab has over 16777216 pieces"; });
+            state_ = State::piece;
+            pair_.clear();
+            scored_ = false;
+            return true;
+        }
         require(state_ == State::other, [&] { return unexpected("an array"); });
+        if (in_model() && key_ == "vocab") {
+            require(!has_vocabulary(), [&] { return where_ + ": model.vocab is there twice"; });
+            out_.has_pieces = true;
+            state_ = State::pieces;
+            return true;
+        }
         if (in_model() && key_ == "merges") {
             require(!out_.has_merges, [&] { return where_ + ": model.merges is there twice"; });
             out_.has_merges = true;
@@ -163,7 +186,11 @@ public:
             require(pair_.size() == 2, [&] { return bad_pair(); });
             out_.merges.push_back({std::move(pair_[0]), std::move(pair_[1])});
             state_ = State::merges;
-        } else if (state_ == State::merges) {
+        } else if (state_ == State::piece) {
+            require(scored_, [&] { return bad_piece(); });
+            scored_ = false;
+            state_ = State::pieces;
+        } else if (state_ == State::merges || state_ == State::pieces) {
             state_ = State::other;
         } else {
             stack_.pop_back();
@@ -178,7 +205,7 @@ public:
     }
 
 private:
-    enum class State { other, vocab, merges, pair };
+    enum class State { other, vocab, merges, pair, pieces, piece };
     static constexpr std::size_t deepest = 64;
 
     // stack_ holds the open objects and arrays; the model is the object at key "model" of the first.
@@ -187,8 +214,21 @@ private:
     {
         return where_ + ": merge " + std::to_string(out_.merges.size()) + " is not a list of two tokens";
     }
+    std::string bad_piece() const
+    {
+        return where_ + ": piece " + std::to_string(out_.pieces.size() - (scored_ ? 1 : 0)) +
+               " of model.vocab is not a list of a text and a score";
+    }
+    bool has_vocabulary() const { return out_.has_vocab || out_.has_pieces; }
+    bool score(double number)
+    {
+        require(pair_.size() == 1 && !scored_, [&] { return bad_piece(); });
+        out_.pieces.emplace_back(std::move(pair_[0]), number);
+        return scored_ = true;
+    }
     std::string unexpected(const char* what) const
     {
+        if (state_ == State::pieces || state_ == State::piece) { return bad_piece() + ": found " + what; }
         return where_ + ": " + what + " inside " +
                (state_ == State::vocab ? "model.vocab, at \"" + key_ + "\", where an id was expected"
                                        : std::string("model.merges, where a pair of tokens was expected"));
@@ -220,6 +260,7 @@ private:
     State state_ = State::other;
     std::string key_;
     std::vector<std::string> pair_;
+    bool scored_ = false;       // of the piece that is read: its score has come
     std::vector<Json*> stack_;
     Json* model_ = nullptr;
 };

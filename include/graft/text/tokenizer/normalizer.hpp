@@ -2,6 +2,8 @@
 #include "graft/core/error.hpp"
 #include "graft/text/tokenizer/aligned_text.hpp"
 #include "graft/text/tokenizer/json.hpp"
+#include "graft/text/tokenizer/normal_form.hpp"
+#include "graft/text/tokenizer/precompiled.hpp"
 #include "graft/text/tokenizer/regex.hpp"
 #include "graft/text/tokenizer/unicode.hpp"
 
@@ -14,7 +16,8 @@
 #include <utility>
 #include <vector>
 
-// The normalisers of tokenizer.json: NFC, Prepend, Replace, Sequence, null. Any other type is refused by name.
+// The normalisers of tokenizer.json: Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, Prepend, Replace, Strip,
+// StripAccents, Sequence, null. Any other type is refused by name.
 namespace graft::detail::tokens {
 
 // {"String": text} or {"Regex": expression}.
@@ -29,6 +32,7 @@ public:
         });
         if (literal.is_string()) { literal_ = literal.get<std::string>(); }
         else { regex_.emplace(regex.get<std::string>(), where); }
+        if (!regex_ && literal_.empty()) { regex_.emplace("", where); }     // it matches everywhere, as in the reference
     }
     explicit Pattern(Regex regex) : regex_(std::move(regex)) {}
 
@@ -36,7 +40,6 @@ public:
     void each(std::string_view text, Regex::MatchData& data, Call&& match) const
     {
         if (regex_) { return regex_->each(text, data, match); }
-        if (literal_.empty()) { return; }
         for (std::size_t at = text.find(literal_); at != text.npos; at = text.find(literal_, at + literal_.size())) {
             match(at, at + literal_.size());
         }
@@ -46,74 +49,6 @@ private:
     std::string literal_;
     std::optional<Regex> regex_;
 };
-
-// Characters that stand alone under NFC when nothing but themselves follows: they are in composed form, do not reorder
-// and never join what is before them. Text may be cut in front of each and normalised in parts. (Not all such
-// characters, only the common ones; the others take the longer way.)
-inline bool nfc_starts(char32_t c)
-{
-    return c < 0x0300 || (c >= 0x0400 && c <= 0x0482) || (c >= 0x05D0 && c <= 0x05EA) || (c >= 0x2010 && c <= 0x2027) ||
-           (c >= 0x3041 && c <= 0x3096) || (c >= 0x30A1 && c <= 0x30FA) || (c >= 0x4E00 && c <= 0x9FFF) ||
-           (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0xFF01 && c <= 0xFF5E) || (c >= 0x1F300 && c <= 0x1F9FF);
-}
-
-inline std::string nfc_part(std::string_view text)
-{
-    constexpr auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-    std::vector<utf8proc_int32_t> chars;
-    for (std::size_t at = 0; at < text.size(); at += char_length(text, at)) {
-        utf8proc_int32_t parts[8];
-        const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code_point(text, at)), parts, 8,
-                                                   options, nullptr);
-        require(count > 0 && count <= 8, "NFC: a character has no decomposition");
-        chars.insert(chars.end(), parts, parts + count);
-    }
-    // Canonical order by a stable sort of each run of marks: utf8proc's own takes quadratic time on hostile text.
-    const auto order = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
-    for (std::size_t i = 0; i < chars.size();) {
-        std::size_t end = i;
-        while (end < chars.size() && order(chars[end]) != 0) { ++end; }
-        std::stable_sort(chars.data() + i, chars.data() + end, [&](auto a, auto b) { return order(a) < order(b); });
-        i = end + 1;
-    }
-    const auto count = utf8proc_normalize_utf32(chars.data(), static_cast<utf8proc_ssize_t>(chars.size()), options);
-    require(count >= 0, "NFC: composing failed");
-    std::string out;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-        append_code_point(out, static_cast<char32_t>(chars[i]));
-    }
-    return out;
-}
-
-inline void nfc(AlignedText& text)
-{
-    const std::string& in = text.text;
-    // Nothing below U+0300 changes: its UTF-8 begins with a byte below 0xCC.
-    if (std::none_of(in.begin(), in.end(), [](char c) { return static_cast<unsigned char>(c) >= 0xCC; })) { return; }
-
-    AlignedText out(text.tracked);
-    out.reserve(in.size());
-    std::size_t kept = 0;       // in[kept, at) is known to stay as it is
-    for (std::size_t at = 0; at < in.size();) {
-        std::size_t end = at + char_length(in, at);
-        const bool plain = nfc_starts(code_point(in, at));
-        bool joined = false;
-        while (end < in.size() && !nfc_starts(code_point(in, end))) { end += char_length(in, end), joined = true; }
-        if (!plain || joined) {
-            const std::string_view part = std::string_view(in).substr(at, end - at);
-            std::string composed = nfc_part(part);
-            if (composed != part) {
-                out.copy(text, kept, at);
-                out.put(composed, text, at, end);
-                kept = end;
-            }
-        }
-        at = end;
-    }
-    if (kept == 0) { return; }
-    out.copy(text, kept, in.size());
-    text = std::move(out);
-}
 
 class Normalizer {
 public:
@@ -125,40 +60,122 @@ public:
     void operator()(AlignedText& text, Regex::MatchData& data) const
     {
         for (const Step& step : steps_) {
+            const bool replaces = step.kind == Kind::prepend || step.kind == Kind::replace;
+            if (!replaces && step.kind != Kind::precompiled && step.kind != Kind::strip) { text.map_all(); }
             switch (step.kind) {
-            case Kind::nfc: nfc(text); break;
+            case Kind::form: to_normal_form(text, step.form); break;
+            case Kind::lowercase: map_characters(text, lowercase); break;
+            case Kind::nmt: map_characters(text, nmt); break;
+            case Kind::precompiled: (*step.charsmap)(text); break;
             case Kind::prepend: prepend(text, step.content); break;
             case Kind::replace: replace(text, *step.pattern, step.content, data); break;
+            case Kind::strip: strip(text, step.left, step.right); break;
+            case Kind::strip_accents: map_characters(text, strip_accents); break;
             }
         }
     }
 
 private:
-    enum class Kind { nfc, prepend, replace };
+    enum class Kind { form, lowercase, nmt, precompiled, prepend, replace, strip, strip_accents };
     struct Step {
         Kind kind;
-        std::string content;
-        std::optional<Pattern> pattern;
+        std::string content{};
+        std::optional<Pattern> pattern{};
+        NormalForm form = NormalForm::nfc;
+        std::optional<Precompiled> charsmap{};
+        bool left = false, right = false;
     };
 
     void add(const Json& json, const std::string& where)
     {
         if (json.is_null()) { return; }
         const std::string type = type_field(json, where);
+        const auto form = [&](NormalForm which) { steps_.push_back({.kind = Kind::form, .form = which}); };
         if (type == "Sequence") {
             const Json& list = field(json, "normalizers");
             require(list.is_array(), where + ": normalizers must be a list");
             for (const Json& entry : list) { add(entry, where); }
-        } else if (type == "NFC") {
-            steps_.push_back({Kind::nfc, {}, {}});
+        } else if (type == "NFC") { form(NormalForm::nfc);
+        } else if (type == "NFD") { form(NormalForm::nfd);
+        } else if (type == "NFKC") { form(NormalForm::nfkc);
+        } else if (type == "NFKD") { form(NormalForm::nfkd);
+        } else if (type == "Lowercase") { steps_.push_back({.kind = Kind::lowercase});
+        } else if (type == "Nmt") { steps_.push_back({.kind = Kind::nmt});
+        } else if (type == "StripAccents") { steps_.push_back({.kind = Kind::strip_accents});
+        } else if (type == "Strip") {
+            steps_.push_back({.kind = Kind::strip,
+                              .left = flag_field(json, "strip_left", false, where),
+                              .right = flag_field(json, "strip_right", false, where)});
+        } else if (type == "Precompiled") {
+            steps_.push_back({.kind = Kind::precompiled,
+                              .charsmap = Precompiled(text_field(json, "precompiled_charsmap", where), where)});
         } else if (type == "Prepend") {
-            steps_.push_back({Kind::prepend, text_field(json, "prepend", where), {}});
+            steps_.push_back({.kind = Kind::prepend, .content = text_field(json, "prepend", where)});
         } else if (type == "Replace") {
             const std::string content = text_field(json, "content", where);
-            steps_.push_back({Kind::replace, content, Pattern(field(json, "pattern"), where)});
+            steps_.push_back(
+                {.kind = Kind::replace, .content = content, .pattern = Pattern(field(json, "pattern"), where)});
         } else {
-            throw Error(where + ": unknown type \"" + type + "\"; known: NFC, Prepend, Replace, Sequence");
+            throw Error(where + ": unknown type \"" + type + "\"; known: Lowercase, NFC, NFD, NFKC, NFKD, Nmt, "
+                        "Precompiled, Prepend, Replace, Sequence, Strip, StripAccents");
         }
+    }
+
+    // What a character becomes, into `out`; false where it stays.
+    static bool lowercase(char32_t c, std::string& out)
+    {
+        if (c == 0x130) {       // the only one that becomes two: i and a dot above
+            out = "i\xCC\x87";
+            return true;
+        }
+        const auto lower = static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
+        if (lower != c) { append_code_point(out, lower); }
+        return lower != c;
+    }
+    static bool strip_accents(char32_t c, std::string&) { return is_mark(c); }
+    // Control characters go, other kinds of white space become spaces (tokenizers, normalizers/unicode.rs).
+    static bool nmt(char32_t c, std::string& out)
+    {
+        if ((c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F) {
+            return true;
+        }
+        if (c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
+            c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD) {
+            out = " ";
+            return true;
+        }
+        return false;
+    }
+    template <class Map> static void map_characters(AlignedText& text, Map&& map)
+    {
+        AlignedText out(text.tracked);
+        out.reserve(text.text.size());
+        std::size_t kept = 0;
+        std::string now;
+        for (std::size_t at = 0; at < text.text.size();) {
+            const std::size_t end = at + char_length(text.text, at);
+            now.clear();
+            if (map(code_point(text.text, at), now)) {
+                out.copy(text, kept, at);
+                out.put(now, text, at, end);
+                kept = end;
+            }
+            at = end;
+        }
+        if (kept == 0) { return; }
+        out.copy(text, kept, text.text.size());
+        text = std::move(out);
+    }
+    static void strip(AlignedText& text, bool left, bool right)
+    {
+        const std::size_t size = text.text.size();
+        const std::size_t begin = left ? skip_spaces(text.text, 0) : 0;
+        const std::size_t end = right ? skip_spaces_back(text.text, size, begin) : size;
+        if (begin == 0 && end == size) { return; }
+        text.map_all();
+        AlignedText out(text.tracked);
+        out.copy(text, begin, end);
+        text = std::move(out);
     }
     static void prepend(AlignedText& text, const std::string& content)
     {
@@ -171,15 +188,23 @@ private:
     }
     static void replace(AlignedText& text, const Pattern& pattern, const std::string& content, Regex::MatchData& data)
     {
+        const std::size_t most = (std::size_t(1) << 28) + 8 * text.text.size();
         AlignedText out(text.tracked);
         out.reserve(text.text.size() + text.text.size() / 2);
         std::size_t done = 0;
+        bool found = false;
         pattern.each(text.text, data, [&](std::size_t begin, std::size_t end) {
             out.copy(text, done, begin);
-            out.put(content, text, begin, end);
+            out.put(content, text, begin, end, true);
+            if (end == 0 && text.from_nowhere == 0) { out.from_nowhere = content.size(); }
             done = end;
+            found = true;
+            require(out.text.size() <= most, [&] {
+                return "the tokeniser's normalizer makes more than " + std::to_string(most) + " bytes of a text of " +
+                       std::to_string(text.text.size()) + ": look at its Replace of \"" + content.substr(0, 40) + "\"";
+            });
         });
-        if (done == 0) { return; }
+        if (!found) { return; }
         out.copy(text, done, text.text.size());
         text = std::move(out);
     }

@@ -5,6 +5,7 @@
 #include "graft/text/tokenizer/normalizer.hpp"
 #include "graft/text/tokenizer/regex.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -13,7 +14,7 @@
 #include <vector>
 
 // The pre-tokenisers of tokenizer.json, which cut text into the words that BPE then works on: Split, ByteLevel,
-// Digits, Metaspace, Sequence, null. Any other type is refused by name.
+// Digits, Metaspace, WhitespaceSplit, Sequence, null. Any other type is refused by name.
 //
 // ByteLevel's mapping of bytes to characters is not done here: `byte_level()` says that words are to be read as
 // bytes. That needs ByteLevel to be the last step, as it is in every published file; elsewhere it is refused.
@@ -52,7 +53,6 @@ public:
     struct Words {
         AlignedText text;
         std::vector<TextSpan> words;        // bytes of `text`, in order, none empty
-        bool at_start = true;               // words[0] is the start of the whole input
     };
 
     PreTokenizer() = default;
@@ -64,9 +64,11 @@ public:
     {
         for (const Step& step : steps_) {
             if (step.metaspace) { mark_spaces(work, *step.metaspace); }
-            if (step.prefix_space) { add_prefix(work, " ", true, false); }
+            if (step.prefix_space) { add_prefix(work, " ", true); }
             if (step.pattern) { split(work, step, data); }
         }
+        const bool first = !work.words.empty() && work.words[0].begin < work.text.from_nowhere;
+        if (byte_level_ && first) { work.text.map_all(); }
     }
 
 private:
@@ -110,9 +112,12 @@ private:
                 step.pattern.emplace(Json::object({{"String", step.metaspace->replacement}}), where);
                 step.behavior = SplitBehavior::merged_with_next;
             }
+        } else if (type == "WhitespaceSplit") {
+            step.pattern.emplace(Regex("\\s", where));
+            step.behavior = SplitBehavior::removed;
         } else {
             throw Error(where + ": unknown type \"" + type +
-                        "\"; known: ByteLevel, Digits, Metaspace, Sequence, Split");
+                        "\"; known: ByteLevel, Digits, Metaspace, Sequence, Split, WhitespaceSplit");
         }
         steps_.push_back(std::move(step));
     }
@@ -126,15 +131,14 @@ private:
         throw Error(where + ": unknown behavior \"" + name + "\" of a Split");
     }
 
-    // Rewrites the text so that words begin with `prefix`: those that do not, or only the start of the input.
-    static void add_prefix(Words& work, std::string_view prefix, bool everywhere, bool first)
+    // Rewrites the text so that words begin with `prefix`: all, or only those that begin at the start of the input.
+    static void add_prefix(Words& work, std::string_view prefix, bool everywhere)
     {
         AlignedText out(work.text.tracked);
         out.reserve(work.text.text.size() + prefix.size() * work.words.size());
-        for (std::size_t i = 0; i < work.words.size(); ++i) {
-            TextSpan& word = work.words[i];
+        for (TextSpan& word : work.words) {
             const std::size_t begin = out.text.size();
-            const bool wanted = everywhere || (first && i == 0 && work.at_start);
+            const bool wanted = everywhere || word.begin < work.text.from_start;
             if (wanted && !view(work, word).starts_with(prefix)) {
                 out.put(prefix, work.text, word.begin, word.begin);
             }
@@ -153,7 +157,7 @@ private:
             for (std::size_t at = word.begin; at < word.end; ++at) {
                 if (work.text.text[at] != ' ') { continue; }
                 out.copy(work.text, done, at);
-                out.put(metaspace.replacement, work.text, at, at + 1);
+                out.put(metaspace.replacement, work.text, at, at + 1, true);
                 done = at + 1;
             }
             out.copy(work.text, done, word.end);
@@ -161,12 +165,12 @@ private:
         }
         work.text = std::move(out);
         if (metaspace.prepend != Metaspace::Prepend::never) {
-            add_prefix(work, metaspace.replacement, metaspace.prepend == Metaspace::Prepend::always,
-                       metaspace.prepend == Metaspace::Prepend::first);
+            add_prefix(work, metaspace.replacement, metaspace.prepend == Metaspace::Prepend::always);
         }
     }
 
-    // A word becomes matches and the gaps between them, in order; `merge` then joins or drops them.
+    // A word becomes matches and the gaps between them, in order; `merge` then joins or drops them. A match of nothing
+    // keeps what is on its sides apart, or joins one of them, as any other; what is empty then is no word.
     struct Part { TextSpan at; bool match; };
 
     static void split(Words& work, const Step& step, Regex::MatchData& data)
@@ -178,7 +182,7 @@ private:
                 std::size_t done = word.begin;
                 step.pattern->each(view(work, word), data, [&](std::size_t begin, std::size_t end) {
                     if (word.begin + begin > done) { out.push_back({done, word.begin + begin}); }
-                    out.push_back({word.begin + begin, word.begin + end});
+                    if (end > begin) { out.push_back({word.begin + begin, word.begin + end}); }
                     done = word.begin + end;
                 });
                 if (done < word.end) { out.push_back({done, word.end}); }
@@ -197,9 +201,6 @@ private:
                 merge(parts, step.behavior, out);
             }
         }
-        if (!out.empty() && (work.words.empty() || out.front().begin != work.words.front().begin)) {
-            work.at_start = false;
-        }
         work.words = std::move(out);
     }
     static std::string_view view(const Words& work, const TextSpan& word)
@@ -208,6 +209,7 @@ private:
     }
     static void merge(const std::vector<Part>& parts, SplitBehavior behavior, std::vector<TextSpan>& out)
     {
+        const auto before = static_cast<std::ptrdiff_t>(out.size());
         for (std::size_t i = 0; i < parts.size(); ++i) {
             const Part& part = parts[i];
             const bool first = i == 0;
@@ -224,6 +226,8 @@ private:
             }
             if (join) { out.back().end = part.at.end; } else { out.push_back(part.at); }
         }
+        const auto empty = [](const TextSpan& word) { return word.begin == word.end; };
+        out.erase(std::remove_if(out.begin() + before, out.end(), empty), out.end());
     }
 
     std::vector<Step> steps_;

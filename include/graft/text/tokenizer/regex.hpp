@@ -20,13 +20,15 @@
 // The two agree on most of what published tokenisers use. What PCRE2 would understand differently is rewritten, and
 // what cannot be rewritten is refused by name, so that no pattern silently means something else:
 //   \s \S      PCRE2 counts U+180E as a space, Oniguruma does not: written out as Unicode's White_Space
-//   \w \W      written out as Alphabetic, M, Nd, Pc (not inside [...] when negated: refused)
+//   \w \W      written out as Alphabetic, M, Nd, Pc and, outside [...], the digits and fractions of Latin-1 (not inside
+//              [...] when negated: refused)
+//   \b \B      written out: on one side, or on both or neither, of the place is a character of \w; [\b] is U+0008
+//   \h \H      a hexadecimal digit in ASCII, or none
 //   \v \uHHHH  the character U+000B, a code point
 //   \p{Name}   scripts: PCRE2 means script extensions, Oniguruma the script: \p{sc:Name}
 //   ^ $        at every line, line feeds alone
 //   .          not a line feed
-// Refused: \b \B \h \H \K \G \R \X \A \z \Z \k \g, octal escapes and back references, [:posix:] and nested sets, && in
-// sets, inline options other than i, {,n}, {n}+, conditions, recursion, call-outs and verbs.
+// Refused: \K \G \R \X \k \g, octal escapes and back references, [:posix:] and nested sets, && in sets, inline options other than i, {,n}, {n}+, conditions, recursion, call-outs and verbs.
 // Errors: Error for a pattern that is refused or does not compile, and for a match that runs into PCRE2's limits.
 // A compiled Regex is immutable: any number of threads may match with it, each with its own MatchData.
 namespace graft::detail::tokens {
@@ -88,21 +90,20 @@ public:
         return Match{ends[0], ends[1]};
     }
 
-    // Calls match(begin, end) for all matches from left to right; empty ones are passed over.
+    // Calls match(begin, end) for all matches from left to right, empty ones too, but for those that begin where the
+    // match before ended. An empty text has none. So the reference does (onig's find_iter; tokenizers, pattern.rs).
     template <class Call>
     void each(std::string_view subject, MatchData& data, Call&& match) const
     {
-        std::size_t from = 0;
-        while (from < subject.size()) {
+        if (subject.empty()) { return; }
+        std::size_t from = 0, last = subject.size() + 1;       // where the match before ended
+        while (from <= subject.size()) {
             const auto found = find(subject, from, data);
             if (!found) { return; }
-            if (found->end > found->begin) {
-                match(found->begin, found->end);
-                from = found->end;
-            } else {
-                if (found->begin >= subject.size()) { return; }
-                from = found->begin + char_length(subject, found->begin);
-            }
+            const bool empty = found->begin == found->end;
+            if (!empty || found->begin != last) { match(found->begin, found->end); }
+            from = last = found->end;
+            if (empty) { from += from < subject.size() ? char_length(subject, from) : 1; }
         }
     }
 
@@ -116,6 +117,17 @@ private:
 inline constexpr std::string_view space_set =
     R"(\x{09}-\x{0D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 inline constexpr std::string_view word_set = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+// Outside [...] Oniguruma has a table of its own for Latin-1, with the raised digits and fractions.
+inline constexpr std::string_view word_class = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
+
+// \b, or \B where `inside`: whether \w holds before and after a place, which must differ or be the same.
+inline std::string word_boundary(bool inside)
+{
+    const std::string set = "[" + std::string(word_class) + "]";
+    const std::string before = "(?<=" + set + ")", not_before = "(?<!" + set + ")";
+    const std::string after = "(?=" + set + ")", not_after = "(?!" + set + ")";
+    return "(?:" + before + (inside ? after : not_after) + "|" + not_before + (inside ? not_after : after) + ")";
+}
 
 // The name inside \p{...}: categories and binary properties stay, anything else must be a script.
 inline std::string property_name(std::string_view name)
@@ -148,12 +160,26 @@ inline std::string Regex::translate(std::string_view pattern, const std::string&
             switch (e) {
             case 's': out += set ? std::string(space_set) : "[" + std::string(space_set) + "]"; break;
             case 'S': out += set ? R"(\S\x{180E})" : "[^" + std::string(space_set) + "]"; break;
-            case 'w': out += set ? std::string(word_set) : "[" + std::string(word_set) + "]"; break;
+            case 'w': out += set ? std::string(word_set) : "[" + std::string(word_class) + "]"; break;
             case 'W':
                 if (set) { refuse("\\W inside [...]"); }
-                out += "[^" + std::string(word_set) + "]";
+                out += "[^" + std::string(word_class) + "]";
                 break;
             case 'v': out += "\\x0B"; break;
+            case 'b': out += set ? "\\x08" : word_boundary(false); break;
+            case 'B':
+                if (set) { refuse("\\B inside [...]"); }
+                out += word_boundary(true);
+                break;
+            case 'h': out += set ? "0-9A-Fa-f" : "[0-9A-Fa-f]"; break;
+            case 'H':
+                if (set) { refuse("\\H inside [...]"); }
+                out += "[^0-9A-Fa-f]";
+                break;
+            case 'A': case 'z': case 'Z':
+                if (set) { refuse(std::string("\\") + e + " inside [...]"); }
+                out += std::string("\\") + e;
+                break;
             case 'u':
                 for (std::size_t k = 1; k <= 4; ++k) {
                     if (i + k >= pattern.size() || std::string_view("0123456789abcdefABCDEF").find(pattern[i + k]) ==

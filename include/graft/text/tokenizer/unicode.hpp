@@ -121,14 +121,41 @@ inline bool is_space(char32_t c)
            (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-// A letter, mark, number or connector: what \w means in the reference's `single_word` test.
+// Where white space that ends at `at` begins, at `stop` at the earliest; where white space that begins at `at` ends.
+inline std::size_t skip_spaces_back(std::string_view text, std::size_t at, std::size_t stop)
+{
+    while (at > stop) {
+        std::size_t before = at - 1;
+        while (before > stop && is_continuation(text[before])) { --before; }
+        if (!is_space(code_point(text, before))) { break; }
+        at = before;
+    }
+    return at;
+}
+
+inline std::size_t skip_spaces(std::string_view text, std::size_t at)
+{
+    while (at < text.size() && is_space(code_point(text, at))) { at += char_length(text, at); }
+    return at;
+}
+
+inline bool is_mark(char32_t c)
+{
+    const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+    return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
+}
+
+// A letter, mark, number or connector: what \w means in the reference's `single_word` test (Alphabetic, M, Nd, Pc and
+// Join_Control; the ranges are the letters in circles and squares, which are Alphabetic and of category So).
 inline bool is_word(char32_t c)
 {
     switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
     case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM:
     case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_PC: return true;
-    default: return c == 0x200C || c == 0x200D;
+    default:
+        return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
+               (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
     }
 }
 

@@ -93,6 +93,14 @@ inline std::uint64_t pair_key(std::int32_t a, std::int32_t b)
     return std::uint64_t(static_cast<std::uint32_t>(a)) << 32 | static_cast<std::uint32_t>(b);
 }
 
+// How the token that stands for a byte is spelt: <0x0A>.
+inline std::string byte_name(char byte)
+{
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    const auto b = static_cast<unsigned char>(byte);
+    return {'<', '0', 'x', digits[b >> 4], digits[b & 15], '>'};
+}
+
 // Strings with ids, both ways. An id may have no string.
 class StringTable {
 public:
@@ -104,6 +112,7 @@ public:
     }
     // One more than the largest id.
     std::size_t size() const { return at_.size(); }
+    std::size_t count() const { return count_; }       // of strings
     std::size_t longest() const { return longest_; }
     bool has(std::int32_t id) const
     {
