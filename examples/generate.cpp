@@ -98,7 +98,8 @@ int main(int argc, char** argv)
     app.add_option("--rope-scaling", o.rope_scaling, cli::rope_scaling_help);
     auto* prompt = app.add_option("--prompt", o.prompt, "text to continue: prints prompt and continuation");
     auto* chat = app.add_option("--chat", o.chat, "what a user says: prints the answer alone")->excludes(prompt);
-    app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, llama3, ...) or a file")
+    app.add_option("--template", o.chat_template,
+                   "auto, a name (chatml, alpaca, ...), a file, or model:NAME for one of the checkpoint's own")
         ->capture_default_str();
     app.add_option("--max-tokens", o.max_tokens)->check(CLI::NonNegativeNumber)->capture_default_str();
     app.add_option("--temperature", o.temperature, "0: greedy")->check(CLI::NonNegativeNumber)->capture_default_str();

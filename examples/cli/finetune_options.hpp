@@ -164,7 +164,8 @@ inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOpti
     return {
         app.add_option("--task", o.task)->check(CLI::IsMember({"sft", "text", "dpo"}))->capture_default_str(),
         app.add_option("--train-on", o.train_on)->check(CLI::IsMember({"responses", "all"}))->capture_default_str(),
-        app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, ...) or a file")
+        app.add_option("--template", o.chat_template,
+                       "auto, a name (chatml, alpaca, ...), a file, or model:NAME for one of the checkpoint's own")
             ->capture_default_str(),
         app.add_option("--max-length", o.max_length, "2048, or the model's positions where these are fewer")
             ->check(CLI::PositiveNumber),

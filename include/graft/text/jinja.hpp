@@ -114,6 +114,7 @@ inline JinjaTemplate::Rendered JinjaTemplate::render(
 {
     require(variables.is_object() || variables.is_null(),
             [&] { return "chat template \"" + name() + "\": the variables must be a JSON object"; });
+    if (options.renderings != nullptr) { ++*options.renderings; }
     detail::jinja::Machine machine(parsed_->name, options);
     machine.at = {1, 1};
     detail::jinja::Evaluator evaluator(machine);

@@ -50,12 +50,6 @@
 // Source: our own rule; checked against recorded targets (tests/text/labels.cpp).
 namespace graft {
 
-// What the assistant says in one turn, and what of it others say, in bytes of the rendered text.
-struct AssistantTurn {
-    TextSpan              whole;
-    std::vector<TextSpan> foreign;
-};
-
 namespace detail::labels {
 
 // calls shown; twice (calls taken away, then renamed) 3 probes, one of others, 16 for prompts, 9 for ends; with foreign
@@ -112,9 +106,10 @@ private:
             prompts_.push_back(prompt->added);
             const auto token = probe.gap(k + 1).substr(end.close, end.end - end.close);
             tokens_.emplace_back(token.substr(std::min(token.find_first_not_of(" \t\r\n"), token.size())));
-            // What the next answer begins with ends none.
-            if (k > 0 && all_.turns[k] > all_.turns[k - 1] + 1 && begins[k] < probe.gap_begin(k) + tails[k - 1].end + prompts_[k].size()
-                && probe.between(probe.gap_begin(k), begins[k]).ends_with(prompts_[k])) {
+            // What the next answer begins with, be it in <…>, ends none.
+            const bool apart = k > 0 && all_.turns[k] > all_.turns[k - 1] + 1;
+            if (apart && begin < probe.gap_begin(k) + tails[k - 1].end + prompt->added.size()
+                && probe.between(probe.gap_begin(k), begin).ends_with(prompt->added)) {
                 all_.fail(k - 1, "no end-of-turn token follows it, so that a model would not learn to stop");
             }
         }
@@ -247,21 +242,7 @@ inline std::vector<AssistantTurn> assistant_turns(const ChatTemplate& chat, cons
     return detail::labels::Finder(all).find();
 }
 
-// What is learnt of the turns, in order: without what others say in them.
-inline std::vector<TextSpan> learnt_spans(const std::vector<AssistantTurn>& turns)
-{
-    std::vector<TextSpan> out;
-    for (const auto& turn : turns) {
-        std::size_t from = turn.whole.begin;
-        for (const auto& hole : turn.foreign) {
-            if (hole.begin > from) { out.push_back({from, hole.begin}); }
-            from = std::max(from, hole.end);
-        }
-        if (turn.foreign.empty() || from < turn.whole.end) { out.push_back({from, turn.whole.end}); }
-    }
-    return out;
-}
-
+// What is learnt of it: learnt_spans of these.
 inline std::vector<TextSpan> assistant_spans(const ChatTemplate& chat, const nlohmann::ordered_json& messages,
                                              const std::string& rendered, const nlohmann::ordered_json& extra = {})
 {

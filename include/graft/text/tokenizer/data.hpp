@@ -2,6 +2,7 @@
 #include "graft/core/error.hpp"
 #include "graft/text/tokenizer/added_tokens.hpp"
 #include "graft/text/tokenizer/bpe.hpp"
+#include "graft/text/tokenizer/chat_templates.hpp"
 #include "graft/text/tokenizer/decoder.hpp"
 #include "graft/text/tokenizer/json.hpp"
 #include "graft/text/tokenizer/normalizer.hpp"
@@ -52,7 +53,7 @@ struct TokenizerData {
     struct Tries { Trie raw, normalized; };
     Tries all, plain;
     std::map<std::string, std::string> special;
-    std::optional<std::string> chat_template;
+    ChatTemplates chat_templates;
     std::size_t size = 0;
 
     void add_tokens(const std::string& where);
@@ -127,18 +128,7 @@ inline void TokenizerData::build_tries()
 inline void TokenizerData::read_config(const Json& config, const std::string& where)
 {
     read_names(config, where);
-    const Json& text = field(config, "chat_template");
-    if (text.is_null()) { return; }
-    if (text.is_string()) {
-        chat_template = text.get<std::string>();
-        return;
-    }
-    require(text.is_array(), where + ": chat_template must be a string or a list of {name, template}");
-    for (const Json& entry : text) {
-        require(field(entry, "name").is_string() && field(entry, "template").is_string(),
-                where + ": chat_template: every entry needs a name and a template, both strings");
-        if (entry["name"] == "default") { chat_template = entry["template"].get<std::string>(); }
-    }
+    chat_templates = templates_in_config(config, where);
 }
 
 // Every key that ends in _token and holds a text, or an object with `content`. What is there already stays, but for
