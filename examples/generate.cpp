@@ -123,7 +123,8 @@ int main(int argc, char** argv)
     app.add_option("--rope-scaling", o.rope_scaling, cli::rope_scaling_help);
     auto* prompt = app.add_option("--prompt", o.prompt, "text to continue: prints prompt and continuation");
     auto* chat = app.add_option("--chat", o.chat, "what a user says: prints the answer alone")->excludes(prompt);
-    app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, llama3, ...) or a file")
+    app.add_option("--template", o.chat_template,
+                   "auto, a name (chatml, alpaca, ...), a file, or model:NAME for one of the checkpoint's own")
         ->capture_default_str();
     cli::add_number(app, "--max-tokens", o.max_tokens, {.least = 0})->capture_default_str();
     cli::add_number(app, "--temperature", o.temperature, {.least = 0, .most = 100}, "0: greedy")->capture_default_str();

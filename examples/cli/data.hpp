@@ -1,7 +1,11 @@
 #pragma once
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +15,7 @@
 #include "cli/finetune_options.hpp"
 #include "cli/text.hpp"
 #include "graft/text/dataset.hpp"
+#include "graft/train/progress.hpp"
 #include "graft/train/report.hpp"
 
 // What finetune and inspect share about data.
@@ -57,6 +62,42 @@ inline std::string split_text(const FinetuneOptions& o)
                    "--split-on cuts files of text (.txt, .md), and none is named: leave it out");
     return unescaped(o.split_on, "--split-on");
 }
+// Tells a waiting person how far the reading is, once it takes longer than a second: a line that is written again on a
+// terminal, else one after 1, 2, 4, 8, … seconds. On stderr: what a program finds goes to stdout.
+class ReadingProgress {
+public:
+    ReadingProgress() : terminal_(isatty(STDERR_FILENO) == 1), start_(Clock::now()) {}
+    ReadingProgress(const ReadingProgress&) = delete;
+    ReadingProgress& operator=(const ReadingProgress&) = delete;
+    ~ReadingProgress()
+    {
+        if (open_) { write("\r\033[K"); }
+    }
+
+    void show(const graft::DataProgress& now)
+    {
+        const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+        if (seconds < next_) { return; }
+        next_ = terminal_ ? seconds + 0.1 : 2 * next_;
+        open_ = terminal_;
+        const auto line = "reading " + graft::printable(now.file, 200) + ": " + graft::with_commas(now.rows_read)
+                          + " rows, " + graft::with_commas(now.rows_used) + " used, " + graft::duration_text(seconds);
+        write(terminal_ ? "\r\033[K" + line : line + "\n");
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+
+    static void write(const std::string& text)
+    {
+        std::fwrite(text.data(), 1, text.size(), stderr);
+        std::fflush(stderr);
+    }
+
+    bool              terminal_, open_ = false;
+    double            next_ = 1;
+    Clock::time_point start_;
+};
 
 inline graft::Dataset read_data(const FinetuneOptions& o, const std::vector<std::string>& names,
                                 const std::optional<graft::Tokenizer>&    tokenizer,
@@ -68,6 +109,7 @@ inline graft::Dataset read_data(const FinetuneOptions& o, const std::vector<std:
                " belongs to preference pairs: give --task dpo too, or leave it out";
     });
     const std::vector<std::filesystem::path> files(names.begin(), names.end());
+    ReadingProgress progress;
     return graft::load_dataset(files, tokenizer ? &*tokenizer : nullptr,
                                {.task = o.task == "text"  ? graft::Task::text
                                         : o.task == "dpo" ? graft::Task::dpo : graft::Task::sft,
@@ -78,7 +120,10 @@ inline graft::Dataset read_data(const FinetuneOptions& o, const std::vector<std:
                                 .max_prompt_length = o.max_prompt_length,
                                 .split_on = split_text(o),
                                 .truncate = o.truncate,
-                                .vocab = std::int32_t(vocab)});
+                                .vocab = std::int32_t(vocab),
+                                .progress = [&](const graft::DataProgress& now) {
+                                    if (!o.quiet) { progress.show(now); }
+                                }});
 }
 
 // What the report of a run says of its data.

@@ -181,7 +181,8 @@ inline std::vector<CLI::Option*> add_reading_options(CLI::App& app, FinetuneOpti
     return {
         app.add_option("--task", o.task)->check(CLI::IsMember({"sft", "text", "dpo"}))->capture_default_str(),
         app.add_option("--train-on", o.train_on)->check(CLI::IsMember({"responses", "all"}))->capture_default_str(),
-        app.add_option("--template", o.chat_template, "auto, a name (chatml, alpaca, ...) or a file")
+        app.add_option("--template", o.chat_template,
+                       "auto, a name (chatml, alpaca, ...), a file, or model:NAME for one of the checkpoint's own")
             ->capture_default_str(),
         app.add_option("--split-on", o.split_on, "cuts files of text (.txt, .md) into documents; \\n is a line end"),
         add_number(app, "--max-length", o.max_length, {.least = 2, .most = 1 << 30},

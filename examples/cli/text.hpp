@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "graft/checkpoint/hf_config.hpp"
@@ -21,13 +22,16 @@ inline std::optional<graft::Tokenizer> tokenizer_of(const std::filesystem::path&
     return graft::Tokenizer::load(folder);
 }
 
-// auto: the checkpoint's own, or nothing; else the name of one that ships with the library, or a file.
+// auto: the checkpoint's own, or nothing; model:NAME: of its own that of this name; else the name of one that ships
+// with the library, or a file.
 inline std::optional<graft::ChatTemplate> template_of(const std::string& wanted, const graft::Tokenizer& tokenizer)
 {
     if (wanted == "auto") {
-        if (!tokenizer.chat_template()) { return std::nullopt; }
+        if (tokenizer.chat_templates().empty()) { return std::nullopt; }
         return graft::ChatTemplate::own(tokenizer);
     }
+    constexpr std::string_view own = "model:";
+    if (wanted.starts_with(own)) { return graft::ChatTemplate::own(tokenizer, wanted.substr(own.size())); }
     const auto names = graft::named_template_names();
     if (std::find(names.begin(), names.end(), wanted) == names.end() && std::filesystem::exists(wanted)) {
         return graft::ChatTemplate::file(wanted, tokenizer.special_tokens());

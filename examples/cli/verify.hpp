@@ -91,7 +91,7 @@ inline graft::VerifiedPart verify_template(const std::optional<graft::Tokenizer>
         part.said = "not looked at", part.looked = false;
         return part;
     }
-    if (!tokenizer->chat_template()) { return part; }
+    if (tokenizer->chat_templates().empty()) { return part; }
     try {
         const auto chat = graft::ChatTemplate::own(*tokenizer);
         const nlohmann::ordered_json messages = {{{"role", "user"}, {"content", "What is new?"}},

@@ -103,12 +103,14 @@ struct Template {
     }
 };
 
-inline std::vector<graft::TextSpan> assistant_spans(const Template& tmpl, const nlohmann::ordered_json& messages,
-                                                    std::string_view, const nlohmann::ordered_json& extra)
+inline std::vector<graft::AssistantTurn> assistant_turns(const Template& tmpl, const nlohmann::ordered_json& messages,
+                                                         std::string_view, const nlohmann::ordered_json& extra)
 {
     std::vector<graft::TextSpan> spans;
     tmpl.write(messages, extra, spans);
-    return spans;
+    std::vector<graft::AssistantTurn> turns;
+    for (const auto& span : spans) { turns.push_back({span}); }
+    return turns;
 }
 
 inline std::vector<std::int32_t> labels_from_spans(const Encoding& coded, const std::vector<graft::TextSpan>& spans)

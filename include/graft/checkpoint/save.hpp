@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "graft/checkpoint/adapter.hpp"
@@ -10,8 +11,8 @@
 // A whole checkpoint that stands alone: after full fine-tuning.
 //
 //   save_checkpoint(model, base, folder, type, before_last)
-//                                                 model.safetensors in the given element type, the tokeniser's and the
-//                                                 generation files copied from base, config.json last: it makes it
+//                                                 model.safetensors in the given element type, the tokeniser's, the
+//                                                 generation files and the templates copied from base, config.json last: it makes it
 //                                                 count; a rotary scaling that an option named is written into it
 //
 //   finish_checkpoint(base, folder, config)       the last two of these: what stands beside the weights
@@ -29,6 +30,13 @@ inline void finish_checkpoint(const std::filesystem::path& base, const std::file
         if (std::filesystem::exists(base / name)) {
             write_file(folder / name, read_file(base / name, std::size_t(256) << 20));
         }
+    }
+    constexpr const char* more = "additional_chat_templates";
+    std::error_code       none;
+    for (const auto& entry : std::filesystem::directory_iterator(base / more, none)) {
+        if (entry.path().extension() != ".jinja") { continue; }
+        std::filesystem::create_directory(folder / more);
+        write_file(folder / more / entry.path().filename(), read_file(entry.path(), std::size_t(256) << 20));
     }
     if (before_last) { before_last("config.json", config); }
     write_file(folder / "config.json", config);

@@ -4,6 +4,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "graft/core/error.hpp"
 #include "graft/io/hash.hpp"
@@ -36,15 +37,21 @@ inline OrderedJson hashed_json(const HashedFiles& files)
     return out;
 }
 
+// A file of the folder itself, or one of the chat templates in the only folder that a checkpoint has.
+inline bool is_file_name(std::string_view name)
+{
+    constexpr std::string_view templates = "additional_chat_templates/";
+    if (name.starts_with(templates)) { name.remove_prefix(templates.size()); }
+    return !name.empty() && name.find('/') == name.npos && name != "." && name != ".." && name.find('\0') == name.npos;
+}
+
 inline HashedFiles hashed_of_json(const OrderedJson& object, const std::string& where)
 {
     require(object.is_object(), [&] { return where + ": files must be an object, found " + json_text(object); });
     HashedFiles out;
     for (const auto& entry : object.items()) {
         const std::string& name = entry.key();
-        require(!name.empty() && name.find('/') == std::string::npos && name != "." && name != ".."
-                    && name.find('\0') == std::string::npos,
-                [&] { return where + ": " + printable(name) + " is not a file of this folder"; });
+        require(is_file_name(name), [&] { return where + ": " + printable(name) + " is not a file of this folder"; });
         out[name] = {json_int(entry.value(), "bytes", where), json_string(entry.value(), "sha256", where)};
     }
     return out;

@@ -205,6 +205,9 @@ public:
                 && name.front() != '.' && name != "metrics.jsonl" && name != "report.html" && name != "run.json") {
                 out.push_back(name);
             }
+            for (const fs_path& each : template_files(entry)) {
+                out.push_back(name + "/" + each.filename().string());
+            }
         }
         std::sort(out.begin(), out.end());
         return out;
@@ -232,6 +235,17 @@ private:
     {
         std::error_code code;
         return std::filesystem::symlink_status(path, code).type() != std::filesystem::file_type::not_found && !code;
+    }
+
+    // The chat templates that a saved checkpoint has in a folder of their own.
+    static std::vector<fs_path> template_files(const fs_path& path)
+    {
+        std::vector<fs_path> out;
+        if (path.filename() != "additional_chat_templates") { return out; }
+        for (const fs_path& each : detail::entries_of(path)) {
+            if (each.extension() == ".jinja") { out.push_back(each); }
+        }
+        return out;
     }
 
     static bool is_run_file(std::string_view name)
@@ -324,7 +338,8 @@ private:
         std::error_code code;
         for (const fs_path& entry : detail::entries_of(folder_)) {
             const std::string name = entry.filename().string();
-            const bool ours = name.starts_with("checkpoint") || is_merged_base(entry);
+            const bool ours =
+                name.starts_with("checkpoint") || is_merged_base(entry) || !template_files(entry).empty();
             if (std::filesystem::is_directory(entry, code) && !ours) { found.push_back(name); }
         }
         std::sort(found.begin(), found.end());
@@ -396,6 +411,9 @@ private:
                 std::filesystem::remove_all(entry, code);
             } else if (is_run_file(name)) {
                 std::filesystem::remove(entry, code);
+            } else if (const auto files = template_files(entry); !files.empty()) {
+                for (const fs_path& each : files) { std::filesystem::remove(each, code); }
+                std::filesystem::remove(entry, code);    // where nothing else is in it
             }
         }
     }

@@ -19,20 +19,20 @@
 //
 //   statements    if, for (… if, else, break, continue), set (also blocks and ns.x), macro, call, filter, with, raw,
 //                 generation (marks what the assistant says, changes no text)
-//   expressions   all but * and ** in arguments and recursive loops; integers have 64 bits
-//   filters       abs capitalize count d default dictsort e escape first float format indent int items join last length
+//   expressions   all but recursive loops; integers have 64 bits
+//   filters       abs attr capitalize count d default dictsort e escape first float format indent int items join last length
 //                 list lower map max min reject rejectattr replace reverse round safe select selectattr sort string sum
 //                 title tojson trim unique upper
-//   tests         boolean callable defined divisibleby eq equalto even false float ge gt in integer iterable le lower
-//   lt
+//   tests         boolean callable defined divisibleby eq equalto even false float ge gt in integer iterable le lower lt
 //                 mapping ne none number odd sameas sequence string true undefined upper (and == != < <= > >=)
 //   methods       of strings, dicts (items keys values get), lists (append count index); see jinja/methods.hpp
 //   functions     range, dict, namespace, raise_exception, strftime_now
 //
 // A missing name or key is undefined: prints as nothing, is false; a field of it is an error. Values print as in
-// Python. Lists stand for Jinja's generators. A template opens no file, sees no object of the program, and no name may
-// begin with an underscore, but for `_` alone. Steps, output, the strings made on the way and depth are bounded
-// (JinjaLimits). Errors: Error with name, line and column; TemplateRefusal where the template calls raise_exception.
+// Python. Lists stand for Jinja's generators. A template opens no file and sees no object of the program; fields whose
+// name begins with an underscore are undefined, as in Jinja's sandbox, but for keys of dicts. Steps, output, the strings
+// made on the way and depth are bounded (JinjaLimits). Errors: Error with name, line and column; TemplateRefusal where
+// the template calls raise_exception.
 // Source: the documentation and behaviour of Jinja 3.1; the settings of transformers' chat_template_utils.
 namespace graft {
 
@@ -114,6 +114,7 @@ inline JinjaTemplate::Rendered JinjaTemplate::render(
 {
     require(variables.is_object() || variables.is_null(),
             [&] { return "chat template \"" + name() + "\": the variables must be a JSON object"; });
+    if (options.renderings != nullptr) { ++*options.renderings; }
     detail::jinja::Machine machine(parsed_->name, options);
     machine.at = {1, 1};
     detail::jinja::Evaluator evaluator(machine);

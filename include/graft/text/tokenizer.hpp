@@ -63,7 +63,8 @@ struct EncodeOptions {
 class Tokenizer {
 public:
     // Reads tokenizer.json and, where they are there, tokenizer_config.json, special_tokens_map.json, added_tokens.json
-    // (tokenizer/config_tokens.hpp) and chat_template.jinja (which wins over the key chat_template).
+    // (tokenizer/config_tokens.hpp), chat_template.jinja and additional_chat_templates/*.jinja (which win over the key
+    // chat_template).
     static Tokenizer load(const std::filesystem::path& folder);
     static Tokenizer parse(std::string_view tokenizer_json, std::string_view tokenizer_config_json = {},
                            const std::string& where = "tokenizer.json");
@@ -93,7 +94,13 @@ public:
     std::size_t size() const { return data_->size; }        // largest id + 1; a model may have more rows
 
     // The checkpoint's own chat template: its text, or that named "default" where there are several.
-    const std::optional<std::string>& chat_template() const { return data_->chat_template; }
+    std::optional<std::string> chat_template() const
+    {
+        const auto found = chat_templates().find("default");
+        return found == chat_templates().end() ? std::nullopt : std::optional(found->second);
+    }
+    // All of them, by name.
+    const std::map<std::string, std::string>& chat_templates() const { return data_->chat_templates; }
 
 private:
     friend class StreamDecoder;
@@ -177,11 +184,8 @@ inline Tokenizer Tokenizer::load(const std::filesystem::path& folder)
         data->read_config(detail::tokens::read_small_json(contents, config.string()), config.string());
     }
     data->add_config_tokens(named);
-    if (const auto jinja = folder / "chat_template.jinja"; std::filesystem::exists(jinja)) {
-        data->chat_template = detail::tokens::read_whole_file(jinja);
-        refuse_wrong_file(*data->chat_template, jinja, FileWanted::settings);
-        require(!detail::tokens::invalid_utf8(*data->chat_template), [&] { return jinja.string() + ": not UTF-8"; });
-    }
+    auto files = detail::tokens::templates_in_folder(folder, detail::tokens::read_whole_file);
+    if (!files.empty()) { data->chat_templates = std::move(files); }
     data->build_tries();
     return Tokenizer(std::move(data));
 }

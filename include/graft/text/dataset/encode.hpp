@@ -125,8 +125,8 @@ private:
             row.extra["instruction"] = row.instruction;
             row.extra["input"]       = row.input;
         }
-        std::string           text;
-        std::vector<TextSpan> spans;
+        std::string                text;
+        std::vector<AssistantTurn> turns;
         try {
             text = tmpl_->render(row.turns.messages, false, row.extra);
         } catch (const Error& refusal) {
@@ -135,13 +135,18 @@ private:
         }
         try {
             if (options_.train_on == TrainOn::responses) {
-                spans = assistant_spans(*tmpl_, row.turns.messages, text, row.extra);
+                turns = assistant_turns(*tmpl_, row.turns.messages, text, row.extra);
             }
         } catch (const Error& unclear) {
             row.drop = printable(unclear.what(), 300);
             return;
         }
-        if (options_.train_on == TrainOn::responses && !keep_learnt(row, spans)) { return; }
+        if (options_.train_on == TrainOn::responses && !keep_learnt(row, turns)) { return; }
+        std::vector<TextSpan> spans;
+        for (const auto& turn : turns) { spans.push_back(turn.whole); }
+        if constexpr (requires { tmpl_->chosen(row.extra); }) {
+            if (const auto name = tmpl_->chosen(row.extra); !name.empty()) { ++report_.templates[name]; }
+        }
 
         const bool add_special = adds_special(*tmpl_, *tokens_, text);
         auto coded = tokens_->encode_with_spans(text, {.add_special = add_special, .control_tokens = true});
@@ -150,13 +155,13 @@ private:
         report_.rows_with_seam +=
             row.control == 0 && begins_in_prompt(*tokens_, *tmpl_, row, coded, spans, add_special);
         const bool all = options_.train_on == TrainOn::all;
-        row.labels     = all ? coded.ids : labels_from_spans(coded, spans);
+        row.labels     = all ? coded.ids : labels_from_spans(coded, learnt_spans(turns));
         row.answers    = answers_of(coded, spans);
         row.ids        = std::move(coded.ids);
     }
 
     // Leaves the spans of the turns that are to be learnt. False, with a reason, where they cannot be told apart.
-    bool keep_learnt(DataRow& row, std::vector<TextSpan>& spans)
+    bool keep_learnt(DataRow& row, std::vector<AssistantTurn>& spans)
     {
         const auto&       messages = row.turns.messages;
         std::vector<bool> answers;
@@ -168,7 +173,7 @@ private:
             row.drop = "some turns are not to be learnt, and the template does not show each turn by itself";
             return false;
         }
-        std::vector<TextSpan> kept;
+        std::vector<AssistantTurn> kept;
         for (std::size_t i = 0; i < spans.size(); ++i) {
             if (answers[i]) { kept.push_back(spans[i]); }
         }

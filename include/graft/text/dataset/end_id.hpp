@@ -7,6 +7,7 @@
 
 #include "graft/core/error.hpp"
 #include "graft/core/labels.hpp"
+#include "graft/text/span.hpp"
 
 // end_of_turn of text/end_of_turn.hpp for any template and tokeniser.
 namespace graft::detail::dataset {
@@ -19,7 +20,7 @@ std::optional<std::int32_t> end_of_turn_id(const Template& chat, const Tok& toke
     const nlohmann::ordered_json extra = {{"instruction", "a"}, {"input", ""}};
     try {
         const auto text = chat.render(messages, false, extra);
-        const auto spans = assistant_spans(chat, messages, text, extra);
+        const auto spans = learnt_spans(assistant_turns(chat, messages, text, extra));
         const auto encoding = tokenizer.encode_with_spans(text, {.add_special = false, .control_tokens = true});
         const auto labels = labels_from_spans(encoding, spans);
         for (std::size_t t = labels.size(); t-- > 0;) {

@@ -131,7 +131,10 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
         files, set.report, options,
         [&](const Json& json, const RowPlace& place) { return understand(json, place, options); },
         [&](const DataRow& row, const RowPlace&) { begin(row); },
-        [&](DataRow&& row) { encoder->encode(std::move(row), set.examples); });
+        [&](DataRow&& row) {
+            tell(options, row.place.file, set.report.rows_read, set.report.rows_used);
+            encoder->encode(std::move(row), set.examples);
+        });
     require_examples(set, files, "row", " has a target.");
     return set;
 }

@@ -55,6 +55,7 @@ public:
         report_.control_tokens = sides_.control_tokens, report_.rows_with_control = sides_.rows_with_control;
         report_.first_control = sides_.first_control, report_.control_as_text = sides_.control_as_text;
         for (const auto& note : sides_.notes) { report_.note(note); }
+        for (const auto& [name, sides] : sides_.templates) { report_.templates[name] = (sides + 1) / 2; }
     }
 
 private:
@@ -246,7 +247,10 @@ Dataset load_pair_rows(std::span<const std::filesystem::path> files, const Tok* 
     each_row(
         files, set.report, options,
         [&](const Json& json, const RowPlace& place) { return understand_pair(json, place, options); }, begin,
-        [&](PairRow&& row) { encoder->encode(std::move(row), set); });
+        [&](PairRow&& row) {
+            tell(options, row.sides[0].place.file, set.report.rows_read, set.report.rows_used);
+            encoder->encode(std::move(row), set);
+        });
     encoder->finish();
     require_examples(set, files, "pair", " can be used.");
     return set;

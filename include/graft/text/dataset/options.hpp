@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 
 // What a data set is read for.
@@ -9,6 +10,12 @@ class ChatTemplate;
 
 enum class Task { sft, text, dpo };
 enum class TrainOn { responses, all };
+
+// How far the reading is: told before each row is encoded.
+struct DataProgress {
+    const std::string& file;
+    std::int64_t       rows_read = 0, rows_used = 0;
+};
 
 struct DataOptions {
     Task                task       = Task::sft;
@@ -22,6 +29,16 @@ struct DataOptions {
     std::int32_t        vocab      = 0;             // ready-made ids must lie below it; 0: not checked
     bool                control_in_contents = false;   // contents of conversations may hold real control tokens
     bool                strict     = false;         // a row that would be dropped is an error
+    std::function<void(const DataProgress&)> progress{};
 };
+
+namespace detail::dataset {
+
+inline void tell(const DataOptions& options, const std::string& file, std::int64_t read, std::int64_t used)
+{
+    if (options.progress) { options.progress({file, read, used}); }
+}
+
+}  // namespace detail::dataset
 
 }  // namespace graft

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -67,6 +68,7 @@ struct DataReport {
     std::int64_t         rows_with_seam = 0;                   // an answer begins inside a token of its prompt
     bool                 ready_made = false;                   // ids as they came: there are no contents to look into
     std::vector<Row>     rows;                                 // one for each row that is used
+    std::map<std::string, std::int64_t> templates;             // rows by template, where the checkpoint has several
     std::vector<std::string> unknown_keys;                     // fields that were not used, each once
     std::int64_t         unknown_keys_left_out = 0;
     std::vector<std::string> notes;                            // what a person should be told
@@ -236,6 +238,9 @@ inline std::vector<std::string> summary(const DataReport& report, bool histogram
         lines.push_back("no control tokens inside the contents");
     }
     if (report.knows_control && report.rows_used > 0) { lines.push_back(end_line(report)); }
+    for (const auto& [name, rows] : report.templates) {
+        lines.push_back(counted(rows, "row") + " by the checkpoint's template " + detail::dataset::printable(name, 60));
+    }
     if (report.rows_bos_twice > 0) {
         lines.push_back(counted(report.rows_bos_twice, "row begins", "rows begin") + " with BOS twice");
     }

@@ -12,7 +12,8 @@ namespace graft::detail::jinja {
 struct Expr;
 using ExprPtr = std::unique_ptr<Expr>;
 
-struct Argument { std::string name; ExprPtr value; };    // name empty: by position
+// name empty: by position. stars: 1 for *list, 2 for **dict.
+struct Argument { std::string name; ExprPtr value; int stars = 0; };
 
 enum class Op {
     constant, name, list, tuple, dict,
@@ -54,6 +55,7 @@ struct MacroNode {
     Position at;
     std::vector<Parameter> parameters;
     Block body;
+    bool varargs = false, kwargs = false;    // its body names them: it takes further arguments
 };
 
 struct Branch { ExprPtr condition; Block body; };    // no condition: else

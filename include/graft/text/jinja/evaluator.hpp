@@ -5,6 +5,7 @@
 #include "graft/text/jinja/scope.hpp"
 #include "graft/text/span.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -185,6 +186,9 @@ private:
                 m_.fail("only a namespace has fields to set; '" + target.name + "' is "
                         + (owner != nullptr ? kind_name(*owner) : "undefined"));
             }
+            if (target.attribute.starts_with('_')) {
+                m_.fail("a namespace has no fields whose names begin with an underscore; rename " + target.attribute);
+            }
             m_.step(1 + dict->dict->entries.size() / 8);
             if (value.nesting() > 0) { m_.keep(*owner); }
             dict->dict->set(target.attribute, std::move(value));
@@ -201,11 +205,29 @@ private:
     Args evaluated(const std::vector<Argument>& arguments)
     {
         Args out;
+        const auto name = [&](const std::string& key, Value value) {
+            m_.step(1 + out.named.size() / 8);
+            if (std::any_of(out.named.begin(), out.named.end(), [&](const auto& a) { return a.first == key; })) {
+                m_.fail("argument '" + key + "' is given twice");
+            }
+            out.named.emplace_back(key, std::move(value));
+        };
         for (const Argument& a : arguments) {
-            if (a.name.empty()) {
-                out.positional.push_back(eval(*a.value));
+            Value value = eval(*a.value);
+            m_.at = a.value->at;
+            if (!a.name.empty()) {
+                name(a.name, std::move(value));
+            } else if (a.stars == 0) {
+                out.positional.push_back(std::move(value));
+            } else if (a.stars == 1) {
+                for (Value& each : items_of(m_, value)) { out.positional.push_back(std::move(each)); }
             } else {
-                out.named.emplace_back(a.name, eval(*a.value));
+                const auto* dict = value.as<DictRef>();
+                if (dict == nullptr || dict->is_namespace) { m_.fail("** needs a dict, found " + kind_name(value)); }
+                for (const auto& [key, each] : dict->dict->entries) {
+                    if (!key.is_text()) { m_.fail("** needs strings as keys, found " + kind_name(key)); }
+                    name(key.str(), each);
+                }
             }
         }
         return out;
@@ -380,13 +402,19 @@ private:
         const auto outer = function.scope.lock();
         if (outer == nullptr) { m_.fail("the macro '" + macro.name + "' is called outside of its block"); }
         const auto& parameters = macro.parameters;
-        if (args.positional.size() > parameters.size()) {
+        if (args.positional.size() > parameters.size() && !macro.varargs) {
             m_.fail("the macro '" + macro.name + "' takes at most " + std::to_string(parameters.size())
                     + " arguments, found " + std::to_string(args.positional.size()));
         }
         const Inner inner(*this, outer);
         std::vector<bool> given(parameters.size(), false);
+        List more;
+        Dict more_named;
         for (std::size_t i = 0; i < args.positional.size(); ++i) {
+            if (i >= parameters.size()) {
+                more.push_back(args.positional[i]);
+                continue;
+            }
             scope_->set(parameters[i].name, args.positional[i]);
             given[i] = true;
         }
@@ -394,7 +422,9 @@ private:
             std::size_t i = 0;
             while (i < parameters.size() && parameters[i].name != name) { ++i; }
             if (i == parameters.size() && name != "caller") {
-                m_.fail("the macro '" + macro.name + "' has no argument '" + name + "'");
+                if (!macro.kwargs) { m_.fail("the macro '" + macro.name + "' has no argument '" + name + "'"); }
+                more_named.entries.emplace_back(Value::text(name), value);
+                continue;
             }
             if (i < parameters.size()) {
                 if (given[i]) { m_.fail("the macro '" + macro.name + "': argument '" + name + "' is given twice"); }
@@ -408,6 +438,8 @@ private:
                             ? eval(*parameters[i].fallback)
                             : Value::undefined("the argument '" + parameters[i].name + "' was not given"));
         }
+        if (macro.varargs) { scope_->set("varargs", m_.holding(Value::tuple(std::move(more)))); }
+        if (macro.kwargs) { scope_->set("kwargs", m_.holding(Value::dict(std::move(more_named)))); }
         Value out = Value::text(captured(macro.body));
         m_.at = at;
         return out;

@@ -57,16 +57,10 @@ protected:
     [[noreturn]] void fail(const std::string& what) const { fail(peek().at, what); }
     [[noreturn]] void fail(Position at, const std::string& what) const { throw Error(located(name_, at, what)); }
 
-    // Nothing that a template names may begin with an underscore, but for `_` alone, which throws values away.
     std::string take_name(const char* what)
     {
         if (peek().kind != Tok::name) { fail(std::string("expected ") + what + ", found " + shown(peek())); }
-        check_name(peek().at, peek().text);
         return take().text;
-    }
-    void check_name(Position at, const std::string& name) const
-    {
-        if (name.starts_with('_') && name != "_") { fail(at, "the name '" + name + "' begins with an underscore"); }
     }
 
     static ExprPtr make(Op op, Position at, ExprPtr left = nullptr)
@@ -108,14 +102,17 @@ protected:
         std::vector<Argument> args;
         expect_op("(");
         while (!at_op(")")) {
-            if (at_op("*") || at_op("**")) { fail("arguments with * and ** are not supported"); }
-            const bool named = peek().kind == Tok::name && peek(1).kind == Tok::op && peek(1).text == "=";
+            const int  stars = at_op("*") ? 1 : at_op("**") ? 2 : 0;
+            const bool named = stars == 0 && peek().kind == Tok::name && peek(1).kind == Tok::op && peek(1).text == "=";
+            for (const auto& before : args) {
+                if (before.stars == 2) { fail("an argument behind **"); }
+                if (before.stars == 1 && !named && stars < 2) { fail("a positional argument behind *"); }
+                if (!before.name.empty() && !named && stars == 0) { fail("a positional argument after a named one"); }
+            }
             std::string name;
             if (named) { name = take().text, ++pos_; }
-            if (!named && !args.empty() && !args.back().name.empty()) {
-                fail("a positional argument after a named one");
-            }
-            args.push_back({std::move(name), expression()});
+            if (stars > 0) { ++pos_; }
+            args.push_back({std::move(name), expression(), stars});
             if (!at_op(")")) { expect_op(","); }
         }
         ++pos_;
@@ -134,6 +131,7 @@ protected:
     std::size_t pos_ = 0;
     const std::string& name_;
     int depth_ = 0;
+    bool varargs_ = false, kwargs_ = false;    // an expression has named them since the macro began
 
 private:
     bool ends_tuple() const
@@ -220,6 +218,7 @@ private:
                 node->constant = None{};
             } else {
                 node->op = Op::name, node->text = take_name("a name");
+                varargs_ = varargs_ || node->text == "varargs", kwargs_ = kwargs_ || node->text == "kwargs";
                 return node;
             }
             ++pos_;

@@ -44,6 +44,7 @@ inline Args rest_of(const Args& args, std::size_t from)
 inline Value map_filter(Machine& m, const Value& v, const Args& args)
 {
     List out;
+    if (!truth(v)) { return Value::list({}); }
     if (args.positional.empty()) {
         const Bound a(m, "map", args, {"attribute", "default"});
         for (const Value& each : items_of(m, v)) {
@@ -63,6 +64,7 @@ inline Value select_filter(Machine& m, const std::string& name, const Value& v, 
 {
     const bool by_field = name.ends_with("attr"), keep = name.starts_with("select");
     const std::size_t test_at = by_field ? 1 : 0;
+    if (!truth(v)) { return Value::list({}); }
     if (args.positional.size() < test_at) { m.fail(name + " needs the name of a field"); }
     List out;
     for (const Value& each : items_of(m, v)) {
@@ -139,7 +141,9 @@ inline Value indent_filter(Machine& m, const Value& v, const Args& args)
     const std::int64_t width = given ? 0 : std::max<std::int64_t>(a.integer("width", 4), 0);
     if (width > 1000) { m.fail("indent: a width of " + std::to_string(width) + "; at most 1000 is allowed"); }
     const std::string margin = given ? a.text("width") : std::string(static_cast<std::size_t>(width), ' ');
-    const List lines = split_lines(m, to_text(m, v) + "\n");
+    if (v.is_undefined()) { fail_undefined(m, v); }
+    if (!v.is_text()) { m.fail("indent needs a string, found " + kind_name(v)); }
+    const List lines = split_lines(m, v.str() + "\n");
     std::string out = a.flag("first") ? margin : "";
     for (std::size_t i = 0; i < lines.size(); ++i) {
         if (i > 0) { out += '\n'; }
@@ -217,6 +221,7 @@ inline Value round_filter(Machine& m, const Value& v, const Args& args)
     const Bound a(m, "round", args, {"precision", "method"});
     if (!v.number()) { m.fail("round needs a number, found " + kind_name(v)); }
     const std::string method = a.has("method") ? a.text("method") : "common";
+    if (method == "common" && v.integer() && a.integer("precision", 0) >= 0) { return *v.integer(); }
     const double scale = std::pow(10.0, static_cast<double>(a.integer("precision", 0)));
     const double x = *v.number() * scale;
     const double whole = method == "ceil" ? std::ceil(x) : method == "floor" ? std::floor(x) : std::nearbyint(x);
@@ -287,6 +292,15 @@ inline Value filter(Machine& m, const std::string& name, const Value& v, const A
     if (is("min", "max")) { return extreme(m, name, v, args); }
     if (is("sum")) { return sum_filter(m, v, args); }
     if (is("round")) { return round_filter(m, v, args); }
+    if (is("attr")) {
+        const auto a = bind({"name"});
+        const auto field = to_text(m, a.needed("name"));
+        const auto* dict = v.as<DictRef>();
+        const bool fields = dict == nullptr || dict->is_namespace || is_method(v, field);    // and no keys
+        if (v.is_undefined()) { fail_undefined(m, v); }
+        if (!fields) { return Value::undefined("there is no field '" + field + "'"); }
+        return attribute(m, v, field);
+    }
     if (is("join")) {
         const auto a = bind({"d", "attribute"});
         List items = items_of(m, v);

@@ -2,8 +2,10 @@
 #include "graft/core/error.hpp"
 #include "graft/text/jinja/value.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -29,6 +31,7 @@ struct JinjaLimits { std::size_t steps = 2'000'000, output = std::size_t{16} << 
 struct JinjaOptions {
     JinjaLimits limits;
     std::optional<std::chrono::sys_seconds> now;    // local wall-clock time for strftime_now; empty: the system's
+    std::atomic<std::uint64_t>* renderings = nullptr;    // counts each, for tests
 };
 
 }  // namespace graft

@@ -64,11 +64,21 @@ inline std::string object_name(const Value& v)
     return kind.substr(kind.find(' ') + 1);    // without its article
 }
 
+// What Jinja's sandbox hides. It can be tested and printed, as nothing, and not be used.
+inline Value hidden(const Value& v, const std::string& name)
+{
+    return Value::undefined("the field '" + name + "' of a " + object_name(v)
+                            + " begins with an underscore and is hidden from templates");
+}
+
 // x.y: a method or field of the value first, then a key of a dict.
 inline Value attribute(Machine& m, const Value& v, const std::string& name)
 {
     if (v.is_undefined()) { fail_undefined(m, v); }
-    if (name.starts_with('_')) { m.fail("the field '" + name + "' begins with an underscore"); }
+    const auto* named = v.as<DictRef>();
+    if (name.starts_with("__") || (name.starts_with('_') && (named == nullptr || named->is_namespace))) {
+        return hidden(v, name);
+    }
     if (is_method(v, name)) { return method(v, name); }
     if (const auto* dict = v.as<DictRef>()) {
         m.step(1 + dict->dict->entries.size() / 8);
@@ -79,7 +89,8 @@ inline Value attribute(Machine& m, const Value& v, const std::string& name)
         Value field = loop_field(**loop, name, found);
         if (found) { return field; }
     }
-    return Value::undefined("a " + object_name(v) + " has no field '" + name + "'");
+    return name.starts_with('_') ? hidden(v, name)
+                                 : Value::undefined("a " + object_name(v) + " has no field '" + name + "'");
 }
 
 // x[y]: an element or key first, then a method of the value.

@@ -101,6 +101,7 @@ inline bool contains(Machine& m, const Value& container, const Value& item)
     if (dict == nullptr || dict->is_namespace) {
         m.fail("'in' needs a string, list or dict, found " + kind_name(container));
     }
+    if (item.is<ListRef>() || item.is<DictRef>()) { m.fail(kind_name(item) + " cannot be the key of a dict"); }
     return std::any_of(dict->dict->entries.begin(), dict->dict->entries.end(),
                        [&](const auto& entry) { return equal(m, entry.first, item); });
 }
@@ -182,7 +183,8 @@ inline Value integer_math(Machine& m, char op, std::int64_t a, std::int64_t b)
 }
 
 // "%s and %d" % values: %s, %r, %d, %i, %f, %.Nf and %%.
-inline Value percent(Machine& m, const std::string& form, const List& values)
+// spare: values may be left over, as Python allows it of one list or dict.
+inline Value percent(Machine& m, const std::string& form, const List& values, bool spare = false)
 {
     std::string out;
     std::size_t used = 0;
@@ -213,7 +215,7 @@ inline Value percent(Machine& m, const std::string& form, const List& values)
         m.step();
         if (out.size() > m.options.limits.output) { m.reserve(out.size()); }
     }
-    if (used < values.size()) { m.fail("more values than places in the format string"); }
+    if (used < values.size() && !spare) { m.fail("more values than places in the format string"); }
     return m.text(std::move(out));
 }
 
@@ -228,7 +230,9 @@ inline Value binary(Machine& m, const std::string& op, const Value& a, const Val
     if (a.is_undefined()) { fail_undefined(m, a); }
     if (op == "%" && a.is_text()) {
         const auto* list = b.as<ListRef>();
-        return percent(m, a.str(), list != nullptr && list->tuple ? *list->items : List{b});
+        const bool  tuple = list != nullptr && list->tuple;
+        const bool  spare = !tuple && (list != nullptr || b.is<DictRef>() || b.is_undefined());
+        return percent(m, a.str(), tuple ? *list->items : List{b}, spare);
     }
     if (b.is_undefined()) { fail_undefined(m, b); }
     const bool sequence_a = a.is_text() || a.is<ListRef>(), sequence_b = b.is_text() || b.is<ListRef>();
@@ -254,8 +258,8 @@ inline Value binary(Machine& m, const std::string& op, const Value& a, const Val
     if (op == "+") { return *x + *y; }
     if (op == "-") { return *x - *y; }
     if (op == "*") { return *x * *y; }
-    if (op == "**") { return std::pow(*x, *y); }
-    if (*y == 0) { m.fail("division by zero"); }
+    if (op == "**" && !(*x == 0 && *y < 0)) { return std::pow(*x, *y); }
+    if (*y == 0 || op == "**") { m.fail("division by zero"); }
     if (op == "/") { return *x / *y; }
     const double rest = std::fmod(*x, *y);
     const double remainder = rest != 0 && (rest < 0) != (*y < 0) ? rest + *y : rest;

@@ -3,6 +3,7 @@
 #include "graft/text/jinja/operators.hpp"
 #include "graft/text/jinja/strings.hpp"
 
+#include <cmath>
 #include <string>
 #include <string_view>
 
@@ -26,9 +27,7 @@ inline bool test(Machine& m, const std::string& name, const Value& v, const Args
     if (is("ge", ">=")) { return order(m, v, other()) >= 0; }
     if (is("in")) { return contains(m, other(), v); }
     if (is("divisibleby")) {
-        const Value by = other();
-        return *integer_math(m, '%', v.integer() ? *v.integer() : (number(), 0), by.integer().value_or(0)).integer()
-               == 0;
+        return *binary(m, "%", Value(number()), other()).number() == 0;
     }
     if (is("sameas")) {
         const Value b = other();
@@ -52,9 +51,9 @@ inline bool test(Machine& m, const std::string& name, const Value& v, const Args
     if (is("number")) { return v.number().has_value(); }
     if (is("mapping")) { return mapping; }
     if (is("iterable", "sequence")) { return v.is_text() || v.is<ListRef>() || mapping || v.is_undefined(); }
-    if (is("callable")) { return v.is<std::shared_ptr<const Function>>(); }
-    if (is("even")) { return static_cast<std::int64_t>(number()) % 2 == 0; }
-    if (is("odd")) { return static_cast<std::int64_t>(number()) % 2 != 0; }
+    if (is("callable")) { return v.is<std::shared_ptr<const Function>>() || v.is_undefined(); }
+    if (is("even")) { return std::fmod(number(), 2) == 0; }
+    if (is("odd")) { return std::abs(std::fmod(number(), 2)) == 1; }
     if (is("upper")) { return same_case(to_text(m, v), to_upper); }
     if (is("lower")) { return same_case(to_text(m, v), to_lower); }
     if (is("escaped")) { return false; }

@@ -1,6 +1,7 @@
 #pragma once
 #include "graft/core/error.hpp"
 #include "graft/text/tokenizer/added_tokens.hpp"
+#include "graft/text/tokenizer/chat_templates.hpp"
 #include "graft/text/tokenizer/config_tokens.hpp"
 #include "graft/text/tokenizer/decoder.hpp"
 #include "graft/text/tokenizer/json.hpp"
@@ -54,7 +55,7 @@ struct TokenizerData {
     struct Tries { Trie raw, normalized; };
     Tries all, plain;
     std::map<std::string, std::string> special;
-    std::optional<std::string> chat_template;
+    ChatTemplates chat_templates;
     std::size_t size = 0;
     std::string where;
 
@@ -181,18 +182,7 @@ inline void TokenizerData::build_tries()
 
 inline void TokenizerData::read_config(const Json& config, const std::string& where)
 {
-    const Json& text = field(config, "chat_template");
-    if (text.is_null()) { return; }
-    if (text.is_string()) {
-        chat_template = text.get<std::string>();
-        return;
-    }
-    require(text.is_array(), where + ": chat_template must be a string or a list of {name, template}");
-    for (const Json& entry : text) {
-        require(field(entry, "name").is_string() && field(entry, "template").is_string(),
-                where + ": chat_template: every entry needs a name and a template, both strings");
-        if (entry["name"] == "default") { chat_template = entry["template"].get<std::string>(); }
-    }
+    chat_templates = templates_in_config(config, where);
 }
 
 }  // namespace graft::detail::tokens
