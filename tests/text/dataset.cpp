@@ -105,8 +105,12 @@ TEST_CASE("dataset: system column, tools and template variables")
 
 TEST_CASE("dataset: the errors of a turn name file, line, row and key")
 {
-    CHECK(has(error_of("\n" + turns(turn("developer", "x"))),
-              "FILE:2: row 1, messages[0] has the unknown role 'developer'; known are system"));
+    CHECK(has(error_of("\n" + turns(turn("narrator", "x"))),
+              "FILE: nothing to learn: none of 1 row has a target. 1 row: unknown role 'narrator'; known are system, "
+              "developer, user (human, input, prompter), assistant (gpt, output, model, chatgpt,"));
+    CHECK(has(error_of("\n" + turns(turn("narrator", "x"))), "(first FILE:2 messages[0])"));
+    CHECK(has(error_of("\n" + turns(turn("narrator", "x")), {.options = {.strict = true}}),
+              "FILE:2: row 1, messages[0]: unknown role 'narrator'; known are system"));
     CHECK(has(
         error_of(R"({"conversations": [{"from": "human", "role": "user", "value": "x"}]})"), "has both role and from"));
     CHECK(has(error_of(R"({"conversations": [{"from": "human", "value": "x", "content": "x"}]})"),
@@ -122,7 +126,7 @@ TEST_CASE("dataset: the errors of a turn name file, line, row and key")
     CHECK(has(error_of(turns(turn("system", "s") + "," + turn("system", "t") + "," + turn("user", "q"))),
         "system turn that is not the first"));
     CHECK(has(error_of(turns(turn("user", "q") + "," + turn("system", "t") + "," + turn("assistant", "a"))),
-        "messages[1] is a system turn"));
+        "a system turn that is not the first turn; a conversation has one, at its start (first FILE:1 messages[1])"));
     CHECK(
         shown(load(
             R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "text", "value": "r"}]},
@@ -264,11 +268,13 @@ TEST_CASE("dataset: what is too long")
 
 TEST_CASE("dataset: one kind of rows in a set, chosen by fields and task")
 {
-    CHECK(error_of(good + R"({"text": "x"})").find("FILE:2: rows of text have no answers to learn; use --task text")
-          == 0);
-    CHECK(has(error_of(good + R"({"instruction": "i", "output": "o"})"),
-        "FILE:2: this row is instruction/output, but the row at FILE:1 is messages; one data set holds rows of one "
-        "kind"));
+    CHECK(error_of(R"({"text": "x"})").find("FILE:1: rows of text have no answers to learn; use --task text") == 0);
+    // A lone row of another kind does not end the run.
+    CHECK(dropped(load(good + R"({"text": "x"})")) == "rows of text have no answers to learn; use --task text");
+    CHECK(dropped(load(good + R"({"instruction": "i", "output": "o"})"))
+          == "this row is instruction/output, but the file's first one is messages");
+    CHECK(has(error_of(good + R"({"instruction": "i", "output": "o"})", {.options = {.strict = true}}),
+        "FILE:2: row 2: this row is instruction/output, but the file's first one is messages"));
     CHECK(has(error_of(R"({"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]})"),
         "both be text or both be turns"));
     CHECK(has(error_of(R"({"foo": 1, "bar": 2})"), "row 1 has fields foo, bar; expected messages,"));
@@ -316,16 +322,21 @@ TEST_CASE("dataset: ready-made ids are checked")
     const small::Setting ids{.options = {.vocab = 10}, .no_tokenizer = true};
     CHECK(load(R"({"input_ids": [9, 0, 3], "labels": [-100, 0, 3]})", ids).report.targets == 2);
     CHECK(has(error_of(R"({"input_ids": [10], "labels": [1]})", ids),
-        "input_ids[0] is 10, outside 0 to 9 (the model's vocabulary)"));
+        "input_ids holds an id outside 0 to 9 (the model's vocabulary) (first FILE:1 input_ids[0] is 10)"));
     CHECK(has(error_of(R"({"input_ids": [1, -1], "labels": [1, 1]})", ids), "input_ids[1] is -1"));
     CHECK(has(error_of(R"({"input_ids": [1, 18446744073709551615], "labels": [1, 1]})", ids),
-        "is 18446744073709551615, outside"));
+        "is 18446744073709551615)"));
     CHECK(has(error_of(R"({"input_ids": [1, 4294967297], "labels": [1, 1]})", ids), "outside"));
     CHECK(
-        has(error_of(R"({"input_ids": [1, 2], "labels": [1, -1]})", ids), "labels[1] is -1, outside -100 and 0 to 9"));
-    CHECK(has(error_of(R"({"input_ids": [1, 2.0], "labels": [1, 1]})", ids), "must be an integer, found number"));
+        has(error_of(R"({"input_ids": [1, 2], "labels": [1, -1]})", ids), "labels holds an id outside -100 and 0 to 9"));
+    CHECK(has(error_of(R"({"input_ids": [1, 2.0], "labels": [1, 1]})", ids), "must hold integers, found number (first FILE:1 input_ids[1] is 2.0)"));
     CHECK(has(error_of(R"({"input_ids": [[1, 2]], "labels": [[1, 1]]})", ids), "write a batch row by row"));
     CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1]})", ids), "labels has 1 values, input_ids 2"));
+    // One such row among others is dropped, and named with what it holds.
+    const auto one = load("{\"input_ids\": [1, 2], \"labels\": [1, 2]}\n{\"input_ids\": [1, 99], \"labels\": [1, 2]}", ids);
+    CHECK(one.report.rows_used == 1);
+    REQUIRE(one.report.dropped.size() == 1);
+    CHECK(has(one.report.dropped[0].first.at(0), ":2 input_ids[1] is 99"));
     CHECK(has(error_of(R"({"input_ids": "1 2", "labels": [1]})", ids), "must be a list of integers"));
     CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, 2], "attention_mask": [0, 1]})", ids),
         "padding is understood on the right only"));

@@ -33,7 +33,8 @@ graft::Dataset load(const std::string& text, small::Setting with = {})
     with.options.task = graft::Task::dpo;
     const std::vector<fs::path> files{file.path()};
     return graft::detail::dataset::load_pair_rows(std::span(files), with.no_tokenizer ? nullptr : &with.tokens,
-                                                  with.no_template ? nullptr : &with.tmpl, with.options, "chatml");
+                                                  with.no_template ? nullptr : &with.tmpl, with.options,
+                                                  [] { return small::Template{.called = "alpaca"}; }, "chatml");
 }
 
 std::string error_of(const std::string& text, const small::Setting& with = {})
@@ -87,15 +88,130 @@ TEST_CASE("pairs: every form gives the same two answers over one prompt")
     }
     CHECK(both(load(R"({"prompt": "Is it", "chosen": " A", "rejected": " B"})"))
           == "<s>Is it[ A</s>] | <s>Is it[ B</s>]");
-    // Without a prompt: what both begin with; a space in front of the answers stays theirs.
-    CHECK(both(load(R"({"chosen": "It is blue", "rejected": "It is red"})"))
-          == "<s>It is[ blue</s>] | <s>It is[ red</s>]");
-    CHECK(both(load(R"({"chosen": "abc", "rejected": "abcd"})")) == "<s>ab[c</s>] | <s>ab[cd</s>]");
     const auto ids = load(R"({"prompt_ids": [1, 75], "chosen_ids": [76, 2], "rejected_ids": [77, 78, 2]})");
     CHECK(both(ids) == "<s>A[B</s>] | <s>A[CD</s>]");
     CHECK(ids.prompts == std::vector<std::int64_t>{2});
     CHECK(both(load(R"({"prompt_ids": [1, 75], "chosen_ids": [76, 2], "rejected_ids": [77, 78, 2]})",
                     {.no_template = true, .no_tokenizer = true})) == both(ids));
+}
+
+TEST_CASE("pairs: a question in any of its fields is the prompt of both answers")
+{
+    const auto chat = [](const std::string& before) {
+        return before + "<|a|>assistant:[A<|z|>] | " + before + "<|a|>assistant:[B<|z|>]";
+    };
+    const std::string asked = "<|a|>user:q<|z|>", answers = R"(, "chosen": "A", "rejected": "B"})";
+    CHECK(both(load(R"({"instruction": "q", "input": "")" + answers)) == chat(asked));
+    CHECK(both(load(R"({"instruction": "q", "input": "x")" + answers)) == chat("<|a|>user:q\nx<|z|>"));
+    CHECK(both(load(R"({"instruction": "q", "context": "x")" + answers)) == chat("<|a|>user:q\nx<|z|>"));
+    for (const char* name : {"question", "query", "problem", "inputs", "input"}) {
+        CAPTURE(name);
+        const auto set = load(std::string("{\"") + name + "\": \"q\"" + answers);
+        CHECK(both(set) == chat(asked));
+        CHECK(set.report.unknown_keys.empty());
+        CHECK(set.report.form == std::string("preference pairs (") + name + ")");
+    }
+    const std::string system = "<|a|>system:s<|z|>";
+    for (const char* name : {"system", "system_prompt", "system_message"}) {
+        CAPTURE(name);
+        const auto with = [&](const std::string& rest) { return std::string("{\"") + name + "\": \"s\", " + rest; };
+        CHECK(both(load(with(R"("question": "q")" + answers))) == chat(system + asked));
+        CHECK(both(load(with(R"("instruction": "q", "history": [["o", "p"]])" + answers)))
+              == chat(system + "<|a|>user:o<|z|><|a|>assistant:p<|z|>" + asked));
+        // Beside a prompt that is text the system text makes turns of it.
+        CHECK(both(load(with(R"("prompt": "q")" + answers))) == chat(system + asked));
+        CHECK(both(load(with(R"("prompt": )" + talk + answers))) == chat(system + asked));
+        CHECK(both(load(with(R"("messages": )" + talk + answers))) == chat(system + asked));
+        CHECK(both(load(with(R"("chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "A"}],)"
+                             R"("rejected": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "B"}]})")))
+              == chat(system + asked));
+    }
+    // A question's answers may be turns, and repeat it.
+    CHECK(both(load(R"({"question": "q", "chosen": [{"role": "user", "content": "q"}, {"role": "assistant", )"
+                    R"("content": "A"}], "rejected": {"from": "gpt", "value": "B"}})"))
+          == chat(asked));
+    CHECK(both(load(R"({"chosen_messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "A"}],)"
+                    R"("rejected_messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "B"}]})"))
+          == chat(asked));
+    // Without a template, as in SFT: the Alpaca text. Where a system text makes turns of texts, one must be named.
+    const auto alpaca = load(R"({"instruction": "q", "input": "x")" + answers, {.no_template = true});
+    CHECK(both(alpaca) == "<s>Q:q I:x A:[A</s>] | <s>Q:q I:x A:[B</s>]");
+    CHECK(noted(alpaca, "instruction rows take the Alpaca text"));
+    CHECK(has(error_of(R"({"system": "s", "prompt": "q")" + answers, {.no_template = true}),
+              "a system text, tools or a history beside a prompt needs a chat template and this tokeniser has none; "
+              "name one with --template: chatml"));
+}
+
+TEST_CASE("pairs: a prompt that is said twice is used once")
+{
+    const std::string chat = "<|a|>user:q<|z|><|a|>assistant:[A<|z|>] | <|a|>user:q<|z|><|a|>assistant:[B<|z|>]";
+    const std::string user = R"({"role": "user", "content": "q"})";
+    const std::string a = R"({"role": "assistant", "content": "A"})", b = R"({"role": "assistant", "content": "B"})";
+    const std::string whole_a = "[" + user + "," + a + "]", whole_b = "[" + user + "," + b + "]";
+    const std::string wholes = R"(, "chosen": )" + whole_a + R"(, "rejected": )" + whole_b + "}";
+    const std::string texts = R"(, "chosen": "A", "rejected": "B"})";
+    for (const std::string& row : {
+             R"({"prompt": "q", "prompt_id": "k1", "messages": )" + whole_a + wholes,    // ultrafeedback_binarized
+             R"({"prompt": "q", "messages": )" + whole_b + wholes, R"({"messages": )" + whole_a + wholes,
+             R"({"prompt": " q\n", "messages": )" + talk + wholes, R"({"messages": )" + talk + wholes,
+             R"({"prompt": "q", "messages": )" + talk + texts, R"({"prompt": "q", "messages": )" + whole_a + texts,
+             R"({"messages": )" + whole_b + texts, R"({"prompt": )" + talk + R"(, "messages": )" + whole_a + texts,
+             R"({"prompt": )" + talk + R"(, "messages": )" + talk + texts,
+             R"({"prompt": "<|user|>q<|assistant|>")" + wholes, R"({"question": "q")" + wholes,
+             R"({"question": "q", "prompt": "q")" + texts}) {
+        CAPTURE(row);
+        CHECK(both(load(row)) == chat);
+    }
+    // A system turn alone is no prompt: the text is the user's turn behind it.
+    const std::string s = R"({"role": "system", "content": "s"})";
+    CHECK(both(load(R"({"prompt": "q", "chosen": [)" + s + "," + a + R"(], "rejected": [)" + s + "," + b + "]}"))
+          == "<|a|>system:s<|z|><|a|>user:q<|z|><|a|>assistant:[A<|z|>] | "
+             "<|a|>system:s<|z|><|a|>user:q<|z|><|a|>assistant:[B<|z|>]");
+    // The prompt's turns, repeated with the system turn that it lacks.
+    CHECK(has(both(load(R"({"prompt": )" + talk + R"(, "chosen": [)" + s + "," + user + "," + a + R"(], "rejected": [)"
+                        + s + "," + user + "," + b + "]}")),
+              "<|a|>system:s<|z|><|a|>user:q<|z|><|a|>assistant:[A<|z|>] | <|a|>system:s"));
+}
+
+TEST_CASE("pairs: a pair without a prompt is refused with its fields, two prompts with both")
+{
+    for (const char* row : {R"({"chosen": "It is blue", "rejected": "It is red", "score": 1})",
+                            R"({"chosen": "\n\nHuman: q\n\nAssistant: A", "rejected": "\n\nHuman: q\n\nAssistant: B", "score": 1})"}) {
+        CHECK(has(error_of(row), ":1: row 1 has fields chosen, rejected, score and no prompt for its answers; give one "
+                                 "(instruction, question, query, prompt,"));
+    }
+    CHECK(has(error_of(R"({"prompt": null, "chosen": "a", "rejected": "b"})"), "the prompt is null"));
+    CHECK(has(error_of(R"({"instruction": "", "chosen": "a", "rejected": "b"})"), "the prompt is empty"));
+    CHECK(has(error_of(R"({"chosen": [{"role": "assistant", "content": "A"}], "rejected": "B"})"),
+              "no prompt: nothing says what the answers answer (fields chosen, rejected)"));
+    CHECK(has(error_of(R"({"prompt": "p", "question": "q", "chosen": "a", "rejected": "b"})"),
+              "row 1 can be read as preference pairs of prompt and as of question; keep the fields of one of them"));
+    CHECK(has(error_of(R"({"instruction": "p", "question": "q", "chosen": "a", "rejected": "b"})"), "can be read as"));
+    CHECK(has(error_of(R"({"prompt": "p", "chosen": "a", "chosen_response": "c", "rejected": "b"})"),
+              "row 1 has chosen and chosen_response, which say different things; keep one"));
+    CHECK(has(error_of(R"({"system": "s", "system_prompt": "t", "prompt": "p", "chosen": "a", "rejected": "b"})"),
+              "has system and system_prompt, which say different things"));
+    // Of single rows: dropped with their reason.
+    const std::string good = R"({"prompt": )" + talk + R"(, "chosen": "A", "rejected": "B"})" "\n";
+    const auto reason = [&](const std::string& row) {
+        const auto set = load(good + row);
+        REQUIRE(set.report.dropped.size() == 1);
+        return set.report.dropped[0].reason;
+    };
+    const std::string other = R"([{"role": "user", "content": "r"}])";
+    CHECK(reason(R"({"prompt": )" + talk + R"(, "messages": )" + other + R"(, "chosen": "A", "rejected": "B"})")
+          == "prompt and messages are two prompts; keep one of them");
+    CHECK(reason(R"({"prompt": "r", "messages": )" + talk + R"(, "chosen": "A", "rejected": "B"})")
+          == "the prompt is none of the turns before the answers; keep one of the two");
+    CHECK(reason(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "C"}], )"
+                 R"("chosen": "A", "rejected": "B"})") == "the prompt ends with an answer");
+    CHECK(reason(R"({"chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "A"}], )"
+                 R"("rejected": [{"role": "user", "content": "r"}, {"role": "assistant", "content": "B"}]})")
+          == "chosen and rejected do not answer the same turns");
+    CHECK(reason(R"({"chosen": )" + talk + R"(, "rejected": )" + talk + "}") == "chosen and rejected are the same");
+    CHECK(reason(R"({"prompt": )" + talk + R"(, "chosen": 3, "rejected": "B"})")
+          == "chosen must be a list of turns, found number");
+    CHECK(reason(R"({"chosen": "A", "rejected": "B"})").find("has fields chosen, rejected and no prompt") == 0);
 }
 
 TEST_CASE("pairs: a system turn, tools, and an answer of several turns")
@@ -157,14 +273,14 @@ TEST_CASE("pairs: what is refused, with file, line and what to do")
     CHECK(has(error_of(R"({"prompt": )" + talk + R"(, "chosen": 3, "rejected": "B"})"), "chosen must be a list of"));
     CHECK(has(error_of(R"({"prompt_ids": [1], "chosen_ids": [2]})"), "need prompt_ids, chosen_ids and rejected_ids"));
     CHECK(has(error_of(R"({"prompt_ids": [1], "chosen_ids": [9], "rejected_ids": [3]})", {.options = {.vocab = 9}}),
-              "chosen_ids[0] is 9, outside 0 to 8"));
+              "chosen_ids holds an id outside 0 to 8 (the model's vocabulary) (first"));
     CHECK(has(error_of(R"({"prompt": "p", "chosen": "A", "rejected": "B"})", {.no_tokenizer = true}),
               "need a tokeniser"));
     CHECK(has(error_of(R"({"prompt": )" + talk + R"(, "chosen": "A", "rejected": "B"})", {.no_template = true}),
               "need a chat template and this tokeniser has none"));
-    CHECK(has(error_of(R"({"prompt": "p", "chosen": "A", "rejected": "B"})" "\n"
-                       R"({"prompt_ids": [1], "chosen_ids": [2], "rejected_ids": [3]})"),
-              "one data set holds rows of one kind"));
+    CHECK(noted(load(R"({"prompt": "p", "chosen": "A", "rejected": "B"})" "\n"
+                     R"({"prompt_ids": [1], "chosen_ids": [2], "rejected_ids": [3]})"),
+                "dropped 1 row: this row is preference pairs (ids), but the file's first one is preference pairs (text)"));
     CHECK(has(error_of(R"({"prompt": )" + talk + R"(, "chosen": [{"role": "system", "content": "s"},)"
                        R"({"role": "assistant", "content": "A"}], "rejected": "B"})"),
               "chosen begins with a system turn that the prompt does not have"));
@@ -266,7 +382,9 @@ TEST_CASE("pairs: prompt and answers as TRL splits them, seven tokenisers, text 
         const small::File rows(text);
         const std::vector<fs::path> files{rows.path()};
         const auto options = pairs({.tmpl = chat ? &*chat : nullptr, .strict = true});
-        if (one.value("error", false)) {
+        // TRL takes what two texts begin with for their prompt; here such a pair is refused.
+        const bool no_prompt = !one["row"].contains("prompt") && one["row"]["chosen"].is_string();
+        if (one.value("error", false) || no_prompt) {
             CHECK_THROWS_AS(graft::load_dataset(files, &tokenizer, options), graft::Error);
             continue;
         }
@@ -292,6 +410,6 @@ TEST_CASE("pairs: prompt and answers as TRL splits them, seven tokenisers, text 
         ++compared, shortened += one.contains("prompt_was_shortened") && one["prompt_was_shortened"] == true;
     }
     if (absent > 0) { graft_test::skip(std::to_string(absent) + " pairs: their tokeniser is not there"); }
-    CHECK(compared >= 80);
+    CHECK(compared >= 70);
     CHECK(shortened >= 1);
 }

@@ -23,8 +23,9 @@
 //   mask_proof(set, tokenizer, most)           lines for a terminal: summary, targets a row as a histogram, and the
 //                                              `most` worst rows, marked (dataset/proof.hpp)
 //
-// Every row is told apart by its own fields (dataset/forms.hpp), and all rows of a set must be of one kind. How a row
-// becomes tokens and what of it is learnt stands in dataset/encode.hpp. Labels are not shifted (dataset/report.hpp).
+// Every row is told apart by its own fields (dataset/forms.hpp; their names: dataset/fields.hpp), and all rows of a set
+// must be of one kind. What ends a run and what drops a row stands in dataset/each_row.hpp; how a row becomes tokens and
+// what of it is learnt in dataset/encode.hpp. Labels are not shifted (dataset/report.hpp).
 //
 // Preference pairs (options.task dpo) are told apart by dataset/pairs.hpp; a pair becomes two examples, and how they
 // share their prompt and what is cut stands in dataset/load_pairs.hpp.
@@ -33,21 +34,22 @@
 // says; conversations are refused with the names of the templates that ship with the library.
 // A null tokeniser is enough for ready-made ids.
 //
-// Throws Error (one line: file, line, row, key): what cannot be read, rows of two kinds, no file, a set without any
-// target. Rows that cannot be learnt from are dropped and counted (an error with options.strict).
+// Throws Error (one line: file, line, row, key): what cannot be read, a form that is not known or fits two readings,
+// files of two kinds, no file, a file without any target. Rows that cannot be learnt from are dropped and counted (an
+// error with options.strict).
 // Source of the rules: the formats of TRL, LLaMA-Factory, Unsloth and LitGPT; where they differ, what loses least.
 namespace graft {
 
 inline Dataset load_dataset(std::span<const std::filesystem::path> files, const Tokenizer* tokenizer,
                             const DataOptions& options)
 {
+    const auto alpaca = [&] { return ChatTemplate::named("alpaca", tokenizer->special_tokens()); };
     if (options.task == Task::dpo) {
         return detail::dataset::load_pair_rows(
-            files, tokenizer, options.tmpl, options, detail::named_template_list());
+            files, tokenizer, options.tmpl, options, alpaca, detail::named_template_list());
     }
     return detail::dataset::load_rows(
-        files, tokenizer, options.tmpl, options,
-        [&] { return ChatTemplate::named("alpaca", tokenizer->special_tokens()); }, detail::named_template_list());
+        files, tokenizer, options.tmpl, options, alpaca, detail::named_template_list());
 }
 
 // How text that a template rendered is encoded, for training and for generating alike.

@@ -13,16 +13,18 @@
 #include "graft/core/labels.hpp"
 #include "graft/text/dataset/answers.hpp"
 #include "graft/text/dataset/example.hpp"
+#include "graft/text/dataset/fit.hpp"
 #include "graft/text/dataset/forms.hpp"
 #include "graft/text/dataset/report.hpp"
 #include "graft/text/dataset/seams.hpp"
+#include "graft/text/dataset/shown.hpp"
 #include "graft/text/span.hpp"
 
 // Rows to tokens and labels.
 //
-//   conversations      rendered by the template, encoded without further special tokens; targets are what the
-//                      assistant says, to the end of its turn. The Alpaca text has no BOS of its own: there the
-//                      tokeniser adds it
+//   conversations      fitted to the template (fit.hpp), rendered by it, encoded without further special tokens;
+//                      targets are what the assistant says, to the end of its turn. The Alpaca text has no BOS of its
+//                      own: there the tokeniser adds it
 //   prompt/completion  joined as they are, special tokens as the tokeniser adds them, EOS appended once; targets are
 //                      the tokens that overlap the completion, and the EOS
 //   text               special tokens as the tokeniser adds them, EOS appended once; every token but the first is a
@@ -66,15 +68,19 @@ public:
     // Appends the row's examples, or counts why there are none.
     void encode(DataRow&& row, std::vector<Example>& out)
     {
-        require(tokens_ != nullptr || row.form == Form::ids, [&] {
-            return at(row.place) + ": rows of " + form_name(row.form) +
-                   " need a tokeniser (tokenizer.json beside the model); without one, give input_ids";
-        });
-        if (row.drop.empty()) { to_tokens(row); }
+        try {
+            if (row.drop.empty()) { to_tokens(row); }
+        } catch (const Error& problem) {    // of this row alone
+            row.drop = printable(problem.what(), 300);
+        }
         if (!row.drop.empty()) { return drop(row.drop, row.place); }
         if (row.turns.empty_answer) { ++report_.empty_answers; }
+        for (const char* what : row.turns.remarks) { report_.remark(what, row.place); }
         finish(row, out);
     }
+
+    // What only all rows tell.
+    void close() { report_.unused_turn_fields = fields_.unused(); }
 
 private:
     void drop(const std::string& reason, const RowPlace& place)
@@ -121,10 +127,12 @@ private:
     void conversation(DataRow& row)
     {
         require(tmpl_ != nullptr, [&] { return at(row.place) + ": conversations need a chat template"; });
-        if (row.form == Form::instruction && !row.history && tmpl_->name() == "alpaca") {
+        if (row.form == Form::question && !row.history && tmpl_->name() == "alpaca") {
             row.extra["instruction"] = row.instruction;
             row.extra["input"]       = row.input;
         }
+        row.drop = fitter_.fit(*tmpl_, row, report_);
+        if (!row.drop.empty()) { return; }
         std::string                text;
         std::vector<AssistantTurn> turns;
         try {
@@ -158,6 +166,16 @@ private:
         row.labels     = all ? coded.ids : labels_from_spans(coded, learnt_spans(turns));
         row.answers    = answers_of(coded, spans);
         row.ids        = std::move(coded.ids);
+        what_is_shown(row, text);
+    }
+
+    void what_is_shown(const DataRow& row, const std::string& text)
+    {
+        fields_.look(*tmpl_, row, text);
+        const auto [said, hidden] = hidden_chars(row, text, options_.train_on == TrainOn::all);
+        report_.said_chars += said, report_.hidden_chars += hidden;
+        report_.rows_hidden += hidden > 0;
+        if (hidden > 0 && report_.first_hidden.empty()) { report_.first_hidden = at(row.place); }
     }
 
     // Leaves the spans of the turns that are to be learnt. False, with a reason, where they cannot be told apart.
@@ -442,6 +460,8 @@ private:
     const DataOptions& options_;
     DataReport&        report_;
     std::vector<std::int32_t> ends_;
+    TurnFitter<Template>      fitter_;
+    TurnFields<Template>      fields_;
 };
 
 }  // namespace graft::detail::dataset

@@ -1,7 +1,6 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <initializer_list>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -10,46 +9,47 @@
 
 #include "graft/core/error.hpp"
 #include "graft/core/labels.hpp"
+#include "graft/text/dataset/bad_row.hpp"
+#include "graft/text/dataset/fields.hpp"
 #include "graft/text/dataset/options.hpp"
 #include "graft/text/dataset/read.hpp"
 #include "graft/text/dataset/turns.hpp"
 
 // One row of a file, told apart by its fields and brought into one of three shapes: turns, text, or ready-made ids.
+// The names of fields are those of fields.hpp; `messages` stands here for every name of turns, and so on.
 //
-//   messages                         OpenAI; tools, system, chat_template_kwargs beside it
-//   conversations                    ShareGPT; the same fields beside it
-//   instruction, output              Alpaca; input, system, history ([[question, answer], ...])
-//   prompt, completion               both text, or both turns
+//   messages                         turns; tools, system, chat_template_kwargs beside it
+//   question, answer                 instruction and output (Alpaca), question and answer, ...: a user's turn (the
+//                                    context behind the question, on a line of its own) and an assistant's; system,
+//                                    tools, history ([[question, answer], ...]) before them
+//   prompt, completion               both text, joined as they are, or both turns; with a system text, tools or a
+//                                    history beside them, texts are question and answer (`as_turns`), since joined text
+//                                    has no place for those
 //   text                             a document
 //   input_ids                        labels, attention_mask (zeros: padding on the right, cut away)
 //
 // Null counts as absent. A row that cannot be learnt from is not an error: `drop` says why.
-// Throws Error with file, line, row and key: no known form, two forms, a wrong type, an unknown role, forms that are
-// not trained here (preference pairs), ids outside the vocabulary.
+// Throws BadForm: no known form, two readings, forms that are not trained here (preference pairs). BadRow: a wrong
+// type, a malformed turn, ids outside the vocabulary.
 namespace graft::detail::dataset {
 
-enum class Form { messages, conversations, instruction, prompt_completion, prompt_completion_turns, text, ids };
+enum class Form { turns, question, prompt_completion, prompt_completion_turns, text, ids };
 
-inline const char* form_name(Form form)
-{
-    switch (form) {
-    case Form::messages: return "messages";
-    case Form::conversations: return "conversations";
-    case Form::instruction: return "instruction/output";
-    case Form::prompt_completion: return "prompt/completion (text)";
-    case Form::prompt_completion_turns: return "prompt/completion (turns)";
-    case Form::text: return "text";
-    case Form::ids: return "input_ids";
-    }
-    return "";
-}
+// How a row is read, from its fields alone.
+struct Reading {
+    Form        form = Form::text;
+    std::string name{};                    // "instruction/output", for a person
+    std::string kind{};                    // what all rows of a file share
+    const char *turns = nullptr, *question = nullptr, *context = nullptr, *answer = nullptr, *system = nullptr;
+    const char *chosen = nullptr, *rejected = nullptr;    // of preference pairs (pairs.hpp)
+};
 
 struct DataRow {
     Form     form = Form::text;
     RowPlace place;
     Turns    turns;                       // conversations
     Json     extra = Json::object();      // what the template sees beside the turns
-    std::string instruction, input;       // instruction rows, as they stand
+    std::string instruction, input;       // question and context, as they stand
     bool     history = false;
     std::string prompt, text;             // prompt/completion: prompt is the first part of text
     std::vector<std::int32_t> ids, labels;
@@ -57,94 +57,140 @@ struct DataRow {
     std::vector<std::pair<std::size_t, std::size_t>> answers;   // first and last token of each span that is learnt
     std::int64_t control = 0;             // control tokens typed inside the contents
     std::string drop;                     // not empty: why the row cannot be used
+    std::vector<std::string_view> used;   // fields that were looked at
 };
 
-inline bool present(const Json& row, const char* key)
-{
-    const auto it = row.find(key);
-    return it != row.end() && !it->is_null();
-}
-
-inline std::string fields_of(const Json& row)
-{
-    std::vector<std::string> names;
-    for (const auto& [key, value] : row.items()) {
-        if (names.size() < 8) { names.push_back(printable(key, 40)); }
-    }
-    std::string out;
-    for (const auto& name : names) { out += (out.empty() ? "" : ", ") + name; }
-    if (row.size() > names.size()) { out += ", and " + std::to_string(row.size() - names.size()) + " more"; }
-    return out.empty() ? "no fields" : "fields " + out;
-}
-
-inline void refuse_preferences(const Json& row, const RowPlace& place)
+inline void refuse_preferences(const Json& row)
 {
     const auto is_bool = [&](const char* key) { return row.contains(key) && row[key].is_boolean(); };
-    require(!present(row, "chosen") && !present(row, "rejected"), [&] {
-        return at(place) + ": these rows are preference pairs (chosen, rejected); train on them with --task dpo";
-    });
-    require(!is_bool("label") && !is_bool("kto_tag"), [&] {
-        return at(place) + ": judged answers (a true or false label) are not trained here; keep the good answers, "
-                           "without the label";
-    });
+    const auto alone   = [](std::string why) {
+        BadForm bad(std::move(why));
+        bad.of_row = false;
+        throw bad;
+    };
+    for (const auto& field : fields) {
+        if ((field.holds == Holds::chosen || field.holds == Holds::rejected) && present(row, field.name)) {
+            alone("these rows are preference pairs (chosen, rejected); train on them with --task dpo");
+        }
+    }
+    if (is_bool("label") || is_bool("kto_tag")) {
+        alone("judged answers (a true or false label) are not trained here; keep the good answers, without the label");
+    }
 }
 
-inline Form form_of(const Json& row, const RowPlace& place, const DataOptions& options)
+// Fields of the question in `reading`, the context apart; false where there is none.
+inline bool find_question(const Json& row, Reading& reading, const char* question)
 {
-    refuse_preferences(row, place);
+    reading.question = question;
+    if (question == nullptr && row.contains("input")) {
+        reading.question = "input", reading.context = row.contains("context") ? "context" : nullptr;
+    } else if (question != nullptr) {
+        reading.context = field_for(row, Holds::context);
+    }
+    return reading.question != nullptr;
+}
+
+// The readings of a row as question and answer, or as prompt and completion, to `found`.
+inline void find_answers(const Json& row, bool all_null, std::vector<Reading>& found)
+{
+    const auto turns = [&](const char* key) { return row.contains(key) && row[key].is_array(); };
+    auto       questions = fields_for(row, Holds::question);
+    const auto answers   = fields_for(row, Holds::answer);
+    const bool joined    = row.contains("prompt") && row.contains("completion")
+                        && (all_null || present(row, "prompt") || present(row, "completion"));
+    const auto form = turns("prompt") || turns("completion") ? Form::prompt_completion_turns : Form::prompt_completion;
+    if (joined) {
+        const char* name =
+            form == Form::prompt_completion ? "prompt/completion (text)" : "prompt/completion (turns)";
+        found.push_back({.form = form, .name = name, .kind = name, .question = "prompt", .answer = "completion"});
+    }
+    if (questions.empty()) { questions.push_back(nullptr); }
+    for (const char* question : questions) {
+        for (const char* answer : answers) {
+            Reading reading{.form = Form::question, .answer = answer};
+            if (!find_question(row, reading, question)) { continue; }
+            const bool same = joined && std::string_view(reading.question) == "prompt"
+                              && std::string_view(answer) == "completion";
+            if (same || (!all_null && !present(row, reading.question) && !present(row, answer))) { continue; }
+            reading.name = reading.kind = std::string(reading.question) + "/" + answer;
+            found.push_back(std::move(reading));
+        }
+    }
+}
+
+inline std::vector<Reading> readings_of(const Json& row)
+{
+    std::vector<Reading> found;
     // First by fields that hold something; a row whose fields are all null is known by their names.
-    std::vector<Form> found;
     for (const bool or_null : {false, true}) {
         const auto has = [&](const char* key) { return or_null ? row.contains(key) : present(row, key); };
-        const auto pair = [&](const char* a, const char* b) {
-            return row.contains(a) && row.contains(b) && (has(a) || has(b));
-        };
-        if (has("input_ids")) { found.push_back(Form::ids); }
-        if (has("messages")) { found.push_back(Form::messages); }
-        if (has("conversations")) { found.push_back(Form::conversations); }
-        if (pair("prompt", "completion")) {
-            const bool turns = row["prompt"].is_array() || row["completion"].is_array();
-            found.push_back(turns ? Form::prompt_completion_turns : Form::prompt_completion);
+        if (has("input_ids")) { found.push_back({.form = Form::ids, .name = "input_ids", .kind = "input_ids"}); }
+        for (const char* turns : fields_for(row, Holds::turns)) {
+            if (has(turns)) { found.push_back({.form = Form::turns, .name = turns, .kind = turns, .turns = turns}); }
         }
-        if (pair("instruction", "output")) { found.push_back(Form::instruction); }
-        if (has("text")) { found.push_back(Form::text); }
+        find_answers(row, or_null, found);
+        if (has("text")) { found.push_back({.form = Form::text, .name = "text", .kind = "text"}); }
         if (!found.empty()) { break; }
     }
-    require(!found.empty(), [&] {
-        return at(place) + ": row " + std::to_string(place.row) + " has " + fields_of(row) +
-               "; expected messages, conversations, instruction and output, prompt and completion, text, or input_ids";
-    });
-    if (found.size() == 2 && found[1] == Form::text && options.task_given) {
-        return options.task == Task::text ? Form::text : found[0];
-    }
-    require(found.size() == 1, [&] {
-        const bool task_decides = found.size() == 2 && found[1] == Form::text;
-        return at(place) + ": row " + std::to_string(place.row) + " can be read as " + form_name(found[0]) + " and as "
-               + form_name(found[1]) + "; "
-               + (task_decides ? "say --task sft or --task text" : "keep the fields of one of them");
-    });
-    require(options.task == Task::text || found[0] != Form::text, [&] {
-        return at(place) + ": rows of text have no answers to learn; use --task text";
-    });
-    require(options.task == Task::sft || found[0] == Form::text || found[0] == Form::ids, [&] {
-        return at(place) + ": --task text learns documents, these rows are " + form_name(found[0]) +
-               "; use --task sft (with --train-on all to learn every token)";
-    });
-    return found[0];
+    return found;
 }
 
-// A string field; null and absent give an empty one.
-inline std::string text_field(const Json& row, const char* key, const RowPlace& place)
+inline Reading reading_of(const Json& row, const DataOptions& options)
 {
-    const auto it = row.find(key);
-    if (it == row.end() || it->is_null()) { return {}; }
-    require(it->is_string(), [&] {
-        return at(place) + ": " + key + " must be text, found " + std::string(it->type_name());
-    });
-    return it->get<std::string>();
+    refuse_preferences(row);
+    const auto alone = [](std::string why) {
+        BadForm bad(std::move(why));
+        bad.of_row = false;
+        throw bad;
+    };
+    auto found = readings_of(row);
+    if (found.empty()) {
+        BadForm bad("has " + fields_of(row) + "; expected " + names_of(Holds::turns) + "; or a question ("
+                    + names_of(Holds::question) + " or input) with an answer (" + names_of(Holds::answer)
+                    + "), prompt and completion for one; or text; or input_ids");
+        bad.unknown = true;
+        throw bad;
+    }
+    const bool task_decides = found.size() == 2 && found[1].form == Form::text;
+    if (task_decides && options.task_given) {
+        found.erase(found.begin() + (options.task == Task::text ? 0 : 1));
+    }
+    if (found.size() > 1) {
+        two_readings(found[0].name, found[1].name, task_decides ? "say --task sft or --task text" : nullptr);
+    }
+    Reading& one = found[0];
+    if (options.task != Task::text && one.form == Form::text) {
+        alone("rows of text have no answers to learn; use --task text");
+    }
+    if (options.task != Task::sft && one.form != Form::text && one.form != Form::ids) {
+        alone("--task text learns documents, these rows are " + one.name
+              + "; use --task sft (with --train-on all to learn every token)");
+    }
+    one.system = one.form == Form::ids ? nullptr : field_for(row, Holds::system);
+    if (one.form == Form::text && one.system != nullptr && fill(row, one.system) == 2) {
+        throw BadForm(std::string("has ") + one.system + " beside text, which has no place for it; write it into the "
+                      "text, or take the field out");
+    }
+    return std::move(one);
 }
 
-inline Json tools_field(const Json& row, const RowPlace& place)
+// Texts that would be joined, where something stands beside them that only turns have a place for.
+inline bool needs_turns(const Json& row, const Reading& reading)
+{
+    const auto text = [&](const char* key) { return fill(row, key) == 2 && !(row[key] == "[]"); };
+    return reading.form == Form::prompt_completion
+           && ((reading.system != nullptr && fill(row, reading.system) == 2) || text("tools") || text("history"));
+}
+
+inline void as_turns(Reading& reading)
+{
+    reading.form = Form::question;
+    for (std::string* name : {&reading.name, &reading.kind}) {
+        if (const auto at = name->find("(text)"); at != name->npos) { name->replace(at, 6, "(text as turns)"); }
+    }
+}
+
+inline Json tools_field(const Json& row)
 {
     const auto it = row.find("tools");
     if (it == row.end() || it->is_null()) { return Json::array(); }
@@ -152,127 +198,158 @@ inline Json tools_field(const Json& row, const RowPlace& place)
     if (tools.is_string()) {
         const auto text = tools.get<std::string>();
         if (text.find_first_not_of(" \t\r\n") == text.npos) { return Json::array(); }
-        JsonEnd end;
-        for (char c : text) { end.take(c, place); }
-        tools = Json::parse(text, nullptr, false);
+        tools = parsed(text);
     }
-    require(tools.is_array(), [&] { return at(place) + ": tools must be a list, or a list as JSON text"; });
+    row_requires(tools.is_array(), [] { return std::string("tools must be a list, or a list as JSON text"); });
     return tools;
 }
 
 inline void read_extra(const Json& row, DataRow& out)
 {
+    out.used.insert(out.used.end(), {"tools", "chat_template_kwargs"});
     if (present(row, "chat_template_kwargs")) {
         const auto& more = row["chat_template_kwargs"];
-        require(more.is_object(), [&] { return at(out.place) + ": chat_template_kwargs must be an object"; });
+        row_requires(more.is_object(), [] { return std::string("chat_template_kwargs must be an object"); });
         for (const auto& item : more.items()) {
             const std::string& key = item.key();   // clang 14 does not capture structured bindings
-            require(key != "messages" && key != "tools" && key != "add_generation_prompt", [&] {
-                return at(out.place) + ": chat_template_kwargs must not set " + key;
+            row_requires(key != "messages" && key != "tools" && key != "add_generation_prompt", [&] {
+                return "chat_template_kwargs must not set " + key;
             });
             out.extra[key] = item.value();
         }
     }
-    if (Json tools = tools_field(row, out.place); !tools.empty()) { out.extra["tools"] = std::move(tools); }
+    if (Json tools = tools_field(row); !tools.empty()) { out.extra["tools"] = std::move(tools); }
+}
+
+// The system text that stands beside the rest of a row.
+inline std::string system_text(const Json& row, const Reading& reading, DataRow& out)
+{
+    if (reading.system != nullptr) { out.used.push_back(reading.system); }
+    return text_field(row, reading.system);
 }
 
 inline void read_history(const Json& row, DataRow& out)
 {
+    out.used.push_back("history");
     const auto it = row.find("history");
     if (it == row.end() || it->is_null()) { return; }
-    const auto wrong = [&] { return at(out.place) + ": history must be a list of [question, answer], both text"; };
-    require(it->is_array(), wrong);
+    const auto wrong = [] { return std::string("history must be a list of [question, answer], both text"); };
+    row_requires(it->is_array(), wrong);
     for (const auto& pair : *it) {
-        require(pair.is_array() && pair.size() == 2 && pair[0].is_string() && pair[1].is_string(), wrong);
+        row_requires(pair.is_array() && pair.size() == 2 && pair[0].is_string() && pair[1].is_string(), wrong);
         add_turn(out.turns, "user", pair[0].get<std::string>());
         add_turn(out.turns, "assistant", pair[1].get<std::string>());
         out.history = true;
     }
 }
 
-inline void read_instruction(const Json& row, DataRow& out)
+// What is asked, to the end of the user's turn.
+inline void read_question(const Json& row, const Reading& reading, DataRow& out)
 {
-    out.instruction = text_field(row, "instruction", out.place);
-    out.input       = text_field(row, "input", out.place);
-    const auto system = text_field(row, "system", out.place);
+    for (const char* key : {reading.question, reading.context}) {
+        if (key != nullptr) { out.used.push_back(key); }
+    }
+    out.instruction = text_field(row, reading.question);
+    out.input       = text_field(row, reading.context);
+    const auto system = system_text(row, reading, out);
     if (!system.empty()) { add_turn(out.turns, "system", system); }
     read_history(row, out);
     auto question = out.instruction;
     if (!out.input.empty()) { question += (question.empty() ? "" : "\n") + out.input; }
     add_turn(out.turns, "user", std::move(question));
-    if (!present(row, "output")) {
+}
+
+inline void read_question_and_answer(const Json& row, const Reading& reading, DataRow& out)
+{
+    read_extra(row, out);
+    read_question(row, reading, out);
+    out.used.push_back(reading.answer);
+    if (!present(row, reading.answer)) {
         out.drop = "the answer is null";
         return;
     }
-    add_turn(out.turns, "assistant", text_field(row, "output", out.place));
+    add_turn(out.turns, "assistant", text_field(row, reading.answer));
 }
 
-inline void read_conversation(const Json& row, const char* key, DataRow& out)
+inline void read_conversation(const Json& row, const Reading& reading, DataRow& out)
 {
-    if (!present(row, key)) {
-        out.drop = std::string(key) + " is null";
+    read_extra(row, out);
+    out.used.push_back(reading.turns);
+    const auto system = system_text(row, reading, out);
+    if (!present(row, reading.turns)) {
+        out.drop = std::string(reading.turns) + " is null";
         return;
     }
-    out.drop          = append_turns(row[key], key, out.place, out.turns);
-    const auto system = text_field(row, "system", out.place);
-    if (!system.empty() && (out.turns.messages.empty() || out.turns.messages[0]["role"] != "system")) {
-        prepend_system(out.turns, system);
-    }
+    out.drop = append_turns(row[reading.turns], reading.turns, out.turns);
+    prepend_system(out.turns, system);
     if (out.drop.empty()) { out.drop = unusable(out.turns); }
 }
 
-inline void read_prompt_turns(const Json& row, DataRow& out)
+inline void read_prompt_turns(const Json& row, const Reading& reading, DataRow& out)
 {
+    read_extra(row, out);
+    out.used.insert(out.used.end(), {"prompt", "completion"});
+    const auto system = system_text(row, reading, out);
     for (const char* key : {"prompt", "completion"}) {
         if (!present(row, key)) {
             out.drop = std::string(key == std::string_view("prompt") ? "the prompt" : "the answer") + " is null";
             return;
         }
-        require(row[key].is_array(), [&] {
-            return at(out.place) + ": prompt and completion must both be text or both be turns";
+        row_requires(row[key].is_array(), [] {
+            return std::string("prompt and completion must both be text or both be turns");
         });
     }
-    auto dropped = append_turns(row["prompt"], "prompt", out.place, out.turns);
+    auto dropped = append_turns(row["prompt"], "prompt", out.turns);
     std::fill(out.turns.learnt.begin(), out.turns.learnt.end(), false);
     const auto before = out.turns.messages.size();
-    if (dropped.empty()) { dropped = append_turns(row["completion"], "completion", out.place, out.turns); }
+    if (dropped.empty()) { dropped = append_turns(row["completion"], "completion", out.turns); }
     if (dropped.empty() && out.turns.messages.size() == before) { dropped = "no assistant turn"; }
+    prepend_system(out.turns, system);
     out.drop = dropped.empty() ? unusable(out.turns) : dropped;
 }
 
-inline void read_prompt_text(const Json& row, DataRow& out)
+inline void read_prompt_text(const Json& row, const Reading& reading, DataRow& out)
 {
-    out.prompt            = text_field(row, "prompt", out.place);
-    const auto completion = text_field(row, "completion", out.place);
+    out.used.insert(out.used.end(), {"prompt", "completion"});
+    system_text(row, reading, out);
+    out.prompt            = text_field(row, "prompt");
+    const auto completion = text_field(row, "completion");
     if (!present(row, "completion")) { out.drop = "the answer is null"; }
     out.text               = out.prompt + completion;
     out.turns.empty_answer = completion.empty();
 }
 
+inline void read_text(const Json& row, const Reading& reading, DataRow& out)
+{
+    out.used.push_back("text");
+    system_text(row, reading, out);
+    out.text = text_field(row, "text");
+    if (out.text.empty()) { out.drop = present(row, "text") ? "the text is empty" : "the text is null"; }
+}
+
 // A list of integers in [0, vocab), or ignore where labels may hold it.
-inline std::vector<std::int32_t> read_ids(const Json& row, const char* key, const DataOptions& options, bool may_ignore,
-                                          const RowPlace& place)
+inline std::vector<std::int32_t> read_ids(const Json& row, const char* key, const DataOptions& options, bool may_ignore)
 {
     const auto& list = row[key];
-    require(list.is_array(), [&] { return at(place) + ": " + key + " must be a list of integers"; });
+    row_requires(list.is_array(), [&] { return std::string(key) + " must be a list of integers"; });
     const std::int64_t limit = options.vocab > 0 ? options.vocab : std::numeric_limits<std::int32_t>::max();
     std::vector<std::int32_t> ids;
     ids.reserve(list.size());
     for (std::size_t i = 0; i < list.size(); ++i) {
         const auto& value = list[i];
-        const auto  here  = [&] { return at(place) + ": " + key + "[" + std::to_string(i) + "] "; };
-        require(
-            !value.is_array(), [&] { return here() + "is a list: a row is one sequence; write a batch row by row"; });
-        require(value.is_number_integer(), [&] {
-            return here() + "must be an integer, found " + std::string(value.type_name());
-        });
+        const auto  wrong = [&](const std::string& why) {
+            throw BadRow(std::string(key) + " " + why, key + ("[" + std::to_string(i) + "] is ")
+                                                           + printable(value.is_array() ? "a list" : value.dump(), 40));
+        };
+        if (value.is_array()) { wrong("holds a list: a row is one sequence; write a batch row by row"); }
+        if (!value.is_number_integer()) { wrong("must hold integers, found " + std::string(value.type_name())); }
         // Unsigned values above 2^63 would turn negative.
         const bool huge = value.is_number_unsigned() && value.get<std::uint64_t>() > std::uint64_t(limit);
         const auto id   = huge ? limit : value.get<std::int64_t>();
-        require((id >= 0 && id < limit) || (may_ignore && id == ignore), [&] {
-            return here() + "is " + value.dump() + ", outside " + (may_ignore ? "-100 and " : "") + "0 to " +
-                   std::to_string(limit - 1) + (options.vocab > 0 ? " (the model's vocabulary)" : "");
-        });
+        if ((id < 0 || id >= limit) && !(may_ignore && id == ignore)) {
+            wrong(std::string("holds an id outside ") + (may_ignore ? "-100 and " : "") + "0 to "
+                  + std::to_string(limit - 1) + (options.vocab > 0 ? " (the model's vocabulary)" : ""));
+        }
         ids.push_back(std::int32_t(id));
     }
     return ids;
@@ -280,89 +357,62 @@ inline std::vector<std::int32_t> read_ids(const Json& row, const char* key, cons
 
 inline void read_ready_ids(const Json& row, const DataOptions& options, DataRow& out)
 {
+    out.used.insert(out.used.end(), {"input_ids", "labels", "attention_mask"});
     if (!present(row, "input_ids")) {
         out.drop = "input_ids is null";
         return;
     }
-    out.ids        = read_ids(row, "input_ids", options, false, out.place);
+    out.ids        = read_ids(row, "input_ids", options, false);
     out.has_labels = present(row, "labels");
     const auto same_length = [&](const char* key, std::size_t length) {
-        require(length == out.ids.size(), [&] {
-            return at(out.place) + ": " + key + " has " + std::to_string(length) + " values, input_ids " +
-                   std::to_string(out.ids.size()) + "; they must be as many";
-        });
+        row_requires(length == out.ids.size(), [&] {
+            return std::string(key) + " and input_ids must have as many values";
+        }, std::string(key) + " has " + std::to_string(length) + " values, input_ids " + std::to_string(out.ids.size()));
     };
     if (out.has_labels) {
-        out.labels = read_ids(row, "labels", options, true, out.place);
+        out.labels = read_ids(row, "labels", options, true);
         same_length("labels", out.labels.size());
     } else {
-        require(options.task == Task::text || options.train_on == TrainOn::all, [&] {
-            return at(out.place) + ": input_ids without labels do not tell what is an answer; add labels (-100: not "
-                                   "learnt), or use --train-on all or --task text";
+        row_requires(options.task == Task::text || options.train_on == TrainOn::all, [] {
+            return std::string("input_ids without labels do not tell what is an answer; add labels (-100: not "
+                               "learnt), or use --train-on all or --task text");
         });
         out.labels = out.ids;
     }
     if (present(row, "attention_mask")) {
-        const auto mask = read_ids(row, "attention_mask", DataOptions{.vocab = 2}, false, out.place);
+        const auto mask = read_ids(row, "attention_mask", DataOptions{.vocab = 2}, false);
         same_length("attention_mask", mask.size());
         const auto real = std::size_t(std::find(mask.begin(), mask.end(), 0) - mask.begin());
-        require(std::count(mask.begin(), mask.end(), 1) == std::ptrdiff_t(real), [&] {
-            return at(out.place) + ": attention_mask has a 1 behind a 0; padding is understood on the right only";
+        row_requires(std::count(mask.begin(), mask.end(), 1) == std::ptrdiff_t(real), [] {
+            return std::string("attention_mask has a 1 behind a 0; padding is understood on the right only");
         });
         out.ids.resize(real), out.labels.resize(real);
     }
     if (out.ids.empty()) { out.drop = "no tokens"; }
 }
 
-// Fields that the form uses; the rest is ignored, and listed once.
-inline bool is_known_field(Form form, std::string_view key)
-{
-    const auto among = [&](std::initializer_list<std::string_view> names) {
-        return std::find(names.begin(), names.end(), key) != names.end();
-    };
-    const bool beside = among({"tools", "chat_template_kwargs"});
-    switch (form) {
-    case Form::messages: return beside || among({"messages", "system"});
-    case Form::conversations: return beside || among({"conversations", "system"});
-    case Form::instruction: return beside || among({"instruction", "input", "output", "system", "history"});
-    case Form::prompt_completion: return among({"prompt", "completion"});
-    case Form::prompt_completion_turns: return beside || among({"prompt", "completion"});
-    case Form::text: return key == "text";
-    case Form::ids: return among({"input_ids", "labels", "attention_mask"});
-    }
-    return false;
-}
-
-inline DataRow understand(const Json& row, const RowPlace& place, const DataOptions& options)
+inline DataRow read_row(const Json& row, const RowPlace& place, const Reading& reading, const DataOptions& options)
 {
     DataRow out;
     out.place = place;
-    out.form  = form_of(row, place, options);
+    out.form  = reading.form;
     switch (out.form) {
-    case Form::messages:
-        read_extra(row, out);
-        read_conversation(row, "messages", out);
-        break;
-    case Form::conversations:
-        read_extra(row, out);
-        read_conversation(row, "conversations", out);
-        break;
-    case Form::instruction:
-        read_extra(row, out);
-        read_instruction(row, out);
-        break;
-    case Form::prompt_completion: read_prompt_text(row, out); break;
-    case Form::prompt_completion_turns:
-        read_extra(row, out);
-        read_prompt_turns(row, out);
-        break;
-    case Form::text:
-        out.text = text_field(row, "text", place);
-        if (out.text.empty()) { out.drop = present(row, "text") ? "the text is empty" : "the text is null"; }
-        break;
+    case Form::turns: read_conversation(row, reading, out); break;
+    case Form::question: read_question_and_answer(row, reading, out); break;
+    case Form::prompt_completion: read_prompt_text(row, reading, out); break;
+    case Form::prompt_completion_turns: read_prompt_turns(row, reading, out); break;
+    case Form::text: read_text(row, reading, out); break;
     case Form::ids: read_ready_ids(row, options, out); break;
     }
     return out;
+}
+
+// A row by itself.
+inline DataRow understand(const Json& row, const RowPlace& place, const DataOptions& options)
+{
+    auto reading = reading_of(row, options);
+    if (needs_turns(row, reading)) { as_turns(reading); }
+    return read_row(row, place, reading, options);
 }
 
 }  // namespace graft::detail::dataset

@@ -5,12 +5,12 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "graft/core/error.hpp"
 #include "graft/core/labels.hpp"
+#include "graft/text/dataset/each_row.hpp"
 #include "graft/text/dataset/encode.hpp"
 #include "graft/text/dataset/end_id.hpp"
 #include "graft/text/dataset/forms.hpp"
@@ -34,58 +34,34 @@ struct MarkedPart {
 
 namespace detail::dataset {
 
-// Counts a record that is no row; an Error with options.strict.
-inline std::function<void(const std::string&, const RowPlace&)> drop_of(DataReport& report, const DataOptions& options)
+// The template of a set, or null where it needs none. Questions and answers take the Alpaca text where there is none;
+// whatever else needs one is refused with the names of those that there are.
+template <class Tok, class Template, class Fallback>
+const Template* template_for(const Reading& reading, const RowPlace& place, const Tok* tokenizer, const Template* tmpl,
+                             const Fallback& fallback, const std::string& names, std::optional<Template>& alpaca,
+                             DataReport& report)
 {
-    if (options.strict) { return {}; }
-    return [&report](const std::string& reason, const RowPlace& place) {
-        ++report.rows_read;
-        report.drop(reason, place);
-    };
-}
-
-// Every row of the files: understood, held to the form of the first, which begin() is told of, counted, and taken.
-template <class Understand, class Begin, class Take>
-void each_row(std::span<const std::filesystem::path> files, DataReport& report, const DataOptions& options,
-              const Understand& understand, const Begin& begin, const Take& take)
-{
-    const ReadOptions reading{.split_on = options.split_on, .drop = drop_of(report, options)};
-    using Row = std::invoke_result_t<const Understand&, Json&, const RowPlace&>;
-    std::optional<RowPlace> first;
-    decltype(Row::form)     form{};
-    for (const auto& file : files) {
-        read_rows(file, [&](Json&& json, const RowPlace& place) {
-            auto row = understand(json, place);
-            if (!first) {
-                first = place, form = row.form;
-                begin(row, place);
-            }
-            require(row.form == form, [&] {
-                return at(place) + ": this row is " + form_name(row.form) + ", but the row at " + at(*first) + " is " +
-                       form_name(form) + "; one data set holds rows of one kind";
-            });
-            for (const auto& [key, value] : json.items()) {
-                if (!is_known_field(form, key)) { report.unknown_key(key); }
-            }
-            ++report.rows_read;
-            take(std::move(row));
-        }, reading);
+    const bool texts = reading.name.find("text as turns") != std::string::npos;
+    if (texts) {
+        report.note("prompts and answers are rendered as turns, since a system text, tools or a history stands beside "
+                    "them");
     }
-}
-
-// A set without an example is refused, with every reason. what: of which there is none; lacks: what none of them has.
-inline void require_examples(const Dataset& set, std::span<const std::filesystem::path> files, const char* what,
-                             const char* lacks)
-{
-    require(!set.examples.empty(), [&] {
-        std::string reasons;
-        for (const auto& kind : set.report.dropped) {
-            reasons += (reasons.empty() ? " " : "; ") + counted(kind.rows, what) + ": " + kind.reason + " (first " +
-                       kind.first.front() + ")";
-        }
-        return printable(files.front().string(), 400) + ": nothing to learn: none of " +
-               counted(set.report.rows_read, what) + lacks + reasons;
+    if (tmpl != nullptr || tokenizer == nullptr) { return tmpl; }
+    if (reading.form == Form::question && !texts) {
+        alpaca.emplace(fallback());
+        report.note("instruction rows take the Alpaca text: this tokeniser has no chat template (choose another with "
+                    "--template)");
+        return &*alpaca;
+    }
+    require(!texts, [&] {
+        return at(place) + ": a system text, tools or a history beside a prompt needs a chat template and this tokeniser "
+               "has none; name one with --template: " + names + ", or write it into the prompt";
     });
+    require(reading.form != Form::turns && reading.form != Form::prompt_completion_turns, [&] {
+        return at(place) + ": conversations need a chat template and this tokeniser has none; name one with "
+                           "--template: " + names;
+    });
+    return nullptr;
 }
 
 // The whole set with any tokeniser and template; `fallback` makes the Alpaca template when it is needed.
@@ -96,25 +72,17 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
     require(!files.empty(), "no data file was named");
     Dataset                 set;
     std::optional<Template> alpaca;
-    Form                    form = Form::text;
     std::optional<RowEncoder<Tok, Template>> encoder;
 
     // What the first row tells; later rows must be of its kind.
-    const auto begin = [&](const DataRow& row) {
-        form = row.form, set.report.form = form_name(form);
-        const Template* use = tmpl;
-        if (form == Form::instruction && tmpl == nullptr && tokenizer != nullptr) {
-            alpaca.emplace(fallback());
-            use = &*alpaca;
-            set.report.note("instruction rows take the Alpaca text: this tokeniser has no chat template "
-                            "(choose another with --template)");
-        }
-        const bool turns =
-            form == Form::messages || form == Form::conversations || form == Form::prompt_completion_turns;
-        require(!turns || use != nullptr, [&] {
-            return at(row.place) + ": conversations need a chat template and this tokeniser has none; name one with "
-                                   "--template: " + template_names;
+    const auto begin = [&](const Reading& reading, const RowPlace& place) {
+        const Form form = reading.form;
+        set.report.form = reading.name;
+        require(tokenizer != nullptr || form == Form::ids, [&] {
+            return at(place) + ": rows of " + reading.name + " need a tokeniser (tokenizer.json beside the model); "
+                   "without one, give input_ids";
         });
+        const Template* use = template_for(reading, place, tokenizer, tmpl, fallback, template_names, alpaca, set.report);
         set.report.ready_made = form == Form::ids;
         std::vector<std::int32_t> ends;
         if (tokenizer != nullptr) {
@@ -127,15 +95,14 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
         encoder.emplace(tokenizer, use, options, set.report, std::move(ends));
     };
 
-    each_row(
-        files, set.report, options,
-        [&](const Json& json, const RowPlace& place) { return understand(json, place, options); },
-        [&](const DataRow& row, const RowPlace&) { begin(row); },
-        [&](DataRow&& row) {
-            tell(options, row.place.file, set.report.rows_read, set.report.rows_used);
-            encoder->encode(std::move(row), set.examples);
-        });
-    require_examples(set, files, "row", " has a target.");
+    const auto tell = [&](const Json& json) { return reading_of(json, options); };
+    const auto read = [&](const Json& json, const RowPlace& place, const Reading& reading) {
+        return read_row(json, place, reading, options);
+    };
+    const auto take = [&](DataRow&& row) { encoder->encode(std::move(row), set.examples); };
+    const auto left = [&] { return set.examples.size(); };
+    RowLoop(set.report, options, tell, begin, read, take, left, "row", " has a target.").run(files);
+    encoder->close();
     return set;
 }
 

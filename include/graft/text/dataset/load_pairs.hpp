@@ -56,6 +56,11 @@ public:
         report_.first_control = sides_.first_control, report_.control_as_text = sides_.control_as_text;
         for (const auto& note : sides_.notes) { report_.note(note); }
         for (const auto& [name, sides] : sides_.templates) { report_.templates[name] = (sides + 1) / 2; }
+        encoder_.close();
+        report_.unused_turn_fields = sides_.unused_turn_fields;
+        for (auto kind : sides_.remarks) { report_.remarks.push_back(std::move(kind)); }
+        report_.said_chars = sides_.said_chars, report_.hidden_chars = sides_.hidden_chars;
+        report_.rows_hidden = sides_.rows_hidden, report_.first_hidden = sides_.first_hidden;
     }
 
 private:
@@ -99,7 +104,7 @@ private:
     // Tokens of the prompt; what lies between it and the first target becomes a target.
     std::size_t shared_prompt(PairRow& row, std::vector<Example>& both)
     {
-        if (row.form == PairForm::ids) { return row.prompt_ids; }
+        if (row.form == Form::ids) { return row.prompt_ids; }
         constexpr std::size_t most_seam = 32;
         std::array<std::size_t, 2> first{};
         for (std::size_t k = 0; k < 2; ++k) {
@@ -107,7 +112,7 @@ private:
         }
         std::size_t prompt = std::min({first[0], first[1], common(both[0].ids, both[1].ids)});
         std::size_t before = std::max(first[0], first[1]);
-        if (row.form == PairForm::text) {
+        if (row.form == Form::prompt_completion) {
             const auto alone =
                 tokens_->encode_with_spans(row.prompt, {.add_special = true, .control_tokens = true}).ids;
             prompt = std::min({prompt, common(alone, both[0].ids), common(alone, both[1].ids)});
@@ -212,47 +217,44 @@ private:
     RowEncoder<Tok, Template> encoder_;
 };
 
-template <class Tok, class Template>
+template <class Tok, class Template, class Fallback>
 Dataset load_pair_rows(std::span<const std::filesystem::path> files, const Tok* tokenizer, const Template* tmpl,
-                       const DataOptions& options, const std::string& template_names)
+                       const DataOptions& options, const Fallback& fallback, const std::string& template_names)
 {
     require(!files.empty(), "no data file was named");
     Dataset                 set;
+    std::optional<Template> alpaca;
     std::optional<PairEncoder<Tok, Template>> encoder;
     set.report.pairs.emplace();
 
-    const auto begin = [&](const PairRow& row, const RowPlace& place) {
-        const PairForm form = row.form;
-        set.report.form = form_name(form);
-        set.report.ready_made = form == PairForm::ids;
-        const bool turns = form == PairForm::turns || form == PairForm::conversations;
-        require(tokenizer != nullptr || form == PairForm::ids, [&] {
-            return at(place) + ": " + form_name(form) + " need a tokeniser (tokenizer.json beside the model); without "
+    const auto begin = [&](const Reading& reading, const RowPlace& place) {
+        const Form form = reading.form;
+        set.report.form = reading.name;
+        set.report.ready_made = form == Form::ids;
+        require(tokenizer != nullptr || form == Form::ids, [&] {
+            return at(place) + ": " + reading.name + " need a tokeniser (tokenizer.json beside the model); without "
                    "one, give prompt_ids, chosen_ids and rejected_ids";
         });
-        require(!turns || tmpl != nullptr, [&] {
-            return at(place) + ": conversations need a chat template and this tokeniser has none; name one with "
-                               "--template: " + template_names;
-        });
+        const Template* use = template_for(reading, place, tokenizer, tmpl, fallback, template_names, alpaca, set.report);
+        const bool turns = form == Form::turns || form == Form::question;
         std::vector<std::int32_t> ends;
         if (tokenizer != nullptr) {
-            const bool may_turn = form != PairForm::text && tmpl != nullptr;
-            const auto turn = may_turn ? end_of_turn_id(*tmpl, *tokenizer) : std::nullopt;
+            const bool may_turn = form != Form::prompt_completion && use != nullptr;
+            const auto turn = may_turn ? end_of_turn_id(*use, *tokenizer) : std::nullopt;
             if (turn) { ends.push_back(*turn); }
             const auto eos = tokenizer->eos();
             if (eos && !turns && turn != eos) { ends.push_back(std::int32_t(*eos)); }
         }
-        encoder.emplace(tokenizer, tmpl, options, set.report, ends);
+        encoder.emplace(tokenizer, use, options, set.report, ends);
     };
-    each_row(
-        files, set.report, options,
-        [&](const Json& json, const RowPlace& place) { return understand_pair(json, place, options); }, begin,
-        [&](PairRow&& row) {
-            tell(options, row.sides[0].place.file, set.report.rows_read, set.report.rows_used);
-            encoder->encode(std::move(row), set);
-        });
+    const auto tell = [](const Json& json) { return pair_reading_of(json); };
+    const auto read = [&](const Json& json, const RowPlace& place, const Reading& reading) {
+        return read_pair(json, place, reading, options);
+    };
+    const auto take = [&](PairRow&& row) { encoder->encode(std::move(row), set); };
+    const auto left = [&] { return set.examples.size(); };
+    RowLoop(set.report, options, tell, begin, read, take, left, "pair", " can be used.").run(files);
     encoder->finish();
-    require_examples(set, files, "pair", " can be used.");
     return set;
 }
 

@@ -34,7 +34,7 @@ struct DataOptions {
 
 namespace detail::dataset {
 
-inline void tell(const DataOptions& options, const std::string& file, std::int64_t read, std::int64_t used)
+inline void report_progress(const DataOptions& options, const std::string& file, std::int64_t read, std::int64_t used)
 {
     if (options.progress) { options.progress({file, read, used}); }
 }

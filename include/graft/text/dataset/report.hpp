@@ -43,6 +43,7 @@ struct DataReport {
         std::string              reason;
         std::int64_t             rows = 0;
         std::vector<std::string> first;   // the first few, as FILE:LINE
+        std::string              last{};  // the last one
     };
 
     std::string          form;                 // "messages", "text", ...
@@ -71,6 +72,11 @@ struct DataReport {
     std::map<std::string, std::int64_t> templates;             // rows by template, where the checkpoint has several
     std::vector<std::string> unknown_keys;                     // fields that were not used, each once
     std::int64_t         unknown_keys_left_out = 0;
+    std::vector<std::string> unused_turn_fields;               // as "user.name": the template writes nothing of them
+    std::vector<Dropped> remarks;                              // rows that are used, of which something is to be said
+    std::int64_t said_chars = 0, hidden_chars = 0;             // of answers that are learnt; not shown by the template
+    std::int64_t rows_hidden = 0;                              // rows with hidden ones
+    std::string          first_hidden;
     std::vector<std::string> notes;                            // what a person should be told
 
     double targets_mean() const { return rows_used == 0 ? 0.0 : double(targets) / double(rows_used); }
@@ -82,20 +88,31 @@ struct DataReport {
         return sum;
     }
 
-    void drop(const std::string& reason, const RowPlace& place)
+    // where: the place inside the row
+    void drop(const std::string& reason, const RowPlace& place, const std::string& where = {})
+    {
+        count(dropped, reason, detail::dataset::at(place) + (where.empty() ? "" : " " + where));
+    }
+    // Once a row, also where both sides of a pair have it.
+    void remark(const std::string& what, const RowPlace& place)
+    {
+        const auto here = detail::dataset::at(place);
+        const bool same = std::any_of(
+            remarks.begin(), remarks.end(), [&](const auto& kind) { return kind.reason == what && kind.last == here; });
+        if (!same) { count(remarks, what, here); }
+    }
+    static void count(std::vector<Dropped>& all, const std::string& reason, const std::string& place)
     {
         constexpr std::size_t named = 5, kinds = 32;
-        auto kind = std::find_if(dropped.begin(), dropped.end(), [&](const auto& d) { return d.reason == reason; });
-        if (kind == dropped.end() && dropped.size() >= kinds) {
+        auto kind = std::find_if(all.begin(), all.end(), [&](const auto& d) { return d.reason == reason; });
+        if (kind == all.end() && all.size() >= kinds) {
             // A template may put its own words into the reason, a new one for each row.
-            kind = std::find_if(dropped.begin(), dropped.end(), [](const auto& d) { return d.reason == "other"; });
-            if (kind == dropped.end()) {
-                kind = dropped.insert(dropped.end(), {.reason = "other", .rows = 0, .first = {}});
-            }
+            kind = std::find_if(all.begin(), all.end(), [](const auto& d) { return d.reason == "other"; });
+            if (kind == all.end()) { kind = all.insert(all.end(), {.reason = "other", .rows = 0, .first = {}}); }
         }
-        if (kind == dropped.end()) { kind = dropped.insert(dropped.end(), {.reason = reason, .rows = 0, .first = {}}); }
-        ++kind->rows;
-        if (kind->first.size() < named) { kind->first.push_back(detail::dataset::at(place)); }
+        if (kind == all.end()) { kind = all.insert(all.end(), {.reason = reason, .rows = 0, .first = {}}); }
+        ++kind->rows, kind->last = place;
+        if (kind->first.size() < named) { kind->first.push_back(place); }
     }
     void note(const std::string& text)
     {
@@ -134,6 +151,20 @@ inline std::string percent(double share)
     char text[32];
     std::snprintf(text, sizeof text, "%.1f %%", 100.0 * share);
     return text;
+}
+
+inline std::string places_of(const DataReport::Dropped& kind)
+{
+    const auto more = kind.rows - std::int64_t(kind.first.size());
+    return " (" + joined(kind.first) + (more > 0 ? ", and " + std::to_string(more) + " more" : "") + ")";
+}
+
+inline std::string hidden_line(const DataReport& report)
+{
+    return "the template leaves out " + percent(double(report.hidden_chars) / double(report.said_chars))
+           + " of what the answers say (" + std::to_string(report.hidden_chars) + " of "
+           + counted(report.said_chars, "character") + "), in " + counted(report.rows_hidden, "row") + " (first "
+           + report.first_hidden + "): as a rule the reasoning of earlier turns; it is not learnt";
 }
 
 inline std::string cut_line(const DataReport& report)
@@ -207,11 +238,11 @@ inline std::vector<std::string> summary(const DataReport& report, bool histogram
         lines.push_back("rows by targets: " + histogram_text(target_buckets(report)));
     }
     for (const auto& kind : report.dropped) {
-        auto line = "dropped " + counted(kind.rows, "row") + ": " + kind.reason + " (" + joined(kind.first);
-        if (kind.rows > std::int64_t(kind.first.size())) {
-            line += ", and " + std::to_string(kind.rows - std::int64_t(kind.first.size())) + " more";
-        }
-        lines.push_back(line + ")");
+        lines.push_back("dropped " + counted(kind.rows, "row") + ": " + kind.reason + places_of(kind));
+    }
+    if (2 * report.rows_dropped() > report.rows_read) {
+        lines.push_back("more than half of the rows are dropped: " + std::to_string(report.rows_dropped()) + " of "
+                        + std::to_string(report.rows_read));
     }
     if (report.rows_split > 0) {
         lines.push_back("split " + counted(report.rows_split, "long row") + " into " + counted(report.pieces, "piece") +
@@ -249,7 +280,14 @@ inline std::vector<std::string> summary(const DataReport& report, bool histogram
                         " the first token of an answer begins inside the prompt: asked, the model is given other "
                         "tokens than it learnt to go on from; end the prompt where a token ends (a line end, say)");
     }
+    if (report.hidden_chars > 0) { lines.push_back(hidden_line(report)); }
     if (!report.unknown_keys.empty()) { lines.push_back("fields not used: " + joined(report.unknown_keys)); }
+    if (!report.unused_turn_fields.empty()) {
+        lines.push_back("fields of turns that change no text: " + joined(report.unused_turn_fields));
+    }
+    for (const auto& kind : report.remarks) {
+        lines.push_back("in " + counted(kind.rows, "row") + ": " + kind.reason + places_of(kind));
+    }
     lines.insert(lines.end(), report.notes.begin(), report.notes.end());
     return lines;
 }

@@ -1,28 +1,53 @@
 #pragma once
 #include <algorithm>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "graft/core/error.hpp"
+#include "graft/text/dataset/bad_row.hpp"
+#include "graft/text/dataset/calls.hpp"
+#include "graft/text/dataset/fields.hpp"
 #include "graft/text/dataset/read.hpp"
 
-// Turns of a conversation as chat templates expect them: {role, content, ...} with the roles system, user, assistant
-// and tool, from either pair of keys (role and content, from and value).
+// Turns of a conversation as chat templates expect them: {role, content, ...} with the roles system, developer, user,
+// assistant and tool, from any of the keys of fields.hpp (role and content, from and value).
 //
-// Roles, case and outer space ignored: system; user, human, input; assistant, gpt, output, function_call; tool,
-// observation. Content is text, a list of text parts (joined), or null: an empty text where nothing is said, a reason
-// to drop the row where an assistant without tool calls says it. Other keys of a turn (tool_calls, name, ...) are kept
-// for the template; weight and loss_weight (0: not learnt, 1) are taken out.
-// Throws Error: unknown role, two role or content keys or none, other content, a late or second system turn.
+// Roles, case and outer space ignored: the names of `roles` below. Content is text, a list of text parts (joined), or
+// null: an empty text where nothing is said, a reason to drop the row where an assistant without tool calls says it.
+// Parts of reasoning become reasoning_content. Other keys of a turn (tool_calls, name, ...) are kept for the template;
+// null ones are left out, as transformers does. Calls take one form (calls.hpp).
+//
+// Reasoning is seen by the template as reasoning_content and as thinking, whichever of reasoning_content, thinking and
+// reasoning holds it, the first of them where several do (transformers 5.23, _alias_reasoning_fields).
+//
+// Flags say whether a turn is learnt, and are taken out: weight, loss_weight, loss_scale (0 or 1), train, training,
+// loss (true or false), masked, mask (true: not learnt). train_detail, which marks parts of a turn, is not understood.
+//
+// Throws BadRow: unknown role, two role or content keys or none, other content, a late or second system turn, flags
+// that are neither of two values or contradict each other.
 namespace graft::detail::dataset {
 
 struct Turns {
     Json              messages = Json::array();
     std::vector<bool> learnt;                 // one a message: its tokens may be targets
     bool              empty_answer = false;
+    std::vector<const char*> remarks;         // what a person should be told of this row
 };
+
+inline constexpr const char* flag_of_no_answer =
+    "a flag wants a turn learnt that is no answer; only answers are";
+inline constexpr const char* call_as_text =
+    "a turn of a call (function_call) is learnt as the text that it holds; give tool_calls for the template to write";
+inline constexpr const char* other_system =
+    "the field of the system text says something else than the conversation's own system turn, which is used";
+
+inline void remark(Turns& turns, const char* what)
+{
+    auto& all = turns.remarks;
+    if (std::find(all.begin(), all.end(), what) == all.end()) { all.push_back(what); }
+}
 
 inline void add_turn(Turns& turns, const char* role, std::string content)
 {
@@ -31,116 +56,222 @@ inline void add_turn(Turns& turns, const char* role, std::string content)
     turns.messages.push_back(Json{{"role", role}, {"content", std::move(content)}});
 }
 
+inline bool has_system(const Json& messages)
+{
+    return !messages.empty() && (messages[0]["role"] == "system" || messages[0]["role"] == "developer");
+}
+
+// The system text in front, unless the conversation has its own.
 inline void prepend_system(Turns& turns, const std::string& text)
 {
+    if (text.empty()) { return; }
+    if (has_system(turns.messages)) {
+        if (turns.messages[0]["content"] != text) { remark(turns, other_system); }
+        return;
+    }
     turns.messages.insert(turns.messages.begin(), Json{{"role", "system"}, {"content", text}});
     turns.learnt.insert(turns.learnt.begin(), false);
 }
 
-inline const char* role_named(std::string_view name)
+struct RoleName { const char* name; const char* role; };
+
+// Source: the tables of LLaMA-Factory, axolotl, FastChat, Unsloth and TRL, the collections OASST (prompter), ToolBench
+// (function), Glaive (function_response), Hermes and ShareGPT, and the roles of OpenAI and Gemma (model).
+inline constexpr RoleName roles[] = {
+    {"system", "system"}, {"developer", "developer"},
+    {"user", "user"}, {"human", "user"}, {"input", "user"}, {"prompter", "user"},
+    {"assistant", "assistant"}, {"gpt", "assistant"}, {"output", "assistant"}, {"model", "assistant"},
+    {"chatgpt", "assistant"}, {"bot", "assistant"}, {"chatbot", "assistant"}, {"bing", "assistant"},
+    {"bard", "assistant"}, {"ai", "assistant"}, {"function_call", "assistant"}, {"tool_call", "assistant"},
+    {"tool", "tool"}, {"observation", "tool"}, {"function", "tool"}, {"function_response", "tool"},
+    {"tool_response", "tool"}, {"tool_result", "tool"}, {"ipython", "tool"},
+};
+
+inline std::string plain_role(std::string_view name)
 {
     while (!name.empty() && json_space(name.front())) { name.remove_prefix(1); }
     while (!name.empty() && json_space(name.back())) { name.remove_suffix(1); }
     std::string low(name);
-    for (char& c : low) { c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; }
-    for (const char* alias : {"user", "human", "input"}) {
-        if (low == alias) { return "user"; }
-    }
-    for (const char* alias : {"assistant", "gpt", "output", "function_call"}) {
-        if (low == alias) { return "assistant"; }
-    }
-    for (const char* alias : {"tool", "observation"}) {
-        if (low == alias) { return "tool"; }
-    }
-    return low == "system" ? "system" : nullptr;
+    for (char& c : low) { c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c == '-' || c == ' ' ? '_' : c; }
+    return low;
 }
 
-// The one of two keys that the turn has; `needed` says whether it must have one.
-inline const char* one_key(const Json& turn, const char* a, const char* b, bool needed, const std::string& here)
+inline const char* role_named(std::string_view name)
 {
-    require(!(turn.contains(a) && turn.contains(b)), [&] {
-        return here + "has both " + a + " and " + b + "; keep one of them";
-    });
-    const char* key = turn.contains(a) ? a : turn.contains(b) ? b : nullptr;
-    require(key != nullptr || !needed, [&] { return here + "has neither " + a + " nor " + b; });
-    return key;
+    const auto low = plain_role(name);
+    for (const auto& known : roles) {
+        if (low == known.name) { return known.role; }
+    }
+    return nullptr;
 }
 
-inline std::string content_text(const Json& content, const char* key, const std::string& here)
+inline std::string known_roles()
+{
+    std::string out;
+    for (const char* role : {"system", "developer", "user", "assistant", "tool"}) {
+        std::string also;
+        for (const auto& known : roles) {
+            if (std::string_view(known.role) == role && std::string_view(known.name) != role) {
+                also += (also.empty() ? "" : ", ") + std::string(known.name);
+            }
+        }
+        out += (out.empty() ? "" : ", ") + std::string(role) + (also.empty() ? "" : " (" + also + ")");
+    }
+    return out;
+}
+
+// The one of these keys that the turn has, null ones only where no other is there.
+inline const char* one_key(const Json& turn, std::span<const char* const> keys, const std::string& here)
+{
+    const char* found = nullptr;
+    for (const char* key : keys) {
+        if (!turn.contains(key)) { continue; }
+        if (found == nullptr || turn[found].is_null()) {
+            found = key;
+        } else {
+            row_requires(turn[key].is_null(), [&] {
+                return std::string("a turn has both ") + found + " and " + key + "; keep one of them";
+            }, here);
+        }
+    }
+    return found;
+}
+
+// Appends parts of reasoning to `reasoning`.
+inline std::string content_text(const Json& content, const char* key, const std::string& here, std::string& reasoning)
 {
     if (content.is_null()) { return {}; }
     if (content.is_string()) { return content.get<std::string>(); }
-    require(content.is_array(), [&] {
-        return here + key + " must be text or a list of text parts, found " + std::string(content.type_name());
-    });
+    row_requires(content.is_array(), [&] {
+        return std::string(key) + " must be text or a list of text parts, found " + std::string(content.type_name());
+    }, here);
     std::string text;
     for (const auto& part : content) {
-        const bool  object = part.is_object() && (!part.contains("type") || part["type"] == "text");
-        const char* field  = object && part.contains("text") ? "text" : "value";
-        require(object && part.contains(field) && part[field].is_string(), [&] {
-            return here + key + " has a part that is not text; only text is trained";
-        });
-        text += part[field].get<std::string>();
+        const bool object = part.is_object();
+        const bool thought = object && part.contains("type")
+                             && (part["type"] == "reasoning" || part["type"] == "thinking");
+        const char* field = nullptr;
+        if (object && (thought || !part.contains("type") || part["type"] == "text")) {
+            for (const char* name : {"text", "value", "thinking", "reasoning"}) {
+                if (field == nullptr && part.contains(name) && part[name].is_string()) { field = name; }
+            }
+        }
+        row_requires(field != nullptr, [&] {
+            return std::string(key) + " has a part that is not text; only text is trained";
+        }, here);
+        (thought ? reasoning : text) += part[field].get<std::string>();
     }
     return text;
 }
 
-// Takes weight or loss_weight out of the turn; true unless it is 0.
-inline bool take_weight(Json& turn, const std::string& here)
+// Takes one flag out of the turn: 1 learnt, 0 not learnt, -1 where it says nothing.
+inline int take_flag(Json& turn, const char* key, bool learnt_if, const std::string& here)
 {
-    bool learnt = true;
-    for (const char* key : {"weight", "loss_weight"}) {
-        if (!turn.contains(key)) { continue; }
-        const auto& value = turn[key];
-        require(value.is_null() || (value.is_number() && (value == 0 || value == 1)), [&] {
-            return here + key + " must be 0 or 1, found "
-                   + printable(value.is_string() ? value.get<std::string>() : value.dump(), 40);
-        });
-        learnt = learnt && (value.is_null() || value == 1);
+    const auto it = turn.find(key);
+    if (it == turn.end()) { return -1; }
+    const Json value = *it;
+    turn.erase(key);
+    if (value.is_null()) { return -1; }
+    const bool number = value.is_number() && (value == 0 || value == 1);
+    row_requires(number || value.is_boolean(), [&] {
+        return std::string(key) + " must be 0 or 1, found "
+               + printable(value.is_string() ? value.get<std::string>() : value.dump(), 40);
+    }, here);
+    const bool on = number ? value == 1 : value.get<bool>();
+    return on == learnt_if ? 1 : 0;
+}
+
+// Whether the flags of the turn want it learnt; all of them are taken out.
+inline bool take_flags(Json& turn, bool assistant, const std::string& here, Turns& turns)
+{
+    int         said = -1;
+    const char* by   = nullptr;
+    const auto  take = [&](const char* key, bool learnt_if) {
+        const int flag = take_flag(turn, key, learnt_if, here);
+        row_requires(flag < 0 || said < 0 || flag == said, [&] {
+            return std::string(by) + " and " + key + " contradict each other; keep one of them";
+        }, here);
+        if (flag >= 0) { said = flag, by = key; }
+    };
+    for (const char* key : learn_flags) { take(key, true); }
+    for (const char* key : mask_flags) { take(key, false); }
+    for (const char* key : part_flags) {
+        row_requires(fill(turn, key) < 2, [&] {
+            return std::string(key) + " marks parts of a turn, which is not understood; split the turn, or take " + key
+                   + " out";
+        }, here);
         turn.erase(key);
     }
-    return learnt;
+    if (!assistant && said == 1) { remark(turns, flag_of_no_answer); }
+    return said != 0;
+}
+
+// As transformers does: {"thinking": it, ...the turn..., "reasoning_content": it}.
+inline void alias_reasoning(Json& message)
+{
+    for (const char* key : reasoning_fields) {
+        if (!present(message, key)) { continue; }
+        const Json reasoning = message[key];
+        if (!message.contains("thinking")) { message["thinking"] = reasoning; }
+        message["reasoning_content"] = reasoning;
+        return;
+    }
+}
+
+// Appends one turn; returns why the row must be dropped, or nothing.
+inline const char* append_turn(Json turn, const std::string& here, Turns& turns)
+{
+    row_requires(turn.is_object(), [] { return std::string("a turn must be an object with role and content"); }, here);
+    const char* role_key = one_key(turn, turn_role_keys, here);
+    const char* text_key = one_key(turn, turn_text_keys, here);
+    if (text_key == nullptr && turn.contains("text")) { text_key = "text"; }
+    if (role_key == nullptr && text_key == nullptr && turn.size() == 2 && fill(turn, "input") > 0
+        && turn["input"].is_string() && turn.contains("output") && turn["output"].is_string()) {
+        add_turn(turns, "user", turn["input"].get<std::string>());
+        add_turn(turns, "assistant", turn["output"].get<std::string>());
+        return nullptr;
+    }
+    row_requires(role_key != nullptr, [] { return std::string("a turn has neither role nor from"); }, here);
+    row_requires(turn[role_key].is_string(), [&] { return std::string(role_key) + " must be text"; }, here);
+    const auto  name = turn[role_key].get<std::string>();
+    const char* role = role_named(name);
+    row_requires(role != nullptr, [&] {
+        return std::string("unknown ") + role_key + " '" + printable(name, 40) + "'; known are " + known_roles();
+    }, here);
+    as_calls(turn, here);
+    const bool calls = fill(turn, "tool_calls") == 2;
+    row_requires(text_key != nullptr || calls, [] { return std::string("a turn has neither content nor value"); }, here);
+    row_requires(role != std::string_view("system") || turns.messages.empty(), [] {
+        return std::string("a system turn that is not the first turn; a conversation has one, at its start");
+    }, here);
+    const bool assistant = role == std::string_view("assistant");
+    const bool silent    = text_key == nullptr || turn[text_key].is_null();
+    std::string reasoning;
+    const auto content = text_key == nullptr ? std::string{} : content_text(turn[text_key], text_key, here, reasoning);
+    turns.empty_answer |= assistant && content.empty() && !silent && !calls;
+    const auto plain = plain_role(name);
+    if (plain == "function_call" || plain == "tool_call") { remark(turns, call_as_text); }
+    turns.learnt.push_back(take_flags(turn, assistant, here, turns) && assistant);
+
+    Json message{{"role", role}, {"content", content}};
+    if (!reasoning.empty()) { message["reasoning_content"] = reasoning; }
+    for (const auto& [key, value] : turn.items()) {
+        if (key != role_key && (text_key == nullptr || key != text_key) && !value.is_null()) { message[key] = value; }
+    }
+    alias_reasoning(message);
+    turns.messages.push_back(std::move(message));
+    return assistant && silent && !calls ? "the answer is null" : nullptr;
 }
 
 // Appends the turns of a list; returns why the row must be dropped, or nothing.
-inline std::string append_turns(const Json& list, const char* key, const RowPlace& place, Turns& turns)
+inline std::string append_turns(const Json& list, const char* key, Turns& turns)
 {
-    require(list.is_array(), [&] {
-        return at(place) + ": " + key + " must be a list of turns, found " + std::string(list.type_name());
+    row_requires(list.is_array(), [&] {
+        return std::string(key) + " must be a list of turns, found " + std::string(list.type_name());
     });
     std::string drop;
     for (std::size_t i = 0; i < list.size(); ++i) {
-        const std::string here =
-            at(place) + ": row " + std::to_string(place.row) + ", " + key + "[" + std::to_string(i) + "] ";
-        require(list[i].is_object(), [&] { return here + "must be an object with role and content"; });
-        Json        turn     = list[i];
-        const char* role_key = one_key(turn, "role", "from", true, here);
-        const char* text_key = one_key(turn, "content", "value", false, here);
-        const bool calls = turn.contains("tool_calls") && !turn["tool_calls"].is_null() && !turn["tool_calls"].empty();
-        require(turn[role_key].is_string(), [&] { return here + role_key + " must be text"; });
-        const auto  name = turn[role_key].get<std::string>();
-        const char* role = role_named(name);
-        require(role != nullptr, [&] {
-            return here + "has the unknown " + role_key + " '" + printable(name, 40)
-                   + "'; known are system, user (human, input), assistant (gpt, output, function_call), tool "
-                     "(observation)";
-        });
-        require(text_key != nullptr || calls, [&] { return here + "has neither content nor value"; });
-        require(role != std::string_view("system") || turns.messages.empty(), [&] {
-            return here + "is a system turn that is not the first turn; a conversation has one, at its start";
-        });
-        const bool assistant = role == std::string_view("assistant");
-        const bool silent    = text_key == nullptr || turn[text_key].is_null();
-        const auto content   = text_key == nullptr ? std::string{} : content_text(turn[text_key], text_key, here);
-        if (assistant && silent && !calls) { drop = "the answer is null"; }
-        turns.empty_answer |= assistant && content.empty() && !silent && !calls;
-        turns.learnt.push_back(take_weight(turn, here) && assistant);
-
-        Json message{{"role", role}, {"content", content}};
-        for (const auto& [name_of, value] : turn.items()) {
-            if (name_of != role_key && (text_key == nullptr || name_of != text_key)) { message[name_of] = value; }
-        }
-        turns.messages.push_back(std::move(message));
+        if (const char* why = append_turn(list[i], key + ("[" + std::to_string(i) + "]"), turns)) { drop = why; }
     }
     return drop;
 }
@@ -149,7 +280,7 @@ inline std::string append_turns(const Json& list, const char* key, const RowPlac
 inline std::string unusable(const Turns& turns)
 {
     const auto& messages = turns.messages;
-    const bool  only_system = messages.size() == 1 && messages[0]["role"] == "system";
+    const bool  only_system = messages.size() == 1 && has_system(messages);
     if (messages.empty() || only_system) { return "the conversation is empty"; }
     const bool answered =
         std::any_of(messages.begin(), messages.end(), [](const Json& m) { return m["role"] == "assistant"; });
