@@ -10,6 +10,7 @@
 #include "cli/replay.hpp"
 #include "cli/resume.hpp"
 #include "cli/run_record.hpp"
+#include "cli/samples.hpp"
 #include "cli/saved_modules.hpp"
 #include "cli/session.hpp"
 #include "cli/text.hpp"
@@ -20,7 +21,6 @@
 #include "graft/checkpoint/save.hpp"
 #include "graft/cpu.hpp"
 #include "graft/io/output_folder.hpp"
-#include "graft/models/generate.hpp"
 #include "graft/text/dataset.hpp"
 #include "graft/text/end_of_turn.hpp"
 #include "graft/train/report.hpp"
@@ -59,9 +59,10 @@ graft::Dataset read_data(Job& job, const std::vector<std::string>& names)
     const auto& o = job.options;
     std::optional<graft::ChatTemplate> chat;
     if (job.tokenizer) { chat = cli::template_of(o.chat_template, *job.tokenizer); }
-    if (chat && job.stop.empty()) {
+    if (job.tokenizer && job.stop.empty()) {
         job.stop = cli::stop_ids(o.model, *job.tokenizer);
-        if (const auto end = graft::end_of_turn(*chat, *job.tokenizer)) { job.stop.push_back(*end); }
+        const auto end = chat ? graft::end_of_turn(*chat, *job.tokenizer) : std::nullopt;
+        if (end) { job.stop.push_back(*end); }
     }
     return cli::read_data(o, names, job.tokenizer, chat, job.max_length, job.config.vocab);
 }
@@ -173,34 +174,6 @@ void print_job(const Job& job)
                    graft::printable(graft::marked(job.data.examples[0], *job.tokenizer), 400) + "\n");
     }
     cli::print("\n");
-}
-
-// What stands before the first target of the first rows, to be continued before and after training.
-std::vector<std::vector<std::int32_t>> sample_prompts(const Job& job)
-{
-    std::vector<std::vector<std::int32_t>> out;
-    for (const auto& example : job.data.examples) {
-        std::size_t end = 0;
-        while (end < example.labels.size() && example.labels[end] == graft::ignore) { ++end; }
-        end = std::min(std::max<std::size_t>(end, 1), example.ids.size());
-        const std::int64_t most = graft::covered_positions(job.config);
-        const std::int64_t room = std::min(most, job.config.sliding_window.value_or(most));
-        if (!out.empty() && std::equal(out.back().begin(), out.back().end(), example.ids.begin(),
-                                   example.ids.begin() + std::ptrdiff_t(end))) {
-            continue;    // the other answer of a pair
-        }
-        if (job.tokenizer && std::int64_t(end) + 48 <= room) {
-            out.emplace_back(example.ids.begin(), example.ids.begin() + std::ptrdiff_t(end));
-        }
-        if (out.size() == 2) { break; }
-    }
-    return out;
-}
-
-template <class Model> std::string continued(const Job& job, const Model& model, std::span<const std::int32_t> prompt)
-{
-    const auto more = graft::generate(model, prompt, {.max_tokens = 48, .stop = job.stop});
-    return job.tokenizer->decode(more, true);
 }
 
 // The sample whose loss is not finite, by running the documents of a batch alone.
@@ -330,24 +303,19 @@ void run(Job& job, graft::OutputFolder& output, cli::Checkpoints& checkpoints, c
 
     if (o.merge_adapter.empty()) { output.begin(); }
     const cli::StopSignal stop;
-    const auto prompts = sample_prompts(job);
-    for (const auto& prompt : prompts) {
-        job.report.samples.push_back({job.tokenizer->decode(prompt), continued(job, model, prompt), ""});
-    }
+    const cli::Samples samples(job.data.examples, job.config, job.tokenizer ? &*job.tokenizer : nullptr, job.stop);
+    samples.before(model, job.report);
     {
         cli::MetricsFile metrics(o.metrics.empty() ? output.file("metrics.jsonl").string() : o.metrics,
                                  job.report.steps);
         train(job, model, metrics, stop, checkpoints, record);
     }
-    for (std::size_t i = 0; i < prompts.size(); ++i) {
-        auto& sample = job.report.samples[i];
-        sample.after = continued(job, model, prompts[i]);
-        if (!o.quiet) {
-            cli::print("\nprompt  " + graft::printable(sample.prompt, 300) + "\nbefore  "
-                       + graft::printable(sample.before, 300) + "\nafter   " + graft::printable(sample.after, 300)
-                       + "\n");
-        }
+    job.report.endless = samples.after(model, model.positions(job.max_length), job.full() ? nullptr : &job.targets,
+                                       !o.adapter.empty(), job.report);
+    for (const auto& sample : job.report.samples) {
+        if (!o.quiet) { cli::print(cli::Samples::text(sample)); }
     }
+    if (!job.report.endless.empty()) { cli::print("\n" + job.report.endless + "\n"); }
     output.retire();
     record.rows(job.rows(), batches_of(job).steps(), checkpoints.changed());
     graft::write_file(output.file("report.html"), graft::report_html(job.report));

@@ -42,6 +42,7 @@ struct Report {
     std::vector<ReportPart>                          first_row = {};   // decoded, in parts that are learnt or not
     std::vector<ReportRow>                           worst_rows = {};  // rows to look at, the same
     std::vector<ReportSample>                        samples = {};     // text before and after
+    std::string                                      endless = {};     // why none of them ended (ending.hpp)
 };
 
 namespace detail {
@@ -192,6 +193,7 @@ inline void report_samples(std::string& html, const Report& report)
                 + "</pre>\n<div class=\"two\"><div><h3>Before</h3>\n<pre>" + html_text(sample.before)
                 + "</pre></div>\n<div><h3>After</h3>\n<pre>" + html_text(sample.after) + "</pre></div></div>\n";
     }
+    if (!report.endless.empty()) { html += "<p>" + html_text(report.endless) + "</p>\n"; }
     html += "</section>\n";
 }
 
