@@ -239,7 +239,7 @@ TEST_CASE("inspect --verify: damage beside the weights")
         });
         const auto ended = model.verify();
         CAPTURE(ended.out);
-        CHECK(ended.code == 0);
+        CHECK(ended.status == 0);
         CHECK(has(ended.out, "  tokeniser  ok  509 tokens for 512 rows; no token has row 243, rows 257 to 258\n"));
     }
     SUBCASE("ends of text that are no token")

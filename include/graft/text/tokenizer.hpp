@@ -326,7 +326,7 @@ inline std::optional<std::string_view> Tokenizer::find_token(std::int32_t id) co
 {
     if (id < 0) { return std::nullopt; }
     const std::uint32_t* added = data_->added_by_id.find(static_cast<std::uint64_t>(id));
-    if (added != nullptr) { return data_->added[*added].text; }
+    if (added != nullptr) { return data_->added[*added].decoded; }
     if (data_->model.tokens().has(id)) { return data_->model.tokens()[id]; }
     return std::nullopt;
 }

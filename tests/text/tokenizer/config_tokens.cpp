@@ -154,12 +154,12 @@ TEST_CASE("tokenizer/config_tokens: hostile files stay bounded")
 {
     const auto start = std::chrono::steady_clock::now();
     Json many = Json::object(), names = Json::object();
-    for (int i = 0; i < 50000; ++i) {
-        many[std::to_string(5 + i)] = token("<" + std::to_string(100000 + i) + ">");
+    for (int i = 0; i < 5000; ++i) {
+        many[std::to_string(5 + i)] = token("<" + std::to_string(10000 + i) + ">");
         names["x" + std::to_string(i) + "_token"] = "a";
     }
     // sorted by id; the texts are in the same order
-    CHECK(with({{"added_tokens_decoder", many}}).size() == 50005);
+    CHECK(with({{"added_tokens_decoder", many}}).size() == 5005);
     CHECK(has(error_of([&] { with(names); }), "names more than 1000 tokens"));
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     CHECK(seconds.count() < 60);

@@ -19,9 +19,11 @@ namespace graft::detail::tokens {
 struct AddedToken {
     std::int32_t id = no_id;
     std::string content;
-    std::string text;           // what is looked for, and decoded to: the content, normalised where `normalized`
+    std::string text;           // what is looked for: the content, normalised where `normalized`
+    std::string decoded;        // what it is decoded to: the same, also where another file took `normalized` away
     bool special = false, normalized = true, single_word = false, lstrip = false, rstrip = false;
     bool control = false;       // special, or named as bos, eos, ... by the configuration
+    bool was_normalized = false;
     bool skipped = false;       // left out by decoding without special tokens
 };
 

@@ -269,6 +269,7 @@ private:
     static void change(AddedToken& there, const AddedToken& token)
     {
         there.special = there.control = there.special || token.special;
+        there.was_normalized = there.normalized;
         there.normalized = token.normalized, there.single_word = token.single_word;
         there.lstrip = token.lstrip, there.rstrip = token.rstrip;
     }

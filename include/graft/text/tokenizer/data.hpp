@@ -157,10 +157,12 @@ inline void TokenizerData::build_tries()
     }
     for (std::size_t i = 0; i < added.size(); ++i) {
         std::string& text = added[i].text = added[i].content;
-        if (added[i].normalized && !normalizer.empty()) {
+        added[i].decoded = text;
+        if ((added[i].normalized || added[i].was_normalized) && !normalizer.empty()) {
             AlignedText content(text, 0, false);
             normalizer(content, match);
-            text = std::move(content.text);
+            added[i].decoded = std::move(content.text);
+            if (added[i].normalized) { text = added[i].decoded; }
         }
         if (added[i].normalized && !added[i].content.empty()) {
             const auto place = [&] { return where + ": added_tokens: the normalizer makes of \"" + added[i].content; };
@@ -173,7 +175,7 @@ inline void TokenizerData::build_tries()
                        "\": set the `normalized` of one of them to false";
             });
         }
-        added[i].skipped = specials.contains(text);
+        added[i].skipped = specials.contains(added[i].decoded);
         const auto value = static_cast<std::uint32_t>(i);
         (added[i].normalized ? all.normalized : all.raw).add(text, value);
         if (!added[i].control) { (added[i].normalized ? plain.normalized : plain.raw).add(text, value); }
