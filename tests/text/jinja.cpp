@@ -185,7 +185,7 @@ TEST_CASE("a hostile template ends with an error, soon")
             std::string("{% for i in range(10**9) %}{% endfor %}"),
             std::string("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
             std::string("{% macro m() %}{{ m(*varargs, **kwargs) }}{% endmacro %}{{ m(1, a=2) }}"),
-            std::string("{% set ns = namespace(d={}) %}{% for i in range(10**6) %}{% set ns.d = dict(**ns.d, **{i|string: "
+            std::string("{% set ns = namespace(d={}) %}{% for i in range(10**6) %}{% set ns.d = dict(ns.d, **{i|string: "
                         "i}) %}{% endfor %}"),
             std::string("{% for i in range(1000) %}{% for j in range(1000) %}{% for k in range(1000) %}{% endfor %}{% "
                         "endfor %}{% endfor %}"),
