@@ -441,3 +441,28 @@ TEST_CASE("base/ is a run's where merge.json is in it: it goes with the run, and
     CHECK(refusal({.folder = other}).empty());
     CHECK(fs::exists(other / "base"));
 }
+
+TEST_CASE("output folder: the chat templates of a saved checkpoint are part of it")
+{
+    const graft_test::TempFolder scratch;
+    const fs::path folder = scratch.path() / "model", templates = folder / "additional_chat_templates";
+    fs::create_directories(templates);
+    put(folder / "config.json", "{}");
+    put(templates / "tool_use.jinja", "old");
+    CHECK(graft::OutputFolder::result_files(folder)
+          == std::vector<std::string>{"additional_chat_templates/tool_use.jinja", "config.json"});
+    {
+        graft::OutputFolder output({.folder = folder, .overwrite = true});
+        output.begin();
+        CHECK(!fs::exists(templates));
+        put(output.file("config.json"), "new");
+        output.commit();
+    }
+    CHECK(get(folder / "config.json") == "new");
+    CHECK(!fs::exists(templates));
+    // A folder of that name without templates is somebody else's.
+    fs::create_directory(templates);
+    put(templates / "holiday.jpg", "x");
+    CHECK(refusal({.folder = folder, .overwrite = true}).find("no run made (additional_chat_templates)")
+          != std::string::npos);
+}

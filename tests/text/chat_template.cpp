@@ -1,4 +1,5 @@
 #include "graft/text/chat_template.hpp"
+#include "files.hpp"
 #include "support.hpp"
 
 #include <doctest/doctest.h>
@@ -182,6 +183,89 @@ TEST_CASE("the checkpoint's own template, and a checkpoint without one")
         "tokenizer_config.json); choose one by name (alpaca, chatml, gemma, llama3, mistral, zephyr) or "
         "give a file",
         graft::Error);
+}
+
+namespace {
+
+const char* const with_tools = "{{ 'TOOLS ' + (tools | tojson) }}{% for m in messages %}{{ m.content }}{% endfor %}";
+
+graft::Tokenizer tokenizer_with(const Json& templates)
+{
+    return graft::Tokenizer::parse(R"({"model": {"type": "BPE", "vocab": {"a": 0, "</s>": 1}, "merges": []},
+        "added_tokens": [{"id": 1, "content": "</s>", "special": true}]})",
+        Json{{"eos_token", "</s>"}, {"chat_template", templates}}.dump());
+}
+
+}  // namespace
+
+TEST_CASE("several templates: a conversation with tools takes tool_use, any other default")
+{
+    const Json tools = {{"tools", {{{"name", "f"}}}}}, none = {{"tools", Json::array()}}, null = {{"tools", nullptr}};
+    const Json said = messages({{"user", "a"}});
+    const Json list = {{{"name", "default"}, {"template", "D{{ messages[0].content }}"}},
+                       {{"name", "tool_use"}, {"template", with_tools}},
+                       {{"name", "rag"}, {"template", "R"}}};
+    Json mapping;
+    for (const auto& each : list) { mapping[each["name"].get<std::string>()] = each["template"]; }
+    for (const auto& both : {list, mapping}) {
+        const auto tokenizer = tokenizer_with(both);
+        const auto chat = ChatTemplate::own(tokenizer);
+        CHECK(chat.render(said) == "Da");
+        CHECK(chat.render(said, false, none) == "Da");
+        CHECK(chat.render(said, false, null) == "Da");
+        CHECK(chat.render(said, false, tools) == R"(TOOLS [{"name": "f"}]a)");
+        CHECK(chat.chosen(tools) == "tool_use");
+        CHECK(chat.chosen(none) == "default");
+        CHECK(tokenizer.chat_template() == "D{{ messages[0].content }}");
+        CHECK(ChatTemplate::own(tokenizer, "rag").render(said, false, tools) == "R");
+        CHECK_THROWS_WITH_AS(ChatTemplate::own(tokenizer, "rags"),
+                             "the checkpoint has no chat template named \"rags\"; its own are default, rag, tool_use",
+                             graft::Error);
+    }
+    // One alone is for all; it has no name to tell.
+    const auto one = ChatTemplate::own(tokenizer_with("one"));
+    CHECK(one.render(said, false, tools) == "one");
+    CHECK(one.chosen(tools).empty());
+    CHECK(ChatTemplate::own(tokenizer_with({{"default", "one"}})).render(said, false, tools) == "one");
+    // Tools without tool_use: the default. No default: only what fits.
+    CHECK(ChatTemplate::own(tokenizer_with({{"default", "d"}, {"rag", "r"}})).render(said, false, tools) == "d");
+    const auto unnamed = ChatTemplate::own(tokenizer_with({{"rag", "r"}, {"tool_use", "t"}}));
+    CHECK(unnamed.render(said, false, tools) == "t");
+    CHECK_THROWS_WITH_AS(unnamed.render(said),
+        "the checkpoint's own chat templates are rag, tool_use, and none of them is for a conversation without tools "
+        "(none is named default); choose one with --template model:NAME",
+        graft::Error);
+    CHECK_THROWS_AS(tokenizer_with({{"default", 1}}), graft::Error);
+    CHECK_THROWS_AS(tokenizer_with(Json::array({{{"name", "x"}}})), graft::Error);
+    CHECK_THROWS_AS(tokenizer_with(7), graft::Error);
+}
+
+TEST_CASE("several templates: files beside chat_template.jinja win over the config")
+{
+    const graft_test::TempFolder scratch;
+    const auto folder = scratch.path();
+    const auto write = [&](const std::filesystem::path& name, const std::string& text) {
+        std::filesystem::create_directories((folder / name).parent_path());
+        std::ofstream(folder / name, std::ios::binary) << text;
+    };
+    write("tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}})");
+    write("tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "config"}]})");
+    const auto names = [&] {
+        std::string out;
+        const auto  tokenizer = graft::Tokenizer::load(folder);
+        for (const auto& [name, text] : tokenizer.chat_templates()) {
+            out += name + "=" + text + " ";
+        }
+        return out;
+    };
+    CHECK(names() == "default=config ");
+    write("additional_chat_templates/tool_use.jinja", "tools");
+    write("additional_chat_templates/notes.txt", "none");
+    CHECK(names() == "tool_use=tools ");    // as in transformers
+    write("chat_template.jinja", "file");
+    CHECK(names() == "default=file tool_use=tools ");
+    write("additional_chat_templates/rag.jinja", "\xff");
+    CHECK_THROWS_AS(names(), graft::Error);
 }
 
 TEST_CASE("variables: an empty list of tools is none, extra ones win")

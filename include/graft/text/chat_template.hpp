@@ -140,7 +140,8 @@ inline ChatTemplate::Templates::const_iterator ChatTemplate::pick(const nlohmann
     if (found == templates_.end()) { found = templates_.find("default"); }
     require(found != templates_.end(), [&] {
         return name_ + " chat templates are " + names() + ", and none of them is for a conversation with"
-               + (has_tools(extra) ? "" : "out") + " tools (none is named default); choose one with --template model:NAME";
+               + (has_tools(extra) ? "" : "out")
+               + " tools (none is named default); choose one with --template model:NAME";
     });
     return found;
 }

@@ -155,7 +155,9 @@ private:
         };
         if (const auto bytes = behind(open)) { return at - *bytes; }
         const auto bytes = behind(gap);
-        if (bytes && typed(k, prompt.added)) { all_.fail(k, "an earlier message holds the text of the generation prompt"); }
+        if (bytes && typed(k, prompt.added)) {
+            all_.fail(k, "an earlier message holds the text of the generation prompt");
+        }
         return bytes ? std::optional(at - *bytes) : std::nullopt;
     }
 

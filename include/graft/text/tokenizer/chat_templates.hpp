@@ -63,7 +63,8 @@ inline ChatTemplates templates_in_folder(const std::filesystem::path& folder,
         require(!invalid_utf8(text), [&] { return path.string() + ": not UTF-8"; });
         out[name] = std::move(text);
     };
-    if (const auto single = folder / "chat_template.jinja"; std::filesystem::exists(single)) { take("default", single); }
+    const auto single = folder / "chat_template.jinja";
+    if (std::filesystem::exists(single)) { take("default", single); }
     std::error_code error;
     std::size_t     files = 0;
     for (std::filesystem::directory_iterator entry(folder / more_templates, error), end; !error && entry != end;
