@@ -196,7 +196,8 @@ TEST_CASE("loops: a model that moves is the same model, and one that is copied a
     std::vector<graft::AnyModel<float>> list;
     list.push_back(std::move(model));
     list.reserve(20);
-    CHECK(trains(list[0], adamw));
+    backward(list[0]);
+    CHECK(adamw.step().tensors == 28);
     graft::remove_adapter(list[0]);
     graft::add_adapter(list[0], settings, 2);
     backward(list[0]);
@@ -302,7 +303,7 @@ TEST_CASE("loops: settings of another adapter cannot be saved, nor loaded, nor r
     const TempFolder temp;
     auto model = adapted();
     REQUIRE(trains(model));
-    fs::create_directories(temp / "out"), fs::create_directories(temp / "other");
+    fs::create_directories(temp / "out"), fs::create_directories(temp / "other"), fs::create_directories(temp / "run");
     graft::save_adapter(model, temp / "out");
     const auto read = graft::read_adapter_config(temp / "out");
     CHECK((read.rank == 2 && read.alpha == 4));
