@@ -61,7 +61,7 @@ TEST_CASE("table: a record with another number of fields is dropped, counted and
     REQUIRE(set.report.dropped.size() == 2);
     CHECK(has(set.report.dropped[0].reason, "fewer fields than the 2 of the header"));
     CHECK(has(set.report.dropped[0].first.at(0), ".csv:3"));
-    CHECK(has(small::error_of(file, {.options = {.strict = true}}, ".csv"), "FILE:3: a record with fewer fields"));
+    CHECK(has(small::error_of(file, {.options = {.strict = true}}, ".csv"), "FILE:3: row 2: a record with fewer fields"));
     CHECK(has(small::error_of("prompt,completion\none\n", {}, ".csv"), "nothing to learn"));
 }
 

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <ctime>
 #include <fstream>
 
 namespace {
@@ -173,7 +174,7 @@ TEST_CASE("filters over none, undefined and other kinds give what Jinja2 gives")
 
 TEST_CASE("a hostile template ends with an error, soon")
 {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();    // of this process alone: other work on the machine does not count
     const std::string nest(5000, '('), brackets(5000, '['), minus(5000, '-');
     std::string blocks, links = "{{ x";
     for (int i = 0; i < 5000; ++i) { blocks += "{% if 1 %}", links += ".a"; }
@@ -204,8 +205,8 @@ TEST_CASE("a hostile template ends with an error, soon")
             std::string("{{ 'a' | indent(10**9) }}"), std::string("{{ [1] | tojson(indent=10**9) | length }}{{ 1/0 }}"),
             std::string("{{ 9223372036854775807 + 1 }}"), std::string("{{ -9223372036854775807 - 2 }}"), doubling,
             blocks, links + " }}", "{{ " + nest, "{{ " + brackets, "{{ " + minus + "1 }}", "{{ " + nest + "1 }}"}) {
-        CHECK_MESSAGE(
-            error_of(text).starts_with("chat template \"t\", line "), text.substr(0, 80), ": ", error_of(text));
+        const std::string error = error_of(text);
+        CHECK_MESSAGE(error.starts_with("chat template \"t\", line "), text.substr(0, 80), ": ", error);
     }
     // Long chains made by appending are taken down without recursion.
     CHECK(render("{% set ns = namespace(root=[], at=none) %}{% set ns.at = ns.root %}{% for i in range(100000) %}{% "
@@ -218,7 +219,7 @@ TEST_CASE("a hostile template ends with an error, soon")
     Json deep = 1;
     for (int i = 0; i < 1000; ++i) { deep = Json::array({deep}); }
     CHECK(error_of("x", {{"deep", deep}}).find("nested deeper") != std::string::npos);
-    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(60));
+    CHECK((std::clock() - start) / CLOCKS_PER_SEC < 60);
 }
 
 TEST_CASE("limits can be set, and what a conversation needs lies far below them")

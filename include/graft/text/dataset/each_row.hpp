@@ -125,7 +125,7 @@ private:
     // The rows that were held back, now that the file's form is known.
     void settle()
     {
-        if (settled_) { return; }
+        if (settled_ || (!file_form_ && unknown_.empty())) { return; }    // else no row at all, only records that are none
         if (!file_form_) {
             BadForm bad(unknown_);
             refuse(bad, unknown_place_);
