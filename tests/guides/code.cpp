@@ -34,7 +34,7 @@ fs::path new_adapter(const fs::path& folder, std::int64_t rank)
     const graft::AdapterConfig config{.rank = rank, .alpha = 16};
     graft::add_adapter(model, config, 1);
     fs::create_directories(folder);
-    graft::save_adapter(model, folder, config);
+    graft::save_adapter(model, folder);
     return folder;
 }
 
@@ -81,10 +81,10 @@ TEST_CASE("continue and resume, from C++")
             graft::StepMetrics metrics{.step = step, .targets = batch.targets};
             metrics.loss = graft::forward_backward(model, batch, rope, 0, 1.0 / double(batch.targets),
                                                    {{seed, std::uint32_t(step)}});
-            metrics.grad_norm = adamw.step(graft::factor(graft::Schedule::linear, step, total, 0)).grad_norm;
+            metrics.grad_norm = adamw.step(graft::factor(graft::Schedule::linear, step, total, 0)).check().grad_norm;
             done.push_back(metrics);
             if ((step + 1) % 100 == 0) {
-                graft::save_run_state(folder, {.steps = done}, model, adamw, {.adapter = &config, .keep = 2});
+                graft::save_run_state(folder, {.steps = done}, model, adamw, {.keep = 2});
             }
         }
         return done.back().loss;

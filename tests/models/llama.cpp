@@ -59,13 +59,6 @@ double targets_of(const std::vector<ReferenceBatch>& all)
     return count;
 }
 
-template <class Model> void clear_gradients(Model& model)
-{
-    leaves(model, [](const std::string&, auto& leaf) {
-        if constexpr (std::remove_cvref_t<decltype(leaf)>::trainable) { leaf.grad().clear(); }
-    });
-}
-
 // Loss and every gradient of the model against the reference, with and without recompute.
 template <class Model>
 void against_reference(Model& model, double lora_scale, double tolerance, const std::shared_ptr<Pool<Cpu>>& pool)
