@@ -77,7 +77,7 @@ TEST_CASE("finetune refuses data that it cannot learn from")
     refused(place, with_data("id.jsonl", "{\"input_ids\": [1, 512], \"labels\": [1, 512]}\n"), {"id.jsonl", "512"});
     refused(place, with_data("uneven.jsonl", "{\"input_ids\": [1, 2, 3], \"labels\": [1, 2]}\n"), {"uneven.jsonl"});
     refused(place, with_data("a.parquet", "PAR1"), {"parquet"});
-    refused(place, with_data("a.csv", "a,b\n1,2\n"), {"a.csv:2", "a and b"});
+    refused(place, with_data("a.csv", "a,b\n1,2\n"), {"a.csv:2", "fields a, b"});
     refused(place, with_data("chat.jsonl", R"({"messages": [{"role": "user", "content": "a"}, )"
                                            R"({"role": "assistant", "content": "b"}]})" "\n"),
             {"template", "chatml", "zephyr"});

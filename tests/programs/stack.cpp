@@ -253,7 +253,7 @@ TEST_CASE("inspect: which adapter this is, what it was trained over, and what a 
     at.train(at.second, {"--stack", at.first, "--rank", "2", "--steps", "1"});
     const auto hash = graft::adapter_fingerprint(at.first);
     CHECK(says(run("inspect", {at.first}), "  sha256 " + hash + "\n"));
-    CHECK(!says(run("inspect", {at.first}), "trained over"));
+    CHECK(!says(run("inspect", {at.first}), "trained over the adapter"));
     CHECK(says(run("inspect", {at.second}), "  trained over the adapter with sha256 " + hash + ":"));
     const auto base = at.temp / "base";
     copy_folder(small_model(), base);

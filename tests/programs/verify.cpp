@@ -229,7 +229,8 @@ TEST_CASE("inspect --verify: damage beside the weights")
     {
         const Model model;
         model.json("tokenizer_config.json", [](auto& json) { json["eos_token"] = "<|im_end|>"; });
-        check_found(model, "tokeniser", {"tokenizer_config.json: eos_token is \"<|im_end|>\", which no table"});
+        check_found(model, "tokeniser", {(model.folder / "tokenizer_config.json").string() +
+                                         ": eos_token is \"<|im_end|>\", which no table"});
     }
     SUBCASE("rows that no token has are said, and no damage")
     {
