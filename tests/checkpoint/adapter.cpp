@@ -1,6 +1,7 @@
 #include "graft/checkpoint/adapter.hpp"
 
 #include "checkpoint_support.hpp"
+#include "graft/checkpoint/load_model.hpp"
 #include "graft/cpu.hpp"
 
 using namespace graft_test;
@@ -58,6 +59,58 @@ TEST_CASE("adapter: A is random by module and seed, B is zero, and the scale is 
             CHECK(module.branch()->scale == 2);
         }
     });
+}
+
+// peft 0.21, LoraConfig(init_lora_weights=...): the deviations and bounds that its layers come with.
+TEST_CASE("adapter: a fresh one begins as its config says, and mica is refused")
+{
+    auto config = all_linear(4);
+    config.targets = {.kind = graft::ModuleChoice::Kind::list, .names = {"q_proj", "embed_tokens"}, .regex = {}};
+    config.rank_pattern = {{"layers.1.self_attn.q_proj", 2}};
+    const auto deviation = [](const std::vector<double>& values) {
+        double squares = 0;
+        for (const double v : values) { squares += v * v; }
+        return std::sqrt(squares / double(values.size()));
+    };
+    const auto begun = [&](graft::AdapterInit init) {
+        config.init = init;
+        auto model = adapted(config);
+        return values_of(model);
+    };
+    using Init = graft::AdapterInit;
+    const std::string first = "model.layers.0.self_attn.q_proj.", second = "model.layers.1.self_attn.q_proj.",
+                      table = "model.embed_tokens.";
+    const auto usual = begun(Init::kaiming), normal = begun(Init::gaussian), drawn = begun(Init::none);
+    const double in = double(usual.at(first + "lora_A.weight").size()) / 4;
+
+    // Normal numbers, 1 / rank of each module wide; uniform ones in a range of +-b are b / sqrt(3) wide.
+    CHECK(deviation(normal.at(first + "lora_A.weight")) == doctest::Approx(1.0 / 4).epsilon(0.25));
+    CHECK(deviation(normal.at(second + "lora_A.weight")) == doctest::Approx(1.0 / 2).epsilon(0.35));
+    CHECK(deviation(usual.at(first + "lora_A.weight")) == doctest::Approx(1 / std::sqrt(3 * in)).epsilon(0.2));
+    CHECK(deviation(normal.at(first + "lora_B.weight")) == 0);
+    CHECK(normal.at(table + "lora_embedding_A") == usual.at(table + "lora_embedding_A"));
+    CHECK(normal.at(table + "lora_embedding_B") == usual.at(table + "lora_embedding_B"));
+
+    // Without an init nothing is zero.
+    CHECK(drawn.at(first + "lora_A.weight") == usual.at(first + "lora_A.weight"));
+    CHECK(deviation(drawn.at(first + "lora_B.weight")) == doctest::Approx(1 / std::sqrt(3.0 * 4)).epsilon(0.2));
+    for (const double v : drawn.at(first + "lora_B.weight")) { CHECK(std::abs(v) <= 0.5); }
+    CHECK(deviation(drawn.at(table + "lora_embedding_A")) == doctest::Approx(1.0).epsilon(0.25));
+
+    CHECK(says(refusal_of([&] { begun(Init::mica); }), {"init is mica", "choose kaiming or gaussian"}));
+}
+
+TEST_CASE("adapter: an mica adapter from a file is laid all the same: it is finished")
+{
+    const TempFolder temp;
+    auto model = adapted(all_linear(3));
+    graft::save_adapter(model, temp.path());
+    auto settings = nlohmann::json::parse(read_text(temp / "adapter_config.json"));
+    settings["init_lora_weights"] = "mica";
+    write_text(temp / "adapter_config.json", settings.dump());
+    auto other = tiny_model<float>();
+    CHECK(graft::add_adapter(other, temp.path()).init == graft::AdapterInit::mica);
+    CHECK(values_of(other) == values_of(model));
 }
 
 TEST_CASE("adapter: what is saved is loaded again to the bit, each tensor in the type that it came in")

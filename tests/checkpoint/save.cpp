@@ -16,12 +16,20 @@ TEST_CASE("save: a checkpoint stands alone, and loads to the same values")
         write_text(base / "tokenizer.json", "{\"a\": 1}");
         write_text(base / "generation_config.json", "{\"eos_token_id\": 2}");
         write_text(base / "unrelated.txt", "x");
+        write_text(base / "chat_template.jinja", "default");
+        fs::create_directories(base / "additional_chat_templates/deeper");
+        write_text(base / "additional_chat_templates/tool_use.jinja", "tools");
+        write_text(base / "additional_chat_templates/rag.jinja", "rag");
+        write_text(base / "additional_chat_templates/notes.txt", "x");
         auto model = tiny_model<float>(graft::Base::trained, tied);
         graft::save_checkpoint(model, base, folder, graft::StoredType::f32);
 
         CHECK(read_text(folder / "tokenizer.json") == read_text(base / "tokenizer.json"));
         CHECK(read_text(folder / "generation_config.json") == read_text(base / "generation_config.json"));
         CHECK(!fs::exists(folder / "unrelated.txt"));
+        CHECK(read_text(folder / "chat_template.jinja") == "default");
+        CHECK(contents(folder / "additional_chat_templates")
+              == std::map<std::string, std::string>{{"tool_use.jinja", "tools"}, {"rag.jinja", "rag"}});
         CHECK(Tensors::read(folder / "model.safetensors").has("lm_head.weight") == !tied);
         const auto config = graft::read_config(folder);
         CHECK(config.tied == tied);

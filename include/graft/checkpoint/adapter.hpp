@@ -19,8 +19,10 @@
 
 // LoRA adapters in PEFT's form, onto a model of AnyLinear layers, or of a static LoRA kit, and back.
 //
-//   add_adapter(model, targets, config, seed)    lays branches over the targeted linears; A random by name, B zero
+//   add_adapter(model, targets, config, seed)    lays branches over the targeted linears; A random by name, B zero;
 //                                                over the embedding the other way round; rows of tokens as they are.
+//                                                config.init is what it is in PEFT: gaussian draws A normal with
+//                                                deviation 1 / rank, none draws B too, so that the model begins changed.
 //                                                The model keeps the config. A static kit has branches, which begin so
 //   remove_adapter(model)                        takes it off again; modules that are saved whole stay as they are
 //   load_adapter(model, folder, targets.saved)   fills all branches, rows, and the modules that are saved whole, from
@@ -37,8 +39,8 @@
 //   adapter_scaling(folder)                      the rotary scaling that an option named when it was trained, or ""
 //
 // Tensor names in the file are "base_model.model." and the name in the model; other prefixes, and the adapter's name
-// in its keys, are read too (adapter/tensors.hpp). Values are f32 on saving, or of the types that load_adapter found where those
-// are given.
+// in its keys, are read too (adapter/tensors.hpp). Values are f32 on saving, or of the types that load_adapter found
+// where those are given.
 //
 // Modules that are saved whole (adapter_config/saved_modules.hpp) are loaded whether the model trains them or not. A
 // file may hold the embedding or the head although its config names neither: PEFT adds them on its own when it thinks
@@ -56,8 +58,8 @@
 // the branches that lie on the model (adapter/laid.hpp).
 //
 // Throws: Error that names the file and lists what is missing, unknown or of another shape (another rank, another
-// model); for settings that are not those of the branches; for a second adapter over a first. Source: huggingface/peft
-// 0.21, utils/save_and_load.py.
+// model); for settings that are not those of the branches; for a second adapter over a first; for a fresh one with the
+// init mica, which is not trained here. Source: huggingface/peft 0.21, utils/save_and_load.py.
 namespace graft {
 
 // Is told the name and the text of the file that makes a folder count, when all others are there.
@@ -113,20 +115,41 @@ template <class Model> void require_bare(Model& model, const std::map<std::strin
     });
 }
 
+// The values that a branch of a linear begins with. Source: huggingface/peft 0.21, tuners/lora/layer.py
+// (reset_lora_parameters): gaussian has the deviation 1 / r; with none B is not zero either, but drawn as A is.
+template <class Branch>
+void begin_branch(Branch& branch, AdapterInit init, std::uint64_t seed, const std::string& name)
+{
+    auto& a = branch.a.value();
+    auto& b = branch.b.value();
+    if (init == AdapterInit::gaussian) { init_normal(a, seed, name, 1.0 / double(a.rows())); }
+    else { init_lora_a(a, seed, name); }
+    if (init == AdapterInit::none) { init_lora_a(b, seed, name + ".lora_B"); }
+    else { fill_zero(b); }
+}
+
+// Of an embedding: A is zero and B normal; with none both are normal.
+template <class Branch>
+void begin_embedding_branch(Branch& branch, AdapterInit init, std::uint64_t seed, const std::string& name)
+{
+    if (init == AdapterInit::none) { init_normal(branch.a.value(), seed, name + ".lora_A"); }
+    else { fill_zero(branch.a.value()); }
+    init_normal(branch.b.value(), seed, name);
+}
+
 // The model keeps the settings of what lies on it.
 template <class Model> void keep_config(Model& model, const AdapterConfig& config)
 {
     if constexpr (requires { model.adapter = config; }) { model.adapter = config; }
 }
 
-}  // namespace detail
-
+// Branches for a fresh adapter, or for one whose values come from a file.
 template <class Model>
-void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfig& config, std::uint64_t seed)
+void lay_adapter(Model& model, const AdapterTargets& targets, const AdapterConfig& config, std::uint64_t seed)
 {
     std::map<std::string, const AdapterTarget*> wanted;
     for (const AdapterTarget& target : targets.modules) { wanted.emplace(target.name, &target); }
-    detail::require_bare(model, wanted);
+    require_bare(model, wanted);
     std::uint32_t index = 0;
     modules(model, [&](const std::string& name, auto& module) {
         using Module = std::remove_cvref_t<decltype(module)>;
@@ -139,10 +162,7 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
         const auto begin = [&](auto& branch) {
             branch.scale = target->scale;
             branch.module = index;
-            compute(branch.a.value().pool(), [&] {
-                init_lora_a(branch.a.value(), seed, name);
-                detail::fill_zero(branch.b.value());
-            });
+            compute(branch.a.value().pool(), [&] { begin_branch(branch, config.init, seed, name); });
         };
         if constexpr (is_any_linear<Module>) {
             ++index;
@@ -159,10 +179,7 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
             } else if (target != nullptr) {
                 auto& branch = module.adapt_embedding(options());
                 branch.scale = target->scale;
-                compute(branch.a.value().pool(), [&] {
-                    detail::fill_zero(branch.a.value());
-                    init_normal(branch.b.value(), seed, name);
-                });
+                compute(branch.a.value().pool(), [&] { begin_embedding_branch(branch, config.init, seed, name); });
             }
         }
         if constexpr (requires { module.train(); }) {
@@ -176,8 +193,20 @@ void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
                "(tied false, LoadOptions::untie), or set ensure_weight_tying";
     });
     require(wanted.empty(), [&] { return "adapter: the model has no linear " + printable(wanted.begin()->first); });
-    if (targets.on_tables() || !targets.modules.empty()) { detail::keep_config(model, config); }
+    if (targets.on_tables() || !targets.modules.empty()) { keep_config(model, config); }
     for (const auto& tensor : trained_tensors(model)) { refresh(tensor); }
+}
+
+}  // namespace detail
+
+template <class Model>
+void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfig& config, std::uint64_t seed)
+{
+    require(config.init != AdapterInit::mica, [] {
+        return "add_adapter: the config's init is mica, which begins from singular vectors of the base and never trains B, "
+               "and graft does not: choose kaiming or gaussian";
+    });
+    detail::lay_adapter(model, targets, config, seed);
 }
 
 template <class Model> void remove_adapter(Model& model)
@@ -205,7 +234,7 @@ template <class Model> void meet_config(Model& model, const AdapterConfig& confi
             }
         });
     }
-    if (fresh) { return add_adapter(model, adapter_targets(config, model.config, where), config, 0); }
+    if (fresh) { return lay_adapter(model, adapter_targets(config, model.config, where), config, 0); }
     require_laid(model, config, where);
     if constexpr (requires { model.adapter.has_value(); }) {
         if (!model.adapter.has_value()) { model.adapter = config; }

@@ -18,7 +18,8 @@ struct ModuleChoice {
     std::string              regex{};    // regex
 };
 
-// How the adapter began. Of one that is finished it says nothing, but for mica: its B is never trained.
+// How the adapter begins (add_adapter in checkpoint/adapter.hpp) or began. Of one that is finished it says nothing, but
+// for mica: its B is never trained.
 enum class AdapterInit : std::uint8_t { kaiming, gaussian, none, mica };
 
 struct AdapterConfig {

@@ -56,15 +56,16 @@ template <Float M, class S> void init_lora_a(Tensor<M, S, Cpu>& a, std::uint64_t
     }
 }
 
-// Standard normal numbers from the same streams: B of an embedding's branch.
-template <Float M, class S> void init_normal(Tensor<M, S, Cpu>& b, std::uint64_t seed, const std::string& name)
+// Normal numbers of a deviation from the same streams: B of an embedding's branch, A of one that begins as gaussian.
+template <Float M, class S>
+void init_normal(Tensor<M, S, Cpu>& b, std::uint64_t seed, const std::string& name, double deviation = 1)
 {
     const Philox random{seed};
     const std::uint64_t stream = stream_of(name.data(), name.size());
     for (std::int64_t i = 0; i < b.rows(); ++i) {
         for (std::int64_t j = 0; j < b.cols(); ++j) {
             const auto words = random(stream, std::uint64_t(i * b.cols() + j));
-            b.view().row(i)[j] = M(Philox::normal(words[0], words[1]));
+            b.view().row(i)[j] = M(deviation * Philox::normal(words[0], words[1]));
         }
     }
 }

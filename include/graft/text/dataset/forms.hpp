@@ -42,6 +42,7 @@ struct Reading {
     std::string kind{};                    // what all rows of a file share
     const char *turns = nullptr, *question = nullptr, *context = nullptr, *answer = nullptr, *system = nullptr;
     const char *chosen = nullptr, *rejected = nullptr;    // of preference pairs (pairs.hpp)
+    bool        text_as_turns = false;     // as_turns() made turns of texts
 };
 
 struct DataRow {
@@ -184,7 +185,8 @@ inline bool needs_turns(const Json& row, const Reading& reading)
 
 inline void as_turns(Reading& reading)
 {
-    reading.form = Form::question;
+    reading.form          = Form::question;
+    reading.text_as_turns = true;
     for (std::string* name : {&reading.name, &reading.kind}) {
         if (const auto at = name->find("(text)"); at != name->npos) { name->replace(at, 6, "(text as turns)"); }
     }

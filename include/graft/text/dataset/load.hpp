@@ -41,7 +41,7 @@ const Template* template_for(const Reading& reading, const RowPlace& place, cons
                              const Fallback& fallback, const std::string& names, std::optional<Template>& alpaca,
                              DataReport& report)
 {
-    const bool texts = reading.name.find("text as turns") != std::string::npos;
+    const bool texts = reading.text_as_turns;
     if (texts) {
         report.note("prompts and answers are rendered as turns, since a system text, tools or a history stands beside "
                     "them");

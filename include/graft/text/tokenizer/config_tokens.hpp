@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,10 +25,10 @@
 //   added_tokens.json         text to id; not read with an added_tokens_decoder
 //
 // Without an added_tokens_decoder a name of special_tokens_map.json counts before one of tokenizer_config.json, and
-// tokenizer.json's flags before those of the others; with one, its flags count. A name makes its token special. What no list of tokenizer.json has is
-// added in this order: the listed tokens by id; the names bos, eos, unk, sep, pad, cls, mask and then others; the
-// special tokens without a name. A token keeps the id that the model's vocabulary has for it; a new one gets the next id,
-// which may lie beyond the rows that a model has.
+// tokenizer.json's flags before those of the others; with one, its flags count. A name makes its token special. What no
+// list of tokenizer.json has is added in this order: the listed tokens by id; the names bos, eos, unk, sep, pad, cls,
+// mask and then others; the special tokens without a name. A token keeps the id that the model's vocabulary has for it;
+// a new one gets the next id, which may lie beyond the rows that a model has.
 //
 // Errors: Error where an id that a file gives is not the one that the token would get so; for an eos_token that neither
 // tokenizer.json, added_tokens_decoder nor added_tokens.json has: no text would ever end.
@@ -88,10 +89,11 @@ public:
             added.push_back(std::move(token));
         };
         check_eos(added, known);
+        const auto named = this->named();
         for (const Listed& listed : listed_) {
             AddedToken token = listed.token;
             AddedToken* there = find(token.content);
-            token.special = token.special || named(token.content);
+            token.special = token.special || named.contains(token.content);
             const std::int32_t gets =
                 there != nullptr ? there->id : known(token.content) != no_id ? known(token.content) : next;
             require(listed.id == gets || token.content.empty(), [&] {
@@ -103,7 +105,7 @@ public:
             else if (decoder_) { change(*there, token); }
         }
         for (AddedToken& token : added) {       // named, with tokenizer.json's flags
-            if (!decoder_ && named(token.content)) { token.special = token.control = true; }
+            if (!decoder_ && named.contains(token.content)) { token.special = token.control = true; }
         }
         for (const auto* list : {&standard_, &other_}) {
             for (const std::size_t i : *list) {
@@ -119,21 +121,39 @@ private:
     struct Name { std::string key, where; AddedToken token; };
     struct Keys { std::vector<std::string> outer, extra; };    // as they come; those of extra_special_tokens
     struct Listed { std::int32_t id; std::string where; AddedToken token; };
+    // The parser's events (nlohmann's SAX interface): its callbacks with values search an object again at each end.
+    struct KeyReader {
+        Keys keys{};
+        int depth = 0;
+
+        bool null() { return true; }
+        bool boolean(bool) { return true; }
+        bool number_integer(std::int64_t) { return true; }
+        bool number_unsigned(std::uint64_t) { return true; }
+        bool number_float(double, const std::string&) { return true; }
+        bool string(std::string&) { return true; }
+        bool binary(Json::binary_t&) { return true; }
+        bool start_object(std::size_t) { return ++depth > 0; }
+        bool end_object() { return --depth >= 0; }
+        bool start_array(std::size_t) { return ++depth > 0; }
+        bool end_array() { return --depth >= 0; }
+        bool key(std::string& key)
+        {
+            if (depth == 1) { keys.outer.push_back(key); }
+            else if (depth == 2 && keys.outer.back() == "extra_special_tokens") { keys.extra.push_back(key); }
+            return true;
+        }
+        bool parse_error(std::size_t, const std::string&, const Json::exception&) { return false; }   // was parsed before
+    };
     static constexpr std::array<std::string_view, 7> standard_keys{"bos_token", "eos_token", "unk_token", "sep_token",
                                                                    "pad_token", "cls_token", "mask_token"};
 
     // The order of names is that of the file, which an object of JSON does not keep.
     static Keys keys_of(std::string_view text)
     {
-        Keys keys;
-        const Json parsed = Json::parse(text.begin(), text.end(), [&](int depth, Json::parse_event_t event, Json& key) {
-            if (event != Json::parse_event_t::key) { return true; }
-            if (depth == 1) { keys.outer.push_back(key.get<std::string>()); }
-            const bool extra = depth == 2 && keys.outer.back() == "extra_special_tokens";
-            if (extra) { keys.extra.push_back(key.get<std::string>()); }
-            return true;
-        });
-        return keys;
+        KeyReader reader;
+        Json::sax_parse(text.begin(), text.end(), &reader);
+        return std::move(reader.keys);
     }
 
     // A text, or an object with `content` and flags.
@@ -185,12 +205,12 @@ private:
     void read_ids(const Json& json, const std::string& where)
     {
         if (decoder_) { return; }
+        std::set<std::string_view> special = named();
+        for (const AddedToken& extra : extra_) { special.insert(extra.content); }
         for (const auto& item : json.items()) {
             AddedToken token;
             token.content = item.key();
-            token.special = named(token.content) ||
-                            std::any_of(extra_.begin(), extra_.end(),
-                                        [&](const AddedToken& extra) { return extra.content == token.content; });
+            token.special = special.contains(token.content);
             token.normalized = !token.special;
             listed_.push_back({id_of(item.value().dump(), where + ": the id of \"" + item.key() + "\""), where, token});
         }
@@ -245,9 +265,11 @@ private:
         }
     }
 
-    bool named(const std::string& text) const
+    std::set<std::string_view> named() const
     {
-        return std::any_of(names_.begin(), names_.end(), [&](const Name& name) { return name.token.content == text; });
+        std::set<std::string_view> texts;
+        for (const Name& name : names_) { texts.insert(name.token.content); }
+        return texts;
     }
 
     template <class Known> void check_eos(const std::vector<AddedToken>& added, Known&& known) const
