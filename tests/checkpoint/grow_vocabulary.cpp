@@ -287,6 +287,39 @@ TEST_CASE("grow: tokens that are refused")
                {"multiple of 0"}));
 }
 
+// When such a tokeniser is loaded they get the ids behind those of tokenizer.json, which are those of the new tokens.
+TEST_CASE("grow: tokens that only a configuration names or lists are refused, wherever it does")
+{
+    if (!stories()) { return; }
+    const TempFolder temp;
+    int count = 0;
+    const auto base_with = [&](const char* name, const nlohmann::ordered_json& entry) {
+        const auto base = variant(temp / std::to_string(count++));
+        auto json = fs::exists(base / name) ? json_of(base / name) : nlohmann::ordered_json::object();
+        json.update(entry);
+        write_text(base / name, json.dump(2));
+        return base;
+    };
+    const auto with = [&](const char* name, const auto& entry) { return refusal(base_with(name, entry)); };
+    const nlohmann::ordered_json token{{"content", "<only>"}, {"special", true}};
+    for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+        CAPTURE(std::string(name));
+        for (const nlohmann::ordered_json& entry : std::vector<nlohmann::ordered_json>{
+                 {{"pad_token", "<only>"}}, {{"mask_token", token}}, {{"image_token", "<only>"}},
+                 {{"additional_special_tokens", {"</s>", "<only>"}}}, {{"additional_special_tokens", {token}}},
+                 {{"extra_special_tokens", {"<only>"}}}, {{"extra_special_tokens", {{"image_token", "<only>"}}}}}) {
+            CAPTURE(entry.dump());
+            CHECK(says(with(name, entry), {name, "\"<only>\"", "which tokenizer.json does not have"}));
+        }
+        const auto known = base_with(name, {{"pad_token", "</s>"}, {"additional_special_tokens", {"<s>"}}});
+        CHECK(graft::grown_vocabulary(known, {.tokens = chat_tokens}).tokens.size() == 2);
+    }
+    using Json = nlohmann::ordered_json;
+    CHECK(says(with("tokenizer_config.json", Json{{"added_tokens_decoder", {{"512", token}}}}),
+               {"tokenizer_config.json", "<only>", "tokenizer.json does not have"}));
+    CHECK(says(with("added_tokens.json", Json{{"<only>", 512}}), {"added_tokens.json", "<only>"}));
+}
+
 TEST_CASE("grow: bases that are refused, with one line and nothing written")
 {
     if (!stories()) { return; }

@@ -152,9 +152,7 @@ private:
         if (options_.train_on == TrainOn::responses && !keep_learnt(row, turns)) { return; }
         std::vector<TextSpan> spans;
         for (const auto& turn : turns) { spans.push_back(turn.whole); }
-        if constexpr (requires { tmpl_->chosen(row.extra); }) {
-            if (const auto name = tmpl_->chosen(row.extra); !name.empty()) { ++report_.templates[name]; }
-        }
+        if constexpr (requires { tmpl_->chosen(row.extra); }) { row.tmpl = tmpl_->chosen(row.extra); }
 
         const bool add_special = adds_special(*tmpl_, *tokens_, text);
         auto coded = tokens_->encode_with_spans(text, {.add_special = add_special, .control_tokens = true});
@@ -386,6 +384,7 @@ private:
             out.push_back(std::move(whole));
         }
         count_used(out, record);
+        if (!row.tmpl.empty()) { ++report_.templates[row.tmpl]; }
     }
 
     void without_target(const DataRow& row, const std::string& reason)

@@ -57,6 +57,7 @@ struct DataRow {
     bool     has_labels = false;
     std::vector<std::pair<std::size_t, std::size_t>> answers;   // first and last token of each span that is learnt
     std::int64_t control = 0;             // control tokens typed inside the contents
+    std::string tmpl;                     // the checkpoint's template that it took, where there are several
     std::string drop;                     // not empty: why the row cannot be used
     std::vector<std::string_view> used;   // fields that were looked at
 };

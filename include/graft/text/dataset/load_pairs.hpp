@@ -55,7 +55,6 @@ public:
         report_.control_tokens = sides_.control_tokens, report_.rows_with_control = sides_.rows_with_control;
         report_.first_control = sides_.first_control, report_.control_as_text = sides_.control_as_text;
         for (const auto& note : sides_.notes) { report_.note(note); }
-        for (const auto& [name, sides] : sides_.templates) { report_.templates[name] = (sides + 1) / 2; }
         encoder_.close();
         report_.unused_turn_fields = sides_.unused_turn_fields;
         for (auto kind : sides_.remarks) { report_.remarks.push_back(std::move(kind)); }
@@ -74,6 +73,7 @@ private:
     void to_pair(PairRow& row, Dataset& set)
     {
         std::vector<Example> both;
+        sides_.templates.clear();
         const bool empty = row.sides[0].turns.empty_answer || row.sides[1].turns.empty_answer;
         for (std::size_t k = 0; k < 2; ++k) {
             sides_.dropped.clear();
@@ -204,6 +204,7 @@ private:
         if (tokens_ != nullptr && ids.size() > 1 && ids[0] == ids[1] && tokens_->is_special(ids[0])) {
             report_.rows_bos_twice += tokens_->decode(std::span(ids).first(1)) == std::string(tokens_->bos_text());
         }
+        for (const auto& side : sides_.templates) { ++report_.templates[side.first]; }
         report_.rows.push_back(record);
         ++report_.rows_used;
     }
