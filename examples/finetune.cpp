@@ -370,8 +370,9 @@ void finetune(const cli::FinetuneOptions& o, const graft::OptionValues& given, c
     const auto settings = cli::run_settings(o, job.max_length, job.data, job.eval ? &*job.eval : nullptr);
     if (replay != nullptr) { replay->require_same(settings); }
     job.metadata["graft.base"] = graft::hash_of(settings, "model");
-    if (!job.full()) { job.metadata[cli::quantized_key] = cli::form_in_training(o, job.config); }
-    cli::RunRecord record(o, given, settings);
+    const auto format = replay != nullptr ? replay->run().format : graft::newest_format;
+    if (!job.full() && format >= 2) { job.metadata[cli::quantized_key] = cli::form_in_training(o, job.config); }
+    cli::RunRecord record(o, given, settings, format);
     cli::Checkpoints checkpoints(o, output, job.metadata);
     if (checkpoints.on()) {
         auto done = checkpoints.begin(settings, batches_of(job).steps());

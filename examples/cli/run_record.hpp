@@ -22,8 +22,11 @@ namespace cli {
 
 class RunRecord {
 public:
-    RunRecord(const FinetuneOptions& o, graft::OptionValues options, const graft::RunSettings& settings) : o_(o)
+    RunRecord(const FinetuneOptions& o, graft::OptionValues options, const graft::RunSettings& settings,
+              std::int64_t format)
+        : o_(o)
     {
+        run_.format   = format;
         run_.target   = graft::name(graft::machine().target);
         run_.options  = std::move(options);
         run_.settings = settings;

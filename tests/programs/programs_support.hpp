@@ -47,6 +47,7 @@ struct Ended {
 
 struct ProcessOptions {
     std::uint64_t most_file_bytes = 0;    // writing more to one file fails; 0: no limit
+    std::string   folder{};               // where it runs; empty: where the test does
 };
 
 // A program that runs beside the test.
@@ -73,6 +74,7 @@ public:
                 ::setrlimit(RLIMIT_FSIZE, &limit);
                 ::signal(SIGXFSZ, SIG_IGN);
             }
+            if (!options.folder.empty() && ::chdir(options.folder.c_str()) != 0) { ::_exit(125); }
             ::execv(argv[0], argv.data());
             ::_exit(126);
         }

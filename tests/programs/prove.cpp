@@ -276,3 +276,25 @@ TEST_CASE("finetune --adapter: the chain of runs, and the adapter does what it d
     CHECK(!has(foreign.out, "probe loss"));
     CHECK(graft::read_manifest(place.out()).run.earlier == "");
 }
+
+TEST_CASE("finetune --replay: runs of an earlier version end in the same bytes")
+{
+    if (!built("finetune")) { return; }
+    const auto root = data();
+    if (!root || !fs::exists(*root / "runs")) { return skip("GRAFT_TEST_DATA has no runs"); }
+    ::setenv("GRAFT_TARGET", "avx2", 1);    // that of the runs
+    std::size_t runs = 0;
+    for (const auto& entry : fs::directory_iterator(*root / "runs")) {
+        if (!fs::exists(entry.path() / "run.json")) { continue; }
+        CAPTURE(entry.path().filename().string());
+        const TempFolder temp;
+        const auto ended = run("finetune", {"--replay", entry.path().filename().string(), "--output",
+                                            (temp / "out").string(), "--quiet"},
+                               {.folder = (*root / "runs").string()});
+        CAPTURE(ended.err);
+        CHECK(ended.status == 0);
+        runs += 1;
+    }
+    ::unsetenv("GRAFT_TARGET");
+    CHECK(runs >= 10);
+}

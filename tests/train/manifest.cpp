@@ -66,7 +66,7 @@ TEST_CASE("manifest: a field that is missing or of another kind is named; anothe
         json.erase(field);
         graft::write_sealed(temp / "run.json", json);
         CHECK_THROWS_WITH_AS(graft::read_manifest(temp.path()), doctest::Contains(field.c_str()), graft::Error);
-        json[field] = field == "format" ? graft::OrderedJson(2) : graft::OrderedJson(true);
+        json[field] = field == "format" ? graft::OrderedJson(3) : graft::OrderedJson(true);
         graft::write_sealed(temp / "run.json", json);
         CHECK_THROWS_WITH_AS(graft::read_manifest(temp.path()), doctest::Contains("run.json"), graft::Error);
     }

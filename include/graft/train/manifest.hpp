@@ -25,7 +25,13 @@ namespace graft {
 
 using OptionValues = std::vector<std::pair<std::string, std::string>>;
 
+// Formats of run.json and of what a run writes beside it; a replay keeps to the one of its run.
+//   1    an adapter's file does not say how its base was held
+//   2    it does (graft.quantized)
+inline constexpr std::int64_t newest_format = 2;
+
 struct RunManifest {
+    std::int64_t             format = newest_format;
     std::string              graft = GRAFT_VERSION_STRING;
     std::string              target;                   // of the processor: bits are equal on one target (machine.hpp)
     OptionValues             options{};                // that decide the result, by name, as they were given
@@ -60,7 +66,7 @@ inline std::string metrics_hash(std::span<const StepMetrics> steps)
 inline std::string write_manifest(const std::filesystem::path& folder, const RunManifest& m)
 {
     OrderedJson json;
-    json["format"] = 1;
+    json["format"] = m.format;
     json["graft"] = m.graft;
     json["target"] = m.target;
     json["options"] = OrderedJson::object();
@@ -99,7 +105,7 @@ inline FoundManifest read_manifest(const std::filesystem::path& folder)
     const Sealed sealed = read_sealed(path);
     const OrderedJson& json = sealed.json;
     const auto format = json_int(json, "format", where);
-    require(format == 1, [&] {
+    require(format >= 1 && format <= newest_format, [&] {
         return where + ": format " + std::to_string(format) + " is not known to this version (" GRAFT_VERSION_STRING
              + "); it was written by " + printable(json_string_or(json, "graft", "?", where));
     });
@@ -109,6 +115,7 @@ inline FoundManifest read_manifest(const std::filesystem::path& folder)
         return found;
     };
     RunManifest m;
+    m.format = format;
     m.graft = json_string(json, "graft", where);
     m.target = json_string(json, "target", where);
     for (const auto& option : section("options").items()) {
