@@ -79,7 +79,6 @@ TEST_CASE("generate --quantize nf4: the tokens are those of finetune's own answe
         {"untied", nf4, "nf4", {"--method", "qlora", "--target", "all-linear,lm_head", "--untie"}},
         {"rows", twice, "nf4 double", {"--method", "qlora", "--double-quant", "--train-tokens", "2,403"}},
     };
-    std::map<std::string, Answers> over_dense;
     for (const auto& c : cases) {
         CAPTURE(c.name);
         const std::string adapter = (temp / c.name).string();
@@ -87,9 +86,10 @@ TEST_CASE("generate --quantize nf4: the tokens are those of finetune's own answe
         CHECK(form(adapter) == c.form);
         const Arguments type = c.name == "bf16" ? Arguments{"--dtype", "bf16"} : Arguments{};
         bool other = false;
-        for (const auto& [said, way] : ways) {
+        for (const auto& one : ways) {
+            const std::string& said = one.first;
             CAPTURE(said);
-            const auto answers = ask(adapter, joined(way, type), model);
+            const auto answers = ask(adapter, joined(one.second, type), model);
             if (said == c.way) {
                 CHECK(answers.text == trained);
                 CHECK(answers.notes.empty());
