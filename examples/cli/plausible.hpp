@@ -34,6 +34,10 @@ inline void require_sense(const FinetuneOptions& o)
              + graft::detail::shortest(lr) + " the first step would multiply every weight by "
              + loss_text(1 - shrink, 3) + "; usual are 0 to 0.1";
     });
+    graft::require(!o.double_quant || o.method == "qlora", [&] {
+        return "--double-quant belongs to --method qlora, which quantises the base; --method " + o.method +
+               " takes it as it is stored";
+    });
     graft::require(!o.resume_auto || !o.overwrite,
                    "--resume auto goes on with the run in the output folder, --overwrite replaces it: leave one out");
 }

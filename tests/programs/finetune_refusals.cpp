@@ -46,6 +46,7 @@ TEST_CASE("finetune refuses options that are unknown, wrong or exclude each othe
     refused(place, place.with({"--method", "dora"}), {"--method"});
     refused(place, place.with({"--rank", "0"}), {"--rank"});
     refused(place, place.with({"--lr", "fast"}), {"--lr"});
+    refused(place, place.with({"--double-quant"}), {"--double-quant", "--method qlora"});
     refused(place, place.with({"--steps", "-1"}), {"--steps"});
     refused(place, place.with({"--target", "c_attn"}), {"c_attn"});
     refused(place, place.with({"--max-length", "513"}), {"--max-length", "513", "512"});
