@@ -10,6 +10,7 @@
 #include "graft/checkpoint/adapter_config/targets.hpp"
 #include "graft/optim/schedule.hpp"
 #include "graft/train/batches.hpp"
+#include "graft/train/metrics.hpp"
 
 // Numbers that are allowed one by one, and make no sense together or for this run.
 //
