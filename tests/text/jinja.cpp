@@ -115,7 +115,9 @@ TEST_CASE("names may begin with an underscore; fields that do are hidden, as in 
              {"{{ x.__class__ }}{{ s.__class__ }}{{ s['__class__'] }}|{{ s._q is defined }}", "|False"},
              {"{{ s|attr('_y') }}{{ x|attr('y') }}|{{ ['a']|map(attribute='__class__')|list|length }}", "|1"},
          }) {
-        CHECK_MESSAGE(render(text, variables) == expected, text, " gives ", render(text, variables));
+        const std::string got = render(text, variables);
+        CAPTURE(got);
+        CHECK(got == expected);
     }
     for (const char* text : {"{{ s.__class__.__name__ }}", "{{ s.__class__() }}", "{{ s.__class__ + 'x' }}",
                              "{% set ns = namespace(a=1) %}{% set ns._b = 2 %}"}) {
@@ -136,7 +138,9 @@ TEST_CASE("arguments from lists and dicts")
              {"{{ 'a'|replace(*['a', 'b']) }}{{ l|join(**{'d': '-'}) }}{{ 3 is divisibleby(*[3]) }}", "b1-2True"},
              {"{{ 2 ** 3 ** 2 }} {{ 2 * 3 ** 2 }} {{ 2 ** -1 }}", "64 18 0.5"},
          }) {
-        CHECK_MESSAGE(render(text, variables) == expected, text, " gives ", render(text, variables));
+        const std::string got = render(text, variables);
+        CAPTURE(got);
+        CHECK(got == expected);
     }
     for (const std::string& text :
          {std::string("{{ dict(**t) }}"), std::string("{{ dict(**nope) }}"), std::string("{{ range(*t) }}"),
