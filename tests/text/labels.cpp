@@ -373,7 +373,9 @@ TEST_CASE("a conversation is rendered a fixed number of times, however many turn
                 ChatTemplate::file(*data / "data/chat_templates" / (std::string(name) + ".jinja"), tokens));
         }
     }
-    for (auto& [name, chat] : chats) {
+    for (auto& each : chats) {
+        const std::string& name = each.first;
+        ChatTemplate&      chat = each.second;
         INFO(name);
         std::vector<std::uint64_t> counts;
         for (const int answers : {2, 20, 400}) {
