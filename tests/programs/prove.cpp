@@ -282,6 +282,9 @@ TEST_CASE("finetune --replay: runs of an earlier version end in the same bytes")
     if (!built("finetune")) { return; }
     const auto root = data();
     if (!root || !fs::exists(*root / "runs")) { return skip("GRAFT_TEST_DATA has no runs"); }
+#if defined(__clang__)
+    return skip("the runs were made by g++; another compiler rounds otherwise in places");
+#endif
     ::setenv("GRAFT_TARGET", "avx2", 1);    // that of the runs
     std::size_t runs = 0;
     for (const auto& entry : fs::directory_iterator(*root / "runs")) {
