@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <fstream>
 #include <thread>
 
@@ -241,16 +242,16 @@ TEST_CASE("tokenizer: the test strings of llama.cpp")
     }
 }
 
-TEST_CASE("tokenizer: loading 128 000 tokens takes well under a second")
+TEST_CASE("tokenizer: 128 000 tokens are loaded in linear time")
 {
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set: tokenizers/llama3"); }
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();    // of this process alone
     const auto tokenizer = Tokenizer::load(*data / "data/tokenizers/llama3");
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    MESSAGE("llama3 loaded in " << seconds.count() << " s");
+    const double seconds = double(std::clock() - start) / CLOCKS_PER_SEC;
+    MESSAGE("llama3 loaded in " << seconds << " s");
     CHECK(tokenizer.size() == 128256);
-    CHECK(seconds.count() < 5);  // generous: builds without optimisation and busy machines too
+    CHECK(seconds < 60);    // a quadratic loader takes minutes, a sanitised one without optimisation some seconds
 }
 
 TEST_CASE("tokenizer: names, ids and the chat template")
