@@ -4,7 +4,8 @@
 
 #include <doctest/doctest.h>
 
-#include <chrono>
+#include <cstdint>
+#include <ctime>
 
 using graft::Error, graft::TextSpan, graft::Tokenizer;
 using Json = nlohmann::json;
@@ -152,12 +153,12 @@ TEST_CASE("tokenizer/unigram: files that are refused")
 
 TEST_CASE("tokenizer/unigram: a million equal scores, long texts, long pieces")
 {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();    // of this process alone
     std::string json = R"({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", -1])";
     for (int i = 0; i < 1000000; ++i) { json += ",[\"" + std::to_string(i) + "\",-1]"; }
     const auto many = Tokenizer::parse(json + "]}}");
     std::string digits;
-    for (int i = 0; i < 100000; ++i) { digits += char('0' + (i * i / 7) % 10); }
+    for (int i = 0; i < 100000; ++i) { digits += char('0' + int(std::int64_t(i) * i / 7 % 10)); }
     const auto ids = plain(many, digits);
     CHECK(ids.size() >= digits.size() / 6);
     CHECK(many.decode(ids).size() >= digits.size());
@@ -166,7 +167,7 @@ TEST_CASE("tokenizer/unigram: a million equal scores, long texts, long pieces")
     for (int n = 2; n <= 4096; n *= 2) { vocab.push_back(Json::array({std::string(std::size_t(n), 'a'), -1.0})); }
     CHECK(plain(read(unigram(vocab)), std::string(40960, 'a')) == Ids(10, 13));
     CHECK(plain(read(unigram(vocab)), std::string(100000, 'b')) == Ids{0});
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    MESSAGE("took " << seconds.count() << " s");
-    CHECK(seconds.count() < 60);    // unoptimised, on a busy machine
+    const double seconds = double(std::clock() - start) / CLOCKS_PER_SEC;
+    MESSAGE("took " << seconds << " s");
+    CHECK(seconds < 300);    // quadratic time would be hours; a sanitised build without optimisation takes a minute
 }
