@@ -23,8 +23,12 @@ template <Float T_> struct Adapters {
     {
         constexpr auto kv = smol::kv_heads * smol::head;
         for (std::int64_t l = 0; l < layers; ++l) {
-            for (const auto& [from, to] : {std::pair{smol::dim, smol::dim}, {smol::dim, kv}, {smol::dim, kv},
-                                           {smol::dim, smol::dim}, {smol::dim, smol::ffn}, {smol::dim, smol::ffn},
+            for (const auto& [from, to] : {std::pair{smol::dim, smol::dim},
+                                           {smol::dim, kv},
+                                           {smol::dim, kv},
+                                           {smol::dim, smol::dim},
+                                           {smol::dim, smol::ffn},
+                                           {smol::dim, smol::ffn},
                                            {smol::ffn, smol::dim}}) {
                 tensors.each.push_back(in.param<T>(smol::rank, from, 0.05));
                 tensors.each.push_back(in.param<T>(to, smol::rank, 0.05));
@@ -35,18 +39,19 @@ template <Float T_> struct Adapters {
 };
 
 template <Float T> struct Training {
-    Inputs      in;
+    Inputs in;
     Adapters<T> model;
-    AdamW<T>    adamw;
+    AdamW<T> adamw;
 
     Training(bool half, std::int64_t layers)
-        : in{half}, model(in, layers), adamw(model, {.lr = 1e-3, .weight_decay = 0.01, .clip = 1.0}) {}
+        : in{half}, model(in, layers), adamw(model, {.lr = 1e-3, .weight_decay = 0.01, .clip = 1.0})
+    {}
 
     double step()
     {
         for (const auto& tensor : adamw.trained()) {
             const auto to = tensor.grad.sink().view;
-            in.drawn = std::uint64_t(to.cols());    // the same every time: what is timed is the step
+            in.drawn = std::uint64_t(to.cols());  // the same every time: what is timed is the step
             in.fill(to, 0.01);
         }
         return seconds_of([&] { adamw.step().check(); });
@@ -57,11 +62,11 @@ template <Float T> void run(benchmark::State& state, const std::string& name)
 {
     struct Now {
         std::shared_ptr<Training<T>> training;
-        double                       error = 0, parameters = 0;
+        double error = 0, parameters = 0;
     };
     constexpr bool half = std::same_as<T, bf16>;
-    Now&           now = kept<Now>(name, [&] {
-        Training<T>      got(half, 2);
+    Now& now = kept<Now>(name, [&] {
+        Training<T> got(half, 2);
         Training<double> exact(half, 2);
         for (int i = 0; i < 3; ++i) { got.step(), exact.step(); }
         Now made{std::make_shared<Training<T>>(half, smol::layers)};
@@ -87,7 +92,9 @@ template <Float T> void run(benchmark::State& state, const std::string& name)
 template <Float T> bool add_run(const std::string& name)
 {
     benchmark::RegisterBenchmark(name.c_str(), [name](benchmark::State& state) { run<T>(state, name); })
-        ->UseManualTime()->MinTime(0.05)->Unit(benchmark::kMicrosecond);
+        ->UseManualTime()
+        ->MinTime(0.05)
+        ->Unit(benchmark::kMicrosecond);
     return true;
 }
 const bool known = add_run<float>("adamw/4.9M parameters/f32") && add_run<bf16>("adamw/4.9M parameters/bf16");

@@ -10,8 +10,8 @@ using namespace graft_bench;
 template <class T> struct Case {
     Acts<T, dyn, Cpu> a, b, dy;
 
-    Case(Inputs in, std::int64_t n, std::int64_t d)
-        : a(in.input<T>(n, d)), b(in.input<T>(n, d)), dy(in.rows<T>(n, d)) {}
+    Case(Inputs in, std::int64_t n, std::int64_t d) : a(in.input<T>(n, d)), b(in.input<T>(n, d)), dy(in.rows<T>(n, d))
+    {}
 
     auto forward(TapeRef tape) { return a.on(tape.tape) + b; }
     void grads(auto&& use) { use(a.grad()), use(b.grad()); }

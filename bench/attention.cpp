@@ -10,9 +10,9 @@ using namespace graft_bench;
 
 template <class T> struct Case {
     Acts<T, dyn, Cpu> q, k, v, dy;
-    Context<T, Cpu>   context;
-    std::int64_t      head = 0;
-    double            pairs = 0;    // of a query and a key that it sees, in all heads
+    Context<T, Cpu> context;
+    std::int64_t head = 0;
+    double pairs = 0;  // of a query and a key that it sees, in all heads
 
     Case(Inputs in, std::int64_t documents, std::int64_t tokens)
         : q(in.input<T>(documents * tokens, smol::heads * smol::head, 2)),
@@ -20,7 +20,8 @@ template <class T> struct Case {
           v(in.input<T>(documents * tokens, smol::kv_heads * smol::head)),
           dy(in.rows<T>(documents * tokens, smol::heads * smol::head)),
           context(context_for<T, Cpu>(std::vector<std::int64_t>(std::size_t(documents), tokens), nullptr)),
-          head(smol::head), pairs(double(smol::heads * documents) * double(tokens) * double(tokens + 1) / 2) {}
+          head(smol::head), pairs(double(smol::heads * documents) * double(tokens) * double(tokens + 1) / 2)
+    {}
 
     auto forward(TapeRef tape) { return attention(q.on(tape.tape), k, v, int(head), context); }
     void grads(auto&& use) { use(q.grad()), use(k.grad()), use(v.grad()); }
@@ -28,7 +29,7 @@ template <class T> struct Case {
     Work backward_work() const { return {.flops = 10 * pairs * double(head)}; }
 };
 
-const bool known = add<Case>("attention/2x512", std::int64_t(2), smol::tokens) &&
-                   add<Case>("attention/1x2048", std::int64_t(1), 4 * smol::tokens);
+const bool known = add<Case>("attention/2x512", std::int64_t(2), smol::tokens)
+                   && add<Case>("attention/1x2048", std::int64_t(1), 4 * smol::tokens);
 
 }  // namespace

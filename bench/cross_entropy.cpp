@@ -8,8 +8,8 @@ namespace {
 using namespace graft_bench;
 
 template <class T> struct Case {
-    Acts<T, dyn, Cpu>              z;
-    Buffer<std::int32_t, Cpu>      labels;
+    Acts<T, dyn, Cpu> z;
+    Buffer<std::int32_t, Cpu> labels;
     Tensor<acc<T>, Shape<1>, Cpu> dy{1, 1};
 
     Case(Inputs in, std::int64_t n, std::int64_t v) : z(in.input<T>(n, v, 4)), labels(n)

@@ -9,7 +9,7 @@ using namespace graft_bench;
 
 template <class T> struct Case {
     Acts<T, dyn, Cpu> x, dy;
-    Context<T, Cpu>   context;
+    Context<T, Cpu> context;
 
     Case(Inputs in, std::int64_t n, std::int64_t d)
         : x(in.input<T>(n, d)), dy(in.rows<T>(n, d)), context(context_for<T, Cpu>({n / 2, n - n / 2}, nullptr))

@@ -8,9 +8,9 @@ namespace {
 using namespace graft_bench;
 
 template <class T> struct Case {
-    Buffer<std::int32_t, Cpu>         ids;
+    Buffer<std::int32_t, Cpu> ids;
     Param<T, Shape<dyn, dyn>, Cpu> table;
-    Acts<T, dyn, Cpu>                 dy;
+    Acts<T, dyn, Cpu> dy;
 
     Case(Inputs in, std::int64_t n, std::int64_t v, std::int64_t d)
         : ids(n), table(in.param<T>(v, d)), dy(in.rows<T>(n, d))

@@ -9,11 +9,11 @@ namespace {
 using namespace graft_bench;
 
 template <class T> struct Case {
-    Acts<T, dyn, Cpu>                 h;
+    Acts<T, dyn, Cpu> h;
     Frozen<T, Shape<dyn, dyn>, Cpu> head;
-    std::vector<std::int32_t>         labels;
-    Tensor<acc<T>, Shape<1>, Cpu>    dy{1, 1};
-    std::int64_t                      live = 0;
+    std::vector<std::int32_t> labels;
+    Tensor<acc<T>, Shape<1>, Cpu> dy{1, 1};
+    std::int64_t live = 0;
 
     Case(Inputs in, std::int64_t n, std::int64_t v, std::int64_t d, std::int64_t scored)
         : h(in.input<T>(n, d)), head(in.frozen<T>(v, d, 0.1)), live(scored)
@@ -32,8 +32,8 @@ bool add_scored(const std::string& name, Part part, std::int64_t scored)
 {
     return add_part<Case>("linear_cross_entropy/" + name, part, smol::rows, smol::vocab, smol::dim, scored);
 }
-const bool known = add_scored("1024x576x49152", Part::forward, smol::rows) &&
-                   add_scored("1024x576x49152", Part::both, smol::rows) &&
-                   add_scored("512 of 1024 scored", Part::both, smol::rows / 2);
+const bool known = add_scored("1024x576x49152", Part::forward, smol::rows)
+                   && add_scored("1024x576x49152", Part::both, smol::rows)
+                   && add_scored("512 of 1024 scored", Part::both, smol::rows / 2);
 
 }  // namespace

@@ -10,13 +10,16 @@ using namespace graft_bench;
 template <class T, bool Trained> struct Product {
     using Weight = std::conditional_t<Trained, Param<T, Shape<dyn, dyn>, Cpu>, Frozen<T, Shape<dyn, dyn>, Cpu>>;
     Acts<T, dyn, Cpu> x, dy;
-    Weight            w;
+    Weight w;
 
     Product(Inputs from, std::int64_t n, std::int64_t in, std::int64_t out)
         : x(from.input<T>(n, in)), dy(from.rows<T>(n, out))
     {
-        if constexpr (Trained) { w = from.param<T>(out, in, 0.1); }
-        else { w = from.frozen<T>(out, in, 0.1); }
+        if constexpr (Trained) {
+            w = from.param<T>(out, in, 0.1);
+        } else {
+            w = from.frozen<T>(out, in, 0.1);
+        }
     }
 
     auto forward(TapeRef tape) { return matmul(x.on(tape.tape), w); }
@@ -37,10 +40,10 @@ template <class T> struct TrainedCase : Product<T, true> {
 };
 
 const bool known =
-    add<Case>("matmul/1024x576x576", smol::rows, smol::dim, smol::dim) &&
-    add<Case>("matmul/1024x576x1536", smol::rows, smol::dim, smol::ffn) &&
-    add<Case>("matmul/1024x1536x576", smol::rows, smol::ffn, smol::dim) &&
-    add<Case>("matmul/32x576x1536", std::int64_t(32), smol::dim, smol::ffn) &&
-    add_part<TrainedCase>("matmul/trained/1024x576x1536", Part::backward, smol::rows, smol::dim, smol::ffn);
+    add<Case>("matmul/1024x576x576", smol::rows, smol::dim, smol::dim)
+    && add<Case>("matmul/1024x576x1536", smol::rows, smol::dim, smol::ffn)
+    && add<Case>("matmul/1024x1536x576", smol::rows, smol::ffn, smol::dim)
+    && add<Case>("matmul/32x576x1536", std::int64_t(32), smol::dim, smol::ffn)
+    && add_part<TrainedCase>("matmul/trained/1024x576x1536", Part::backward, smol::rows, smol::dim, smol::ffn);
 
 }  // namespace

@@ -42,7 +42,7 @@ template <class Body> void measure(benchmark::State& state, std::size_t bytes, B
         seconds += t;
     }
     const double rate = double(bytes) * double(state.iterations()) / seconds;
-    const int    all = graft::threads();
+    const int all = graft::threads();
     graft::set_threads(1);
     state.counters["GB/s"] = rate / 1e9;
     state.counters["of copy"] = rate / graft_bench::copy_rate(bytes);
@@ -68,7 +68,7 @@ template <class T> double largest_error(const Packed& q, const std::vector<T>& d
 template <class T> void quantize(benchmark::State& state)
 {
     const auto w = weights<T>();
-    Packed     q;
+    Packed q;
     measure(state, both_sides<T>(), [&] { nf4::quantize<T>(w, block, q.bytes, q.absmax); });
 }
 

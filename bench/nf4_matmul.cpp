@@ -8,14 +8,14 @@ namespace {
 using namespace graft_bench;
 
 template <class T> struct Case {
-    Acts<T, dyn, Cpu>                 x, dy;
+    Acts<T, dyn, Cpu> x, dy;
     Nf4Weight<Shape<dyn, dyn>, Cpu> w;
 
     Case(Inputs from, std::int64_t n, std::int64_t in, std::int64_t out)
         : x(from.input<T>(n, in)), dy(from.rows<T>(n, out))
     {
-        const auto                elements = std::size_t(in * out);
-        std::vector<float>        drawn(elements), absmax(nf4::blocks_of(elements, nf4::default_block));
+        const auto elements = std::size_t(in * out);
+        std::vector<float> drawn(elements), absmax(nf4::blocks_of(elements, nf4::default_block));
         std::vector<std::uint8_t> codes(nf4::bytes_of(elements));
         from.fill(View<float>{drawn.data(), out, in, in}, 0.1);
         nf4::quantize<float>(drawn, nf4::default_block, codes, absmax);
@@ -28,9 +28,9 @@ template <class T> struct Case {
     Work backward_work() const { return forward_work(); }
 };
 
-const bool known = add<Case>("nf4_matmul/1024x576x576", smol::rows, smol::dim, smol::dim) &&
-                   add<Case>("nf4_matmul/1024x576x1536", smol::rows, smol::dim, smol::ffn) &&
-                   add<Case>("nf4_matmul/1024x1536x576", smol::rows, smol::ffn, smol::dim) &&
-                   add<Case>("nf4_matmul/32x576x1536", std::int64_t(32), smol::dim, smol::ffn);
+const bool known = add<Case>("nf4_matmul/1024x576x576", smol::rows, smol::dim, smol::dim)
+                   && add<Case>("nf4_matmul/1024x576x1536", smol::rows, smol::dim, smol::ffn)
+                   && add<Case>("nf4_matmul/1024x1536x576", smol::rows, smol::ffn, smol::dim)
+                   && add<Case>("nf4_matmul/32x576x1536", std::int64_t(32), smol::dim, smol::ffn);
 
 }  // namespace

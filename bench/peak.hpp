@@ -35,14 +35,14 @@ template <class Run> double seconds_of(Run&& run)
 
 namespace detail {
 
-inline constexpr std::int64_t all_threads = std::int64_t{1} << 40;    // work that parallel_for finds worth sharing
+inline constexpr std::int64_t all_threads = std::int64_t{1} << 40;  // work that parallel_for finds worth sharing
 
 #define GRAFT_FMA_CHAINS(NAME, TARGET, LANES, CHAINS)                                                                  \
     TARGET inline float NAME(std::int64_t rounds, float by, float plus)                                                \
     {                                                                                                                  \
         typedef float vector __attribute__((vector_size(LANES * sizeof(float))));                                      \
-        const vector  factor = vector{} + by, term = vector{} + plus;                                                  \
-        vector        sum[CHAINS];                                                                                     \
+        const vector factor = vector{} + by, term = vector{} + plus;                                                   \
+        vector sum[CHAINS];                                                                                            \
         for (int c = 0; c < CHAINS; ++c) { sum[c] = vector{} + float(c); }                                             \
         for (std::int64_t r = 0; r < rounds; ++r) {                                                                    \
             for (int c = 0; c < CHAINS; ++c) { sum[c] = sum[c] * factor + term; }                                      \
@@ -63,7 +63,7 @@ GRAFT_FMA_CHAINS(fma_avx512, __attribute__((target("avx512f,avx512bw,avx512vl,av
 
 struct Chains {
     float (*run)(std::int64_t, float, float) = fma_portable;
-    double operations = 2.0 * 4 * 10;    // a round
+    double operations = 2.0 * 4 * 10;  // a round
 };
 
 inline Chains chains()
@@ -104,9 +104,9 @@ inline std::vector<char>& arena(std::size_t bytes)
 
 inline double fma_peak()
 {
-    const auto         chains = detail::chains();
-    const std::int64_t rounds = 10000, tasks = 4 * graft::threads();    // a task is a few tenths of a millisecond
-    double&            best = detail::best(0);
+    const auto chains = detail::chains();
+    const std::int64_t rounds = 10000, tasks = 4 * graft::threads();  // a task is a few tenths of a millisecond
+    double& best = detail::best(0);
     for (int trial = 0; trial < 5; ++trial) {
         const double t = seconds_of([&] {
             graft::parallel_for(tasks, detail::all_threads, [&](std::int64_t, int) {
@@ -121,10 +121,10 @@ inline double fma_peak()
 inline double copy_rate(std::size_t bytes)
 {
     constexpr std::size_t grain = std::size_t{64} << 10;
-    const std::size_t     half = std::max(bytes / 2, grain);
-    char* const           from = detail::arena(2 * half).data();
-    const auto            tasks = std::int64_t((half + grain - 1) / grain);
-    const auto            copy = [&] {
+    const std::size_t half = std::max(bytes / 2, grain);
+    char* const from = detail::arena(2 * half).data();
+    const auto tasks = std::int64_t((half + grain - 1) / grain);
+    const auto copy = [&] {
         graft::parallel_for(tasks, detail::all_threads, [&](std::int64_t task, int) {
             const std::size_t at = std::size_t(task) * grain;
             std::memcpy(from + half + at, from + at, std::min(grain, half - at));
@@ -146,7 +146,7 @@ inline double copy_rate(std::size_t bytes)
 // Measured again only when the last one is more than a second old.
 inline double dram_copy()
 {
-    static double                                rate = 0;
+    static double rate = 0;
     static std::chrono::steady_clock::time_point until{};
     if (std::chrono::steady_clock::now() > until) {
         rate = copy_rate(detail::dram_bytes());
@@ -158,13 +158,13 @@ inline double dram_copy()
 inline double dram_read()
 {
     constexpr std::size_t grain = std::size_t{1} << 20;
-    const auto&           memory = detail::arena(detail::dram_bytes());
-    const auto            tasks = std::int64_t(memory.size() / grain);
-    double                best = 1e9;
+    const auto& memory = detail::arena(detail::dram_bytes());
+    const auto tasks = std::int64_t(memory.size() / grain);
+    double best = 1e9;
     for (int trial = 0; trial < 3; ++trial) {
         best = std::min(best, seconds_of([&] {
                             graft::parallel_for(tasks, detail::all_threads, [&](std::int64_t task, int) {
-                                const char*   at = memory.data() + std::size_t(task) * grain;
+                                const char* at = memory.data() + std::size_t(task) * grain;
                                 std::uint64_t sum[8] = {};
                                 for (std::size_t i = 0; i < grain; i += 64) {
                                     std::uint64_t line[8];

@@ -8,11 +8,12 @@ namespace {
 using namespace graft_bench;
 
 template <class T> struct Case {
-    Acts<T, dyn, Cpu>           x, dy;
+    Acts<T, dyn, Cpu> x, dy;
     Frozen<T, Shape<dyn>, Cpu> w;
 
     Case(Inputs in, std::int64_t n, std::int64_t d)
-        : x(in.input<T>(n, d)), dy(in.rows<T>(n, d)), w(in.frozen<T, Shape<dyn>>(1, d)) {}
+        : x(in.input<T>(n, d)), dy(in.rows<T>(n, d)), w(in.frozen<T, Shape<dyn>>(1, d))
+    {}
 
     auto forward(TapeRef tape) { return rms_norm(x.on(tape.tape), w); }
     void grads(auto&& use) { use(x.grad()); }

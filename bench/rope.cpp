@@ -10,7 +10,7 @@ using namespace graft_bench;
 
 template <class T> struct Case {
     Acts<T, dyn, Cpu> x, dy;
-    Context<T, Cpu>   context;
+    Context<T, Cpu> context;
 
     Case(Inputs in, std::int64_t n, std::int64_t heads, std::int64_t head)
         : x(in.input<T>(n, heads * head)), dy(in.rows<T>(n, heads * head))

@@ -11,7 +11,8 @@ template <class T> struct Case {
     Acts<T, dyn, Cpu> g, u, dy;
 
     Case(Inputs in, std::int64_t n, std::int64_t f)
-        : g(in.input<T>(n, f, 4)), u(in.input<T>(n, f)), dy(in.rows<T>(n, f)) {}
+        : g(in.input<T>(n, f, 4)), u(in.input<T>(n, f)), dy(in.rows<T>(n, f))
+    {}
 
     auto forward(TapeRef tape) { return silu_mul(g.on(tape.tape), u); }
     void grads(auto&& use) { use(g.grad()), use(u.grad()); }

@@ -36,7 +36,7 @@ struct Work {
 
 // Numbers in (-1, 1) times scale, the same for every T: with `half` they are rounded to bf16 first.
 struct Inputs {
-    bool          half = false;
+    bool half = false;
     std::uint64_t drawn = 0;
 
     template <class T> void fill(View<T> to, double scale)
@@ -127,9 +127,7 @@ enum class Part { forward, backward, both };
 template <class Y> void seed(const Y& y, const Y& dy)
 {
     const auto to = y.grad().sink();
-    for (std::int64_t i = 0; i < dy.rows(); ++i) {
-        std::copy_n(dy.view().row(i), dy.cols(), to.view.row(i));
-    }
+    for (std::int64_t i = 0; i < dy.rows(); ++i) { std::copy_n(dy.view().row(i), dy.cols(), to.view.row(i)); }
 }
 
 // Runs a part once; the seconds of that part alone.
@@ -138,7 +136,7 @@ template <class Case> double run_once(Case& c, Part part)
     if (part == Part::forward) {
         return seconds_of([&] { benchmark::DoNotOptimize(c.forward(no_tape).data()); });
     }
-    Tape   tape;
+    Tape tape;
     double forward = 0, backward = 0;
     {
         decltype(c.forward(no_tape)) y;
@@ -183,18 +181,18 @@ void measure(benchmark::State& state, const std::string& name, Part part, Sizes.
     constexpr bool half = std::same_as<T, bf16>;
     struct Now {
         Case<T> values;
-        double  error = 0;
+        double error = 0;
     };
     Now& now = kept<Now>(name, [&] {
-        Case<T>      got(Inputs{half}, sizes...);
+        Case<T> got(Inputs{half}, sizes...);
         Case<double> exact(Inputs{half}, sizes...);
-        const auto   found = results(got, part), wanted = results(exact, part);
-        double       error = 0;
+        const auto found = results(got, part), wanted = results(exact, part);
+        double error = 0;
         for (std::size_t i = 0; i < wanted.size(); ++i) { error = std::max(error, distance(found[i], wanted[i])); }
         return Now{Case<T>(Inputs{half}, sizes...), error};
     });
     Case<T>& values = now.values;
-    double   seconds = 0;
+    double seconds = 0;
     for (auto _ : state) {
         const double t = run_once(values, part);
         if (part != Part::forward) {
@@ -215,9 +213,11 @@ template <template <class> class Case, class... Sizes> bool add_part(const std::
 {
     const auto one = [&](const std::string& full, auto type) {
         using T = decltype(type);
-        benchmark::RegisterBenchmark(full.c_str(), [=](benchmark::State& state) {
-            measure<Case, T>(state, full, part, sizes...);
-        })->UseManualTime()->MinTime(0.05)->Unit(benchmark::kMicrosecond);
+        benchmark::RegisterBenchmark(full.c_str(),
+                                     [=](benchmark::State& state) { measure<Case, T>(state, full, part, sizes...); })
+            ->UseManualTime()
+            ->MinTime(0.05)
+            ->Unit(benchmark::kMicrosecond);
     };
     const char* word = part == Part::forward ? "/forward" : part == Part::backward ? "/backward" : "/forward+backward";
     one(name + word + "/f32", float());

@@ -55,8 +55,10 @@ std::string time_text(const Json& row)
 // Google Benchmark writes counters beside its own fields; these are its own.
 bool is_counter(const std::string& key, const Json& value)
 {
-    static const std::vector<std::string> own = {"family_index", "per_family_instance_index", "repetitions",
-        "repetition_index", "threads", "iterations", "real_time", "cpu_time"};
+    static const std::vector<std::string> own = {"family_index", "per_family_instance_index",
+                                                 "repetitions",  "repetition_index",
+                                                 "threads",      "iterations",
+                                                 "real_time",    "cpu_time"};
     for (const auto& name : own) {
         if (key == name) { return false; }
     }
@@ -68,8 +70,9 @@ bool is_share(const std::string& key) { return key.starts_with("of "); }
 // Rates before shares before sizes; errors last; what is not named here in between, by the alphabet.
 int rank(const std::string& key)
 {
-    static const std::vector<std::string> order = {"tokens/s", "GFLOP/s", "of FMA peak", "GB/s", "bytes_per_second",
-        "items_per_second", "of copy", "of DRAM copy", "peak MiB", "pool MiB", "weights MiB"};
+    static const std::vector<std::string> order = {
+        "tokens/s", "GFLOP/s",      "of FMA peak", "GB/s",     "bytes_per_second", "items_per_second",
+        "of copy",  "of DRAM copy", "peak MiB",    "pool MiB", "weights MiB"};
     for (std::size_t i = 0; i < order.size(); ++i) {
         if (key == order[i]) { return int(i); }
     }
@@ -130,9 +133,8 @@ std::string table(const std::vector<Json>& rows)
             if (!known && is_counter(key, value)) { counters.push_back(key); }
         }
     }
-    std::stable_sort(counters.begin(), counters.end(), [](const auto& a, const auto& b) {
-        return std::pair(rank(a), a) < std::pair(rank(b), b);
-    });
+    std::stable_sort(counters.begin(), counters.end(),
+                     [](const auto& a, const auto& b) { return std::pair(rank(a), a) < std::pair(rank(b), b); });
     std::string head = "| what | median time |", rule = "| --- | ---: |", body;
     for (const auto& c : counters) {
         head += ' ';
@@ -167,8 +169,8 @@ Sections split(const std::string& text)
         auto next = text.find("\n### ", at);
         auto name = text.substr(at + 4, line == std::string::npos ? line : line - at - 4);
         at = next == std::string::npos ? next : next + 1;
-        auto body = line == std::string::npos ? ""
-                                              : text.substr(line + 1, at == std::string::npos ? at : at - line - 1);
+        auto body =
+            line == std::string::npos ? "" : text.substr(line + 1, at == std::string::npos ? at : at - line - 1);
         sections[name] = body.substr(0, body.find_last_not_of('\n') + 1);
     }
     return sections;
@@ -181,7 +183,7 @@ void run(char** argv)
     auto rows = rows_of(results);
     if (std::all_of(rows.begin(), rows.end(), failed)) {
         std::printf("%s: section %s stays as it was: %s\n", path.c_str(), name.c_str(),
-            rows.empty() ? "no results" : rows.front().value("error_message", "no results").c_str());
+                    rows.empty() ? "no results" : rows.front().value("error_message", "no results").c_str());
         return;
     }
 

@@ -91,7 +91,8 @@ int main(int argc, char** argv)
             const auto add = [&](const char* what, auto&& run) {
                 const auto one = [given, run](benchmark::State& state) { run(state, given); };
                 benchmark::RegisterBenchmark((title + "/" + what).c_str(), one)
-                    ->MinTime(0.1)->Unit(benchmark::kMillisecond);
+                    ->MinTime(0.1)
+                    ->Unit(benchmark::kMillisecond);
             };
             add("text", encode_text);
             add("lines", encode_lines);
@@ -99,7 +100,8 @@ int main(int argc, char** argv)
             add("decode", decode_text);
             const auto loading = [folder](benchmark::State& state) { load(state, folder); };
             benchmark::RegisterBenchmark((title + "/load").c_str(), loading)
-                ->MinTime(0.1)->Unit(benchmark::kMillisecond);
+                ->MinTime(0.1)
+                ->Unit(benchmark::kMillisecond);
         }
     }
     benchmark::RunSpecifiedBenchmarks();

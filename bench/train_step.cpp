@@ -25,8 +25,8 @@ double step_operations()
 }
 
 struct Kind {
-    std::string name, method, type;    // "LoRA/f32", "lora" or "qlora", "f32" or "bf16"
-    bool        with_peer = false;
+    std::string name, method, type;  // "LoRA/f32", "lora" or "qlora", "f32" or "bf16"
+    bool with_peer = false;
 };
 
 std::string python() { return std::getenv("GRAFT_BENCH_PYTHON") == nullptr ? "" : std::getenv("GRAFT_BENCH_PYTHON"); }
@@ -59,10 +59,10 @@ void show(benchmark::State& state, const StepLine& step, double first_loss)
 void ours(benchmark::State& state, const Kind& kind)
 {
     struct Now {
-        Worker              worker;
+        Worker worker;
         std::vector<Worker> peer;
-        double              first_loss, peer_first_loss;
-        Errors              error;
+        double first_loss, peer_first_loss;
+        Errors error;
     };
     Now& now = kept<Now>(kind.name, [&] {
         const bool nf4 = kind.method == "qlora";
@@ -95,7 +95,7 @@ void ours(benchmark::State& state, const Kind& kind)
 void theirs(benchmark::State& state, const std::string& type)
 {
     auto& steps = peer_steps(type);
-    if (steps.empty()) {    // asked for alone
+    if (steps.empty()) {  // asked for alone
         auto peer = peer_worker(type);
         peer.step();
         steps.push_back(peer.step());
@@ -114,7 +114,9 @@ template <class Run> void add_row(const std::string& name, Run run)
         }
     };
     benchmark::RegisterBenchmark(("train_step/" + name).c_str(), safely)
-        ->UseManualTime()->Iterations(1)->Unit(benchmark::kMillisecond);
+        ->UseManualTime()
+        ->Iterations(1)
+        ->Unit(benchmark::kMillisecond);
 }
 
 }  // namespace
@@ -126,8 +128,10 @@ int main(int argc, char** argv)
         return std::string(argv[3]) == "f32" ? work<float>(nf4) : work<bf16>(nf4);
     }
     benchmark::Initialize(&argc, argv);
-    const std::vector<Kind> kinds = {{"LoRA/f32", "lora", "f32", true}, {"LoRA/bf16", "lora", "bf16", true},
-                                     {"QLoRA/f32", "qlora", "f32"}, {"QLoRA/bf16", "qlora", "bf16"}};
+    const std::vector<Kind> kinds = {{"LoRA/f32", "lora", "f32", true},
+                                     {"LoRA/bf16", "lora", "bf16", true},
+                                     {"QLoRA/f32", "qlora", "f32"},
+                                     {"QLoRA/bf16", "qlora", "bf16"}};
     for (const Kind& kind : kinds) {
         add_row(kind.name, [kind](benchmark::State& state) { ours(state, kind); });
         if (kind.with_peer && !python().empty()) {

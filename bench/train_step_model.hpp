@@ -14,8 +14,12 @@ namespace graft_bench {
 
 inline ModelConfig smol_config()
 {
-    auto config = config_of({.vocab = int(smol::vocab), .dim = int(smol::dim), .ffn = int(smol::ffn),
-        .layers = int(smol::layers), .heads = int(smol::heads), .kv_heads = int(smol::kv_heads)});
+    auto config = config_of({.vocab = int(smol::vocab),
+                             .dim = int(smol::dim),
+                             .ffn = int(smol::ffn),
+                             .layers = int(smol::layers),
+                             .heads = int(smol::heads),
+                             .kv_heads = int(smol::kv_heads)});
     config.tied = true;
     config.rope.theta = 1e5;
     return config;
@@ -29,17 +33,15 @@ template <class T> void draw(View<T> to, const std::string& name, bool half, dou
 }
 
 template <Float T> struct Subject {
-    AnyModel<T>  model;
-    double       weights = 0;    // bytes of all parameters
-    const double b_scale = 0.02;    // B starts at 0 in training; here it does not, so that every gradient counts
+    AnyModel<T> model;
+    double weights = 0;           // bytes of all parameters
+    const double b_scale = 0.02;  // B starts at 0 in training; here it does not, so that every gradient counts
 
     Subject(bool nf4, bool half) : model(make_model<T>(smol_config(), {.base = nf4 ? Base::nf4 : Base::frozen}))
     {
         modules(model, [&](const std::string& name, auto& module) {
             using Module = std::remove_cvref_t<decltype(module)>;
-            if constexpr (is_any_linear<Module>) {
-                module.adapt({.rank = smol::rank, .alpha = 2 * smol::rank});
-            }
+            if constexpr (is_any_linear<Module>) { module.adapt({.rank = smol::rank, .alpha = 2 * smol::rank}); }
             if constexpr (requires { module.weight.view().codes; }) { quantized(module, name); }
         });
         leaves(model, [&](const std::string& name, auto& leaf) {
@@ -64,8 +66,8 @@ template <Float T> struct Subject {
 
     template <class Module> static void quantized(Module& module, const std::string& name)
     {
-        const auto                elements = std::size_t(module.in * module.out);
-        std::vector<float>        drawn(elements), absmax(nf4::blocks_of(elements, nf4::default_block));
+        const auto elements = std::size_t(module.in * module.out);
+        std::vector<float> drawn(elements), absmax(nf4::blocks_of(elements, nf4::default_block));
         std::vector<std::uint8_t> codes(nf4::bytes_of(elements));
         draw(View<float>{drawn.data(), module.out, module.in, module.in}, name, false, 0.02 * std::sqrt(3.0));
         nf4::quantize<float>(drawn, nf4::default_block, codes, absmax);
@@ -96,7 +98,7 @@ double loss_and_gradients(const AnyModel<T>& model, const Documents& data, const
 {
     auto context = context_for<T, Cpu>(data.lengths, rope);
     context.training = true;
-    Tape       tape;
+    Tape tape;
     const auto loss = model.loss(tape, data.ids, context, data.labels, 1.0 / data.targets());
     tape.backward(loss);
     return item(loss);
@@ -105,13 +107,13 @@ double loss_and_gradients(const AnyModel<T>& model, const Documents& data, const
 // One step for each line of the input; the first is not timed by whoever asks.
 template <Float T> int work(bool nf4)
 {
-    Subject<T>      subject(nf4, false);
-    AdamW<T>        adamw(subject.model, {.lr = 2e-4, .clip = 1.0});
+    Subject<T> subject(nf4, false);
+    AdamW<T> adamw(subject.model, {.lr = 2e-4, .clip = 1.0});
     const Documents data(smol::rows / smol::tokens, smol::tokens);
-    const auto      rope = subject.model.positions(smol::tokens);
-    char            line[64];
+    const auto rope = subject.model.positions(smol::tokens);
+    char line[64];
     while (std::fgets(line, sizeof line, stdin) != nullptr) {
-        double       loss = 0, norm = 0;
+        double loss = 0, norm = 0;
         const double seconds = seconds_of([&] {
             loss = loss_and_gradients(subject.model, data, rope);
             norm = adamw.step().grad_norm;
@@ -131,11 +133,11 @@ struct Errors {
 
 template <Float T> Errors errors(bool nf4)
 {
-    const Documents   data(1, 64);
-    constexpr bool    half = std::same_as<T, bf16>;
-    const auto        run = [&](auto type, std::vector<double>& gradients) {
+    const Documents data(1, 64);
+    constexpr bool half = std::same_as<T, bf16>;
+    const auto run = [&](auto type, std::vector<double>& gradients) {
         using U = decltype(type);
-        Subject<U>   subject(nf4, half);
+        Subject<U> subject(nf4, half);
         const double loss = loss_and_gradients(subject.model, data, subject.model.positions(64));
         for (const auto& tensor : trained_tensors(subject.model)) {
             for (double value : doubles(tensor.grad.view())) { gradients.push_back(value); }
@@ -143,7 +145,7 @@ template <Float T> Errors errors(bool nf4)
         return loss;
     };
     std::vector<double> got, exact;
-    const double        loss = run(T(0.0f), got), wanted = run(double(), exact);
+    const double loss = run(T(0.0f), got), wanted = run(double(), exact);
     return {std::abs(loss - wanted) / wanted, distance(got, exact)};
 }
 

@@ -52,11 +52,12 @@ public:
     }
     Worker(Worker&& other) noexcept
         : name_(other.name_), child_(std::exchange(other.child_, -1)), to_(std::exchange(other.to_, nullptr)),
-          from_(std::exchange(other.from_, nullptr)) {}
+          from_(std::exchange(other.from_, nullptr))
+    {}
     Worker& operator=(Worker&&) = delete;
     ~Worker()
     {
-        if (to_ != nullptr) { std::fclose(to_); }    // end of its input: it goes
+        if (to_ != nullptr) { std::fclose(to_); }  // end of its input: it goes
         if (from_ != nullptr) { std::fclose(from_); }
         if (child_ > 0) { ::waitpid(child_, nullptr, 0); }
     }
@@ -64,20 +65,21 @@ public:
     StepLine step()
     {
         StepLine out;
-        char     line[256] = "";
-        graft::require(std::fputs("step\n", to_) >= 0 && std::fflush(to_) == 0 &&
-                           std::fgets(line, sizeof line, from_) != nullptr &&
-                           std::sscanf(line, "%lf %lf %lf %lf %lf %lf", &out.seconds, &out.loss, &out.grad_norm,
-                                       &out.peak_kib, &out.weights, &out.pool_peak) >= 4,
+        char line[256] = "";
+        graft::require(std::fputs("step\n", to_) >= 0 && std::fflush(to_) == 0
+                           && std::fgets(line, sizeof line, from_) != nullptr
+                           && std::sscanf(line, "%lf %lf %lf %lf %lf %lf", &out.seconds, &out.loss, &out.grad_norm,
+                                          &out.peak_kib, &out.weights, &out.pool_peak)
+                                  >= 4,
                        "bench: " + name_ + " gave no step: its own words are above");
         return out;
     }
 
 private:
     std::string name_;
-    pid_t       child_ = -1;
-    std::FILE*  to_ = nullptr;
-    std::FILE*  from_ = nullptr;
+    pid_t child_ = -1;
+    std::FILE* to_ = nullptr;
+    std::FILE* from_ = nullptr;
 };
 
 }  // namespace graft_bench

@@ -8,18 +8,18 @@
 int main()
 {
     constexpr graft::LlamaShape shape{.vocab = 256, .dim = 96, .ffn = 256, .layers = 2, .heads = 4, .kv_heads = 2};
-    graft::Llama<shape, graft::FullKit<float>> model(graft::config_of(shape));    // everything is trained
+    graft::Llama<shape, graft::FullKit<float>> model(graft::config_of(shape));  // everything is trained
     graft::init(model, /*seed*/ 1);
     graft::AdamW adamw(model, {.lr = 3e-3, .clip = 1.0});
 
-    const std::string text = graft::read_file("LICENSE", 1 << 20);    // bytes are tokens
+    const std::string text = graft::read_file("LICENSE", 1 << 20);  // bytes are tokens
     constexpr int length = 64, windows = 8, rows = length * windows, steps = 250;
     const auto rope = model.positions(length);
     const graft::Philox random{7};
     double last = 0;
     for (int step = 0; step < steps; ++step) {
         graft::Buffer<std::int32_t, graft::Cpu> ids(rows);
-        std::int32_t next[rows];    // what each position has to predict
+        std::int32_t next[rows];  // what each position has to predict
         for (int r = 0; r < rows; ++r) {
             const auto at = random.below(text.size() - length, unsigned(step), unsigned(r / length)) + r % length;
             ids.data()[r] = std::uint8_t(text[at]), next[r] = std::uint8_t(text[at + 1]);

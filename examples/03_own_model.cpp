@@ -12,11 +12,12 @@ template <LlamaShape S, class Kit> struct ParallelBlock {
     using T = typename Kit::T;
     using Dev = typename Kit::Dev;
     typename Kit::template Norm<S.dim> norm;
-    LlamaAttention<S, Kit>             attn;
-    LlamaMlp<S, Kit>                   mlp;
+    LlamaAttention<S, Kit> attn;
+    LlamaMlp<S, Kit> mlp;
 
     ParallelBlock(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool)
-        : norm(c.dim, c.eps, pool), attn(c, pool), mlp(c, pool) {}
+        : norm(c.dim, c.eps, pool), attn(c, pool), mlp(c, pool)
+    {}
 
     Acts<T, S.dim, Dev> operator()(const Acts<T, S.dim, Dev>& x, const Context<T, Dev>& context) const
     {
@@ -82,8 +83,8 @@ int main()
     std::vector<GradcheckInput> inputs;
     leaves(exact, [&](const std::string& name, auto& leaf) { inputs.emplace_back(name, leaf); });
     const Copies data(0);
-    const auto   context = data.context<double>(exact.positions(2 * Copies::half));
-    const auto   check = gradcheck(
+    const auto context = data.context<double>(exact.positions(2 * Copies::half));
+    const auto check = gradcheck(
         [&](TapeRef tape) { return exact.loss(tape, data.ids, context, data.labels, 1.0 / data.targets()); }, inputs);
     std::printf("%zu tensors: %s\n\n", inputs.size(), check.text().c_str());
 

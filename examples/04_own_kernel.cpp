@@ -31,7 +31,7 @@ template <int D>
 __attribute__((target("avx2,fma"))) float rms_norm_row(float* y, const float* x, const float* w, float eps)
 {
     static_assert(D % 32 == 0);
-    float part[32] = {};    // added in this order whatever the number of threads: the same bits in every run
+    float part[32] = {};  // added in this order whatever the number of threads: the same bits in every run
     for (int j = 0; j < D; j += 32) {
         for (int q = 0; q < 32; ++q) { part[q] += x[j + q] * x[j + q]; }
     }
@@ -53,7 +53,7 @@ template <int D> struct StaticRow {
         });
     }
 };
-using RmsNormVariants = Variants<StaticRow<576>, Library>;    // the first that fits would be the default
+using RmsNormVariants = Variants<StaticRow<576>, Library>;  // the first that fits would be the default
 #else
 using RmsNormVariants = Variants<Library>;
 #endif
@@ -72,7 +72,7 @@ int main(int argc, char** argv)
     RmsNormVariants::all(problem, machine(), [&](auto variant) {
         using Variant = decltype(variant);
         Variant::forward(y.view(), r.data(), x.view(), w.data(), 1e-5f);
-        double error = 0;    // relative, against the formula in f64
+        double error = 0;  // relative, against the formula in f64
         for (std::int64_t i = 0; i < problem.rows; ++i) {
             const float* in = x.view().row(i);
             double squares = 0;
@@ -83,11 +83,17 @@ int main(int argc, char** argv)
             }
         }
         right = right && error < 8 * epsilon<float>();
-        benchmark::RegisterBenchmark(Variant::name, [&, error](benchmark::State& state) {
-            for (auto _ : state) { Variant::forward(y.view(), r.data(), x.view(), w.data(), 1e-5f); }
-            state.SetBytesProcessed(state.iterations() * problem.rows * problem.cols * 8);
-            state.counters["error"] = error;
-        })->UseRealTime()->MinTime(0.3)->Unit(benchmark::kMicrosecond);
+        benchmark::RegisterBenchmark(Variant::name,
+                                     [&, error](benchmark::State& state) {
+                                         for (auto _ : state) {
+                                             Variant::forward(y.view(), r.data(), x.view(), w.data(), 1e-5f);
+                                         }
+                                         state.SetBytesProcessed(state.iterations() * problem.rows * problem.cols * 8);
+                                         state.counters["error"] = error;
+                                     })
+            ->UseRealTime()
+            ->MinTime(0.3)
+            ->Unit(benchmark::kMicrosecond);
     });
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();

@@ -16,7 +16,7 @@
 // Throws: nothing. Source: So et al. 2021, arXiv:2109.08668.
 namespace own {
 
-struct SquaredReluOp {};    // names the op in kernel<Op, Device>
+struct SquaredReluOp {};  // names the op in kernel<Op, Device>
 
 template <graft::Float T, class S, graft::Device Dev>
 graft::Tensor<T, S, Dev> squared_relu(const graft::Tensor<T, S, Dev>& x)
@@ -30,7 +30,7 @@ graft::Tensor<T, S, Dev> squared_relu(const graft::Tensor<T, S, Dev>& x)
     if (graft::Tape* tape = x.tape(); tape != nullptr && x.needs_grad()) {
         y.want_grad();
         tape->record("squared_relu", y, [x = x.detached(), dx = x.grad(), dy = y.grad()] {
-            const auto sink = dx.sink();    // the first writer assigns, later ones add
+            const auto sink = dx.sink();  // the first writer assigns, later ones add
             graft::compute(x.pool(), [&] { Kernel::backward(sink, dy.view(), View<const T>(x.view())); });
         });
     }

@@ -36,21 +36,21 @@ using graft::require;
 // All that is known before weights are loaded.
 struct Job {
     cli::FinetuneOptions options;
-    graft::ModelConfig   config;
+    graft::ModelConfig config;
     graft::AdapterConfig adapter;
     graft::AdapterTargets targets;
-    std::vector<graft::AdapterTargets> stacked;      // of --stack
+    std::vector<graft::AdapterTargets> stacked;  // of --stack
     std::optional<graft::Tokenizer> tokenizer;
-    std::vector<std::int64_t>       stop;    // ids that end a text
-    graft::Dataset       data;
+    std::vector<std::int64_t> stop;  // ids that end a text
+    graft::Dataset data;
     std::optional<graft::Dataset> eval;
-    cli::Preference      preference;    // of --task dpo
-    std::int64_t         max_length = 0;
-    graft::Audit         audit;
-    graft::Report        report;
-    graft::Metadata      metadata;           // of the adapter's file
-    graft::AdapterTypes  saved_types;        // of modules that it holds whole
-    graft::KeptTensors   kept;               // of the adapter that is continued: what goes on as it is
+    cli::Preference preference;  // of --task dpo
+    std::int64_t max_length = 0;
+    graft::Audit audit;
+    graft::Report report;
+    graft::Metadata metadata;         // of the adapter's file
+    graft::AdapterTypes saved_types;  // of modules that it holds whole
+    graft::KeptTensors kept;          // of the adapter that is continued: what goes on as it is
 
     bool full() const { return options.method == "full"; }
     // Preference pairs are two examples each.
@@ -79,7 +79,7 @@ Job prepare(const cli::FinetuneOptions& o)
     cli::Folders named(o.stack.begin(), o.stack.end());
     if (!o.adapter.empty()) { named.emplace_back(o.adapter); }
     named.insert(named.end(), o.merge_adapter.begin(), o.merge_adapter.end());
-    const bool settled = o.ignore_adapter || o.most_steps >= 0;    // a replay was answered when its run began
+    const bool settled = o.ignore_adapter || o.most_steps >= 0;  // a replay was answered when its run began
     cli::require_answer(o.model, named, o.output, settled, cli::finetune_choices);
     job.config = cli::base_config(o, cli::config_of(o.model, o.rope_scaling, named));
     require(o.adapter.empty() || !job.full(), "--adapter and --method full exclude each other");
@@ -96,27 +96,28 @@ Job prepare(const cli::FinetuneOptions& o)
         job.targets = graft::adapter_targets(job.adapter, job.config, o.adapter.empty() ? "--target" : o.adapter);
     }
     if (o.adapter.empty() && !job.full()) {
-        require(job.targets.unmatched.empty(), "--target: the model has no module named " +
-                                                   graft::name_list(job.targets.unmatched));
+        require(job.targets.unmatched.empty(),
+                "--target: the model has no module named " + graft::name_list(job.targets.unmatched));
     }
     job.stacked = cli::stacked_targets(o.stack, o.adapter, o.method, job.config);
     job.metadata = graft::stack_metadata(cli::Folders(o.stack.begin(), o.stack.end()));
     cli::settle_saved(o, job.targets, job.config);
     job.saved_types = graft::saved_types(job.targets.saved, job.config, o.model, o.adapter);
-    job.audit = graft::make_audit(
-        job.config, {.method = job.full() ? graft::TrainMethod::full
-                               : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora,
-                     .targets = job.targets,
-                     .base_type = o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
-                     .double_quant = o.double_quant,
-                     .stacked = job.stacked,
-                     .saved_types = job.saved_types});
+    job.audit = graft::make_audit(job.config,
+                                  {.method = job.full()            ? graft::TrainMethod::full
+                                             : o.method == "qlora" ? graft::TrainMethod::qlora
+                                                                   : graft::TrainMethod::lora,
+                                   .targets = job.targets,
+                                   .base_type = o.dtype == "bf16" ? graft::StoredType::bf16 : graft::StoredType::f32,
+                                   .double_quant = o.double_quant,
+                                   .stacked = job.stacked,
+                                   .saved_types = job.saved_types});
     cli::add_rates(job.audit, o);
 
     require(o.expect_trainable < 0 || o.expect_trainable == job.audit.trainable_parameters, [&] {
         return "--expect-trainable " + graft::with_commas(o.expect_trainable) + ": the run would train "
-             + graft::with_commas(job.audit.trainable_parameters) + " parameters in "
-             + graft::with_commas(job.audit.trainable_tensors) + " tensors";
+               + graft::with_commas(job.audit.trainable_parameters) + " parameters in "
+               + graft::with_commas(job.audit.trainable_tensors) + " tensors";
     });
 
     job.max_length = cli::length_of(o.max_length, &job.config);
@@ -127,10 +128,10 @@ Job prepare(const cli::FinetuneOptions& o)
     if (const auto window = job.config.sliding_window) {
         for (const auto& example : job.data.examples) {
             require(std::int64_t(example.ids.size()) <= *window, [&] {
-                return example.source + ": row " + std::to_string(example.row) + " has " +
-                       std::to_string(example.ids.size()) + " tokens, the model sees a window of " +
-                       std::to_string(*window) + ", which is not supported yet: use --max-length " +
-                       std::to_string(*window);
+                return example.source + ": row " + std::to_string(example.row) + " has "
+                       + std::to_string(example.ids.size()) + " tokens, the model sees a window of "
+                       + std::to_string(*window) + ", which is not supported yet: use --max-length "
+                       + std::to_string(*window);
             });
         }
     }
@@ -153,11 +154,13 @@ void print_doubts(const Job& job)
     const auto batches = batches_of(job);
     require(batches.steps() <= cli::most_steps, [&] {
         return "--epochs " + graft::detail::shortest(o.epochs) + " are " + graft::with_commas(batches.steps())
-             + " steps, and a run has at most " + graft::with_commas(cli::most_steps);
+               + " steps, and a run has at most " + graft::with_commas(cli::most_steps);
     });
-    const auto lines = cli::doubtful(o, {.rows = job.rows(), .steps = batches.steps(),
+    const auto lines = cli::doubtful(o, {.rows = job.rows(),
+                                         .steps = batches.steps(),
                                          .batches_an_epoch = (job.rows() + o.batch - 1) / o.batch,
-                                         .max_length = job.max_length, .targets = &job.targets});
+                                         .max_length = job.max_length,
+                                         .targets = &job.targets});
     for (const auto& line : lines) { cli::print("note: " + line + "\n"); }
 }
 
@@ -191,8 +194,8 @@ void print_job(const Job& job)
         for (const auto& line : graft::summary(job.eval->report, false)) { cli::print("    " + line + "\n"); }
     }
     if (job.tokenizer && !job.data.examples.empty()) {
-        cli::print("  first row, what is learnt in «»: " +
-                   graft::printable(graft::marked(job.data.examples[0], *job.tokenizer), 400) + "\n");
+        cli::print("  first row, what is learnt in «»: "
+                   + graft::printable(graft::marked(job.data.examples[0], *job.tokenizer), 400) + "\n");
     }
     print_doubts(job);
     cli::print("\n");
@@ -207,8 +210,8 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     const auto& o = job.options;
     const auto& dpo = job.preference;
     graft::Batches batches = batches_of(job);
-    graft::AdamW<T> adamw(model, {.lr = o.lr, .weight_decay = o.weight_decay, .clip = o.clip,
-                                  .rates = cli::rates_of(o, job.targets)});
+    graft::AdamW<T> adamw(
+        model, {.lr = o.lr, .weight_decay = o.weight_decay, .clip = o.clip, .rates = cli::rates_of(o, job.targets)});
     const auto schedule = *graft::schedule_named(o.schedule);
     const std::int64_t total = batches.steps(), warmup = graft::warmup_steps(o.warmup, total);
     const std::int64_t end = o.most_steps < 0 ? total : std::min(total, o.most_steps);
@@ -224,7 +227,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     };
 
     checkpoints.load(model, adamw);
-    auto& done = job.report.steps;    // not empty where a run is resumed
+    auto& done = job.report.steps;  // not empty where a run is resumed
     const auto first = std::int64_t(done.size());
     std::int64_t tokens = done.empty() ? 0 : done.back().tokens;
     const double before = done.empty() ? 0 : done.back().seconds;
@@ -287,7 +290,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
         if (checkpoints.due(step + 1)) { checkpoints.save(done, model, adamw, job.kept); }
     }
     if (checkpoints.on()) { checkpoints.save(done, model, adamw, job.kept); }
-    graft::round_to(model, job.saved_types);    // what is measured now is what is saved
+    graft::round_to(model, job.saved_types);  // what is measured now is what is saved
     record.end(model, adamw, job.audit.trainable_names, count, done);
 }
 
@@ -359,8 +362,11 @@ void finetune(const cli::FinetuneOptions& o, const graft::OptionValues& given, c
     inputs.insert(inputs.end(), o.merge_adapter.begin(), o.merge_adapter.end());
     cli::require_sense(o);
     if (o.plan) { return show_plan(prepare(o)); }
-    graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .resume = o.resume,
-                                .or_begin = o.resume_auto, .inputs = inputs});
+    graft::OutputFolder output({.folder = o.output,
+                                .overwrite = o.overwrite,
+                                .resume = o.resume,
+                                .or_begin = o.resume_auto,
+                                .inputs = inputs});
     Job job = prepare(o);
     if (o.task == "dpo") { job.preference = {job.options, job.data, job.eval ? &*job.eval : nullptr}; }
     if (o.memory_limit > 0) {
@@ -384,8 +390,11 @@ void finetune(const cli::FinetuneOptions& o, const graft::OptionValues& given, c
     job.report.settings = shown;
     job.report.audit = graft::to_text(job.audit);
     cli::report_data(job.report, job.data, job.tokenizer ? &*job.tokenizer : nullptr);
-    if (o.dtype == "bf16") { run<graft::bf16>(job, output, checkpoints, record); }
-    else { run<float>(job, output, checkpoints, record); }
+    if (o.dtype == "bf16") {
+        run<graft::bf16>(job, output, checkpoints, record);
+    } else {
+        run<float>(job, output, checkpoints, record);
+    }
 }
 
 void replay(const cli::FinetuneOptions& o, const CLI::App& app)

@@ -17,13 +17,13 @@ namespace {
 
 struct Options {
     std::vector<std::string> adapters;
-    bool         ignore_adapter = false;
-    bool         double_quant = false;
-    std::string  model, quantize, rope_scaling, prompt, chat, chat_template = "auto", dtype = "f32";
+    bool ignore_adapter = false;
+    bool double_quant = false;
+    std::string model, quantize, rope_scaling, prompt, chat, chat_template = "auto", dtype = "f32";
     std::int64_t max_tokens = 256;
-    double       temperature = 0, top_p = 1;
+    double temperature = 0, top_p = 1;
     std::uint64_t seed = 42;
-    int          threads = 0;
+    int threads = 0;
 };
 
 template <class T> void answer(const Options& o, graft::ModelConfig config, bool is_chat)
@@ -42,15 +42,15 @@ template <class T> void answer(const Options& o, graft::ModelConfig config, bool
         const nlohmann::ordered_json messages = {{{"role", "user"}, {"content", o.chat}}};
         const nlohmann::ordered_json extra = {{"instruction", o.chat}, {"input", ""}};
         const std::string said = chosen->render(messages, true, extra);
-        prompt = tokenizer.encode(said, graft::chat_encoding(*chosen, tokenizer, said));    // as in training
+        prompt = tokenizer.encode(said, graft::chat_encoding(*chosen, tokenizer, said));  // as in training
         if (const auto end = graft::end_of_turn(*chosen, tokenizer)) { options.stop.push_back(*end); }
     } else {
         prompt = tokenizer.encode(o.prompt);
     }
 
-    graft::AdapterConfig  adapter;
+    graft::AdapterConfig adapter;
     graft::AdapterTargets targets;
-    if (o.adapters.size() == 1) {    // it alone may change embedding and head
+    if (o.adapters.size() == 1) {  // it alone may change embedding and head
         adapter = graft::read_adapter_config(o.adapters[0]);
         targets = graft::adapter_targets(adapter, config, o.adapters[0]);
         targets.saved.frozen = true;
@@ -60,7 +60,7 @@ template <class T> void answer(const Options& o, graft::ModelConfig config, bool
         config, {.base = config.quantization || !o.quantize.empty() ? graft::Base::nf4 : graft::Base::frozen,
                  .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()});
     const auto checkpoint = graft::Checkpoint::open(o.model);
-    std::fputs(cli::base_note(checkpoint).c_str(), stderr);    // stdout is the answer alone
+    std::fputs(cli::base_note(checkpoint).c_str(), stderr);  // stdout is the answer alone
     graft::load_weights(model, checkpoint, {.double_quant = o.double_quant, .untie = targets.saved.untie});
     if (targets.on_tables()) {
         graft::add_adapter(model, targets, adapter, 0);
@@ -71,8 +71,8 @@ template <class T> void answer(const Options& o, graft::ModelConfig config, bool
 
     const std::int64_t most = graft::covered_positions(config);
     const std::int64_t room = std::min(most, config.sliding_window.value_or(most)) - std::int64_t(prompt.size());
-    graft::require(room > 0, "the prompt has " + std::to_string(prompt.size()) + " tokens, the model " +
-                                 std::to_string(room + std::int64_t(prompt.size())) + " positions");
+    graft::require(room > 0, "the prompt has " + std::to_string(prompt.size()) + " tokens, the model "
+                                 + std::to_string(room + std::int64_t(prompt.size())) + " positions");
     options.max_tokens = std::min(options.max_tokens, room);
 
     if (is_chat) {
@@ -114,10 +114,13 @@ int main(int argc, char** argv)
     CLI::App app{"generate: text from a Hugging Face checkpoint, with or without a LoRA adapter", "generate"};
     app.add_option("--model", o.model, "checkpoint folder")->required();
     app.add_option("--adapter", o.adapters, "PEFT adapter folders with commas: what they change adds")
-        ->delimiter(',')->allow_extra_args(false);
+        ->delimiter(',')
+        ->allow_extra_args(false);
     app.add_flag("--ignore-adapter", o.ignore_adapter, "the bare base, though its folder holds an adapter");
-    auto* quantize = app.add_option("--quantize", o.quantize, "ask over the base in 4 bits, as finetune --method qlora "
-                                                              "trains: nf4")->check(CLI::IsMember({"nf4"}));
+    auto* quantize = app.add_option("--quantize", o.quantize,
+                                    "ask over the base in 4 bits, as finetune --method qlora "
+                                    "trains: nf4")
+                         ->check(CLI::IsMember({"nf4"}));
     app.add_flag("--double-quant", o.double_quant, "with --quantize: the scales of NF4 blocks in 8 bits")
         ->needs(quantize);
     app.add_option("--rope-scaling", o.rope_scaling, cli::rope_scaling_help);
@@ -142,10 +145,13 @@ int main(int argc, char** argv)
         const auto config = cli::config_of(o.model, o.rope_scaling, adapters);
         graft::require(o.quantize.empty() || !config.quantization, [&] {
             return "--quantize: " + graft::printable(o.model, 1000) + " is stored in "
-                 + cli::form_text(cli::form_of(config, false, false)) + " already: leave it out";
+                   + cli::form_text(cli::form_of(config, false, false)) + " already: leave it out";
         });
         say_doubts(o, config, top_p->count() > 0);
-        if (o.dtype == "bf16") { answer<graft::bf16>(o, config, chat->count() == 1); }
-        else { answer<float>(o, config, chat->count() == 1); }
+        if (o.dtype == "bf16") {
+            answer<graft::bf16>(o, config, chat->count() == 1);
+        } else {
+            answer<float>(o, config, chat->count() == 1);
+        }
     });
 }

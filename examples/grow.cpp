@@ -15,17 +15,20 @@
 namespace {
 
 struct Options {
-    std::string  model, tokens, output;
+    std::string model, tokens, output;
     std::int64_t multiple = 1;
-    bool         not_special = false, overwrite = false;
+    bool not_special = false, overwrite = false;
 };
 
 std::vector<std::string> split(const std::string& text)
 {
     std::vector<std::string> out(1);
     for (const char c : text) {
-        if (c == ',') { out.emplace_back(); }
-        else { out.back() += c; }
+        if (c == ',') {
+            out.emplace_back();
+        } else {
+            out.back() += c;
+        }
     }
     return out;
 }
@@ -54,12 +57,12 @@ std::string receipt_text(const graft::GrowReceipt& receipt, const Options& o)
     }
     for (const auto& table : receipt.tables) {
         out += table.name + ": " + std::to_string(table.before) + " rows before, " + std::to_string(table.after)
-             + " after (" + std::string(graft::stored_name(table.type)) + "); new ones are the mean of "
-             + std::to_string(receipt.known) + "\n";
+               + " after (" + std::string(graft::stored_name(table.type)) + "); new ones are the mean of "
+               + std::to_string(receipt.known) + "\n";
     }
     if (receipt.tables.size() == 1) { out += "the head is the embedding (tied)\n"; }
-    out += "saved " + o.output + "\nnext:\n  inspect --verify " + o.output + "\n  finetune --model " + o.output +
-           " --train-tokens " + ids_text(receipt) + " --data FILE --output DIR\n";
+    out += "saved " + o.output + "\nnext:\n  inspect --verify " + o.output + "\n  finetune --model " + o.output
+           + " --train-tokens " + ids_text(receipt) + " --data FILE --output DIR\n";
     return out;
 }
 
@@ -86,12 +89,13 @@ int main(int argc, char** argv)
     app.add_option("--add-tokens", o.tokens, "their texts, with commas between them")->required();
     app.add_option("--output", o.output, "folder for the result")->required();
     cli::add_number(app, "--rows", o.multiple, {.least = 1, .most = 1 << 20},
-                    "make the number of rows a multiple of this")->capture_default_str();
+                    "make the number of rows a multiple of this")
+        ->capture_default_str();
     app.add_flag("--not-special", o.not_special, "shown where special tokens are left out of a decoded text");
     app.add_flag("--overwrite", o.overwrite, "replace a result that the output folder holds");
     return cli::run(app, argc, argv, [&] {
         const graft::GrowOptions options{.tokens = split(o.tokens), .special = !o.not_special, .multiple = o.multiple};
-        graft::grown_vocabulary(o.model, options);    // refusals, before anything is moved
+        graft::grown_vocabulary(o.model, options);  // refusals, before anything is moved
         graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .inputs = {o.model}});
         output.begin();
         const auto receipt = graft::grow_vocabulary(o.model, output.path(), options);

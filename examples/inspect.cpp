@@ -24,17 +24,18 @@ void inspect_adapter(const fs::path& folder)
 {
     const auto config = graft::read_adapter_config(folder);
     std::string text = "adapter " + graft::printable(folder.string(), 300) + "\n";
-    text += "  rank " + std::to_string(config.rank) + ", alpha " + graft::detail::number_json(config.alpha).dump() +
-            (config.rslora ? ", rslora" : "") + ", dropout " + graft::detail::number_json(config.dropout).dump() + "\n";
+    text += "  rank " + std::to_string(config.rank) + ", alpha " + graft::detail::number_json(config.alpha).dump()
+            + (config.rslora ? ", rslora" : "") + ", dropout " + graft::detail::number_json(config.dropout).dump()
+            + "\n";
     if (!config.modules_to_save.empty()) {
         text += "  trained whole: " + graft::name_list(config.modules_to_save)
-              + (config.ensure_weight_tying ? ", a tied pair as one tensor" : "") + "\n";
+                + (config.ensure_weight_tying ? ", a tied pair as one tensor" : "") + "\n";
     }
     if (!config.base_model.empty()) { text += "  base " + graft::printable(config.base_model, 300) + "\n"; }
     const auto file = graft::detail::open_adapter_file(folder);
     graft::detail::named_tensors(file, graft::printable(file.path().string(), 300));
     std::int64_t parameters = 0, bytes = 0;
-    std::string prefixed, named;    // the first whose key has another prefix, and an adapter's name
+    std::string prefixed, named;  // the first whose key has another prefix, and an adapter's name
     std::vector<std::string> types;
     for (const auto& tensor : file.tensors()) {
         const std::int64_t elements = graft::elements_of(tensor.shape);
@@ -46,8 +47,8 @@ void inspect_adapter(const fs::path& folder)
         const auto plain = std::string(graft::detail::peft_prefix) + graft::model_name(tensor.name);
         if (tensor.name != plain && prefixed.empty()) { prefixed = tensor.name; }
     }
-    text += "  " + std::to_string(file.tensors().size()) + " tensors (" + graft::name_list(types) + "), " +
-            graft::with_commas(parameters) + " parameters, " + graft::with_commas(bytes) + " bytes\n";
+    text += "  " + std::to_string(file.tensors().size()) + " tensors (" + graft::name_list(types) + "), "
+            + graft::with_commas(parameters) + " parameters, " + graft::with_commas(bytes) + " bytes\n";
     text += "  sha256 " + graft::adapter_fingerprint(folder) + "\n";
     if (const auto form = cli::trained_form(folder); !form.empty()) {
         text += "  trained over " + cli::form_text(form) + "\n";
@@ -58,7 +59,8 @@ void inspect_adapter(const fs::path& folder)
     if (prefixed.starts_with("base_model.model.base_model.model.")) {
         text += "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n";
     } else if (!prefixed.empty()) {
-        text += "  its names do not begin as PEFT writes them, but are understood: " + graft::printable(prefixed) + "\n";
+        text +=
+            "  its names do not begin as PEFT writes them, but are understood: " + graft::printable(prefixed) + "\n";
     }
     if (!named.empty()) { text += "  its names carry the adapter's name, " + graft::printable(named) + "\n"; }
     cli::print(text);
@@ -72,17 +74,22 @@ void inspect_data(const fs::path& what, const cli::FinetuneOptions& o, std::int6
     std::optional<graft::ModelConfig> config;
     if (fs::exists(folder / "config.json")) { config = cli::config_of(folder.string(), o.rope_scaling, {}); }
     graft::require(config || tokenizer, [&] {
-        return graft::printable(folder.string(), 300) +
-               ": --data needs a folder with a tokenizer.json (and, of a model, a config.json)";
+        return graft::printable(folder.string(), 300)
+               + ": --data needs a folder with a tokenizer.json (and, of a model, a config.json)";
     });
     std::optional<graft::ChatTemplate> chat;
     if (tokenizer) { chat = cli::template_of(o.chat_template, *tokenizer); }
     const auto length = cli::length_of(o.max_length, config ? &*config : nullptr);
     const auto set = cli::read_data(o, o.data, tokenizer, chat, length, config ? config->vocab : 0);
-    cli::print("data: " + std::string(o.task == "text" ? "documents" : "template: ") +
-               (o.task == "text" ? "" : chat ? graft::printable(chat->name(), 200) : "none") + "; learning " +
-               (o.task == "text" ? "all" : o.task == "dpo" ? "answers of pairs" : o.train_on) + "; at most " +
-               std::to_string(length) + " tokens a row\n");
+    cli::print("data: " + std::string(o.task == "text" ? "documents" : "template: ")
+               + (o.task == "text" ? ""
+                  : chat           ? graft::printable(chat->name(), 200)
+                                   : "none")
+               + "; learning "
+               + (o.task == "text"  ? "all"
+                  : o.task == "dpo" ? "answers of pairs"
+                                    : o.train_on)
+               + "; at most " + std::to_string(length) + " tokens a row\n");
     for (const auto& line : graft::mask_proof(set, tokenizer ? &*tokenizer : nullptr, std::size_t(rows))) {
         cli::print(line.empty() ? "\n" : "  " + line + "\n");
     }
@@ -99,12 +106,14 @@ int main(int argc, char** argv)
     app.add_option("--verify-run", verify_run, "hold the run.json of this folder against its files, base and data");
     app.add_option("--model", o.model, "with --verify-run: where the base is now");
     app.add_option("--stack", o.stack, "with --verify-run: where the adapters are now that it was trained over")
-        ->delimiter(',')->allow_extra_args(false);
+        ->delimiter(',')
+        ->allow_extra_args(false);
     auto* with = app.add_option("--adapter", adapter, "an adapter over it");
     cli::add_method_options(app, o);
     app.add_option("--dtype", dtype)->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
-    const auto* verify = app.add_flag("--verify")->description(
-        "look at everything in the folder and run the model once; exit 2 with all that was found");
+    const auto* verify =
+        app.add_flag("--verify")
+            ->description("look at everything in the folder and run the model once; exit 2 with all that was found");
     std::int64_t rows = 3;
     const auto* data = cli::add_data_option(app, o)->description("what would be learnt of these files");
     auto reading = cli::add_reading_options(app, o);
@@ -129,17 +138,17 @@ int main(int argc, char** argv)
         }
         if (data->count() > 0) {
             for (const auto* option : app.get_options()) {
-                const bool says = option == data || option->get_positional() ||
-                                  std::find(reading.begin(), reading.end(), option) != reading.end();
+                const bool says = option == data || option->get_positional()
+                                  || std::find(reading.begin(), reading.end(), option) != reading.end();
                 graft::require(says || option->count() == 0,
                                [&] { return option->get_name() + " says nothing of data: leave out --data"; });
             }
             return inspect_data(what, o, rows);
         }
-        if (fs::is_directory(what) && fs::exists(fs::path(what) / "adapter_config.json") &&
-            !fs::exists(fs::path(what) / "config.json")) {
-            graft::require(with->count() == 0, "--adapter needs a checkpoint; " + graft::printable(what, 300) +
-                                                   " is an adapter itself");
+        if (fs::is_directory(what) && fs::exists(fs::path(what) / "adapter_config.json")
+            && !fs::exists(fs::path(what) / "config.json")) {
+            graft::require(with->count() == 0,
+                           "--adapter needs a checkpoint; " + graft::printable(what, 300) + " is an adapter itself");
             inspect_adapter(what);
             return;
         }
@@ -156,22 +165,24 @@ int main(int argc, char** argv)
             graft::require(!asked || o.method != "full", "--adapter and --method full exclude each other");
             o.adapter = adapter;
             audit.targets = graft::adapter_targets(graft::read_adapter_config(adapter), config, adapter);
-            audit.method = !asked ? graft::TrainMethod::none
-                           : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora;
+            audit.method = !asked                ? graft::TrainMethod::none
+                           : o.method == "qlora" ? graft::TrainMethod::qlora
+                                                 : graft::TrainMethod::lora;
         } else if (asked) {
             audit.method = o.method == "full"    ? graft::TrainMethod::full
-                           : o.method == "qlora" ? graft::TrainMethod::qlora : graft::TrainMethod::lora;
+                           : o.method == "qlora" ? graft::TrainMethod::qlora
+                                                 : graft::TrainMethod::lora;
             cli::check_saved_names(o, config);
             if (o.method != "full") {
                 audit.targets = graft::adapter_targets(cli::adapter_of(o), config, "--target");
-                graft::require(audit.targets.unmatched.empty(), "--target: the model has no module named " +
-                                                                    graft::name_list(audit.targets.unmatched));
+                graft::require(audit.targets.unmatched.empty(),
+                               "--target: the model has no module named " + graft::name_list(audit.targets.unmatched));
             }
         }
         cli::settle_saved(o, audit.targets, config);
         audit.saved_types = graft::saved_types(audit.targets.saved, config, what, adapter);
-        cli::print(std::string(graft::family_name(config.family)) + " " + graft::printable(what, 300) + "\n" +
-                   graft::to_text(graft::make_audit(config, audit)));
+        cli::print(std::string(graft::family_name(config.family)) + " " + graft::printable(what, 300) + "\n"
+                   + graft::to_text(graft::make_audit(config, audit)));
         if (fs::is_directory(what)) {
             for (const auto& found : graft::adapters_in(what)) {
                 cli::print("holds an adapter: " + graft::printable(found.string(), 300) + "\n");

@@ -17,11 +17,11 @@ namespace {
 using graft::require;
 
 struct Options {
-    std::string              model, output, dtype, concat;
+    std::string model, output, dtype, concat;
     std::vector<std::string> adapters, prompts;
-    bool                     requantize = false, overwrite = false;
-    std::int64_t             grow_rank = 0;
-    int                      threads = 0;
+    bool requantize = false, overwrite = false;
+    std::int64_t grow_rank = 0;
+    int threads = 0;
 };
 
 void merge(const Options& o, graft::OutputFolder& output)
@@ -57,8 +57,8 @@ void merge(const Options& o, graft::OutputFolder& output)
     } else {
         cli::print("answers were not compared: give --prompt TEXT for that\n");
     }
-    graft::write_file(output.file("merge.json"), cli::receipt_json(receipt, o.model, base, o.adapters, given.hashes,
-                                                                   compared));
+    graft::write_file(output.file("merge.json"),
+                      cli::receipt_json(receipt, o.model, base, o.adapters, given.hashes, compared));
     graft::finish_checkpoint(o.model, output.path(), text);
     output.commit();
     cli::print("saved " + o.output + "\n");
@@ -70,8 +70,8 @@ graft::Metadata joined_metadata(const cli::GivenAdapters& given)
     graft::Metadata out;
     const std::string base = given.files[0].metadata("graft.base"), other = given.files[1].metadata("graft.base");
     require(base.empty() || other.empty() || base == other, [&] {
-        return "--concat: the adapters were trained over different bases: " + cli::short_hash(base) + " and " +
-               cli::short_hash(other);
+        return "--concat: the adapters were trained over different bases: " + cli::short_hash(base) + " and "
+               + cli::short_hash(other);
     });
     if (!base.empty() && base == other) { out.emplace("graft.base", base); }
     const std::string form = given.files[0].metadata(cli::quantized_key),
@@ -87,14 +87,14 @@ graft::Metadata joined_metadata(const cli::GivenAdapters& given)
 void combine(const Options& o, graft::OutputFolder& output)
 {
     const auto config = graft::read_config(o.model);
-    require(o.adapters.size() == 1, std::string(o.concat.empty() ? "--grow-rank" : "--concat") +
-                                        " takes one folder with --adapter");
+    require(o.adapters.size() == 1,
+            std::string(o.concat.empty() ? "--grow-rank" : "--concat") + " takes one folder with --adapter");
     graft::CombinedAdapter made;
     if (o.concat.empty()) {
         const auto adapter = graft::StoredAdapter::open(o.adapters[0], config);
         made = graft::grow_rank(adapter, o.grow_rank, config);
-        cli::print("rank " + std::to_string(adapter.rank()) + " to " + std::to_string(o.grow_rank) +
-                   ": the same function, to the bit; " + std::to_string(made.tensors.size()) + " tensors\n");
+        cli::print("rank " + std::to_string(adapter.rank()) + " to " + std::to_string(o.grow_rank)
+                   + ": the same function, to the bit; " + std::to_string(made.tensors.size()) + " tensors\n");
     } else {
         const std::vector<std::string> both{o.adapters[0], o.concat};
         const auto given = cli::open_adapters(both, config, "merge these first");
@@ -103,10 +103,10 @@ void combine(const Options& o, graft::OutputFolder& output)
         char text[120];
         std::snprintf(text, sizeof text, "%lld values of B were rounded, by %.2g of themselves at most",
                       static_cast<long long>(made.rounded), made.worst);
-        cli::print("ranks " + std::to_string(given.files[0].rank()) + " and " + std::to_string(given.files[1].rank()) +
-                   " to " + std::to_string(made.config.rank) + ", alpha " +
-                   graft::detail::number_json(made.config.alpha).dump() + ": " +
-                   (made.rounded == 0 ? "exact, no value was rounded" : text) + "\n");
+        cli::print("ranks " + std::to_string(given.files[0].rank()) + " and " + std::to_string(given.files[1].rank())
+                   + " to " + std::to_string(made.config.rank) + ", alpha "
+                   + graft::detail::number_json(made.config.alpha).dump() + ": "
+                   + (made.rounded == 0 ? "exact, no value was rounded" : text) + "\n");
         if (given.files[0].config().dropout != given.files[1].config().dropout) {
             cli::print("their dropouts differ, so the result has none\n");
         }
@@ -126,7 +126,9 @@ int main(int argc, char** argv)
     app.add_option("--model", o.model, "checkpoint folder; with --grow-rank and --concat a config.json is enough")
         ->required();
     app.add_option("--adapter", o.adapters, "adapter folders that are active together, with commas between them")
-        ->delimiter(',')->allow_extra_args(false)->required();
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->required();
     app.add_option("--output", o.output, "folder for the result")->required();
     auto* dtype = app.add_option("--dtype", o.dtype, "of the result; each tensor as in the base unless given")
                       ->check(CLI::IsMember({"f32", "bf16"}));
@@ -146,7 +148,10 @@ int main(int argc, char** argv)
         std::vector<std::filesystem::path> inputs{o.model, o.concat};
         inputs.insert(inputs.end(), o.adapters.begin(), o.adapters.end());
         graft::OutputFolder output({.folder = o.output, .overwrite = o.overwrite, .inputs = inputs});
-        if (grow->count() + concat->count() > 0) { combine(o, output); }
-        else { merge(o, output); }
+        if (grow->count() + concat->count() > 0) {
+            combine(o, output);
+        } else {
+            merge(o, output);
+        }
     });
 }

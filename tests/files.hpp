@@ -47,10 +47,7 @@ inline std::string read_text(const fs::path& path)
     text << file.rdbuf();
     return text.str();
 }
-inline void write_text(const fs::path& path, const std::string& text)
-{
-    std::ofstream(path, std::ios::binary) << text;
-}
+inline void write_text(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
 // Runs work() in a process of its own, where no file can grow beyond so many bytes: 2 if it throws an Error, else 0.
 template <class Work> int with_full_disk(std::uint64_t most_file_bytes, Work&& work)

@@ -181,8 +181,11 @@ template <class Run> bool same_for_threads(Run&& run)
         graft::set_threads(count);
         Bits bits;
         run(bits);
-        if (count == 1) { first = bits; }
-        else if (!(bits == first)) { same = false; }
+        if (count == 1) {
+            first = bits;
+        } else if (!(bits == first)) {
+            same = false;
+        }
     }
     graft::set_threads(before);
     graft::share_work_from(graft::default_shared_work);

@@ -37,8 +37,9 @@ inline void refuse_other_settings(const FinetuneOptions& o, const graft::Adapter
                                   const graft::ModelConfig& model)
 {
     graft::require(has.init != graft::AdapterInit::mica, [&] {
-        return "--adapter " + graft::printable(o.adapter, 1000) + " began as mica, where B stays as it is, and graft trains "
-             + "A and B: train a new adapter over it with --stack or --merge-adapter";
+        return "--adapter " + graft::printable(o.adapter, 1000)
+               + " began as mica, where B stays as it is, and graft trains "
+               + "A and B: train a new adapter over it with --stack or --merge-adapter";
     });
     std::vector<std::string> differ;
     const auto compare = [&](const std::string& option, const std::string& asked, const std::string& found,
@@ -66,8 +67,8 @@ inline void refuse_other_settings(const FinetuneOptions& o, const graft::Adapter
         for (const auto& target : targets.modules) { out.push_back(target.name); }
         return out;
     };
-    if ((o.given.contains("target") || o.given.contains("exclude")) &&
-        names(asked, o.given.contains("target")) != names(has)) {
+    if ((o.given.contains("target") || o.given.contains("exclude"))
+        && names(asked, o.given.contains("target")) != names(has)) {
         std::vector<std::string> layers;
         for (const auto layer : has.layers_to_transform) { layers.push_back(std::to_string(layer)); }
         compare("target", o.target, choice_text(has.targets, "q_proj and v_proj"),
@@ -87,7 +88,7 @@ inline void refuse_other_settings(const FinetuneOptions& o, const graft::Adapter
         std::string all;
         for (const auto& one : differ) { all += (all.empty() ? "" : ", ") + one; }
         return "--adapter " + graft::printable(o.adapter, 1000) + " keeps its own settings, which differ from " + all
-             + ": leave these options out, or train a new adapter without --adapter";
+               + ": leave these options out, or train a new adapter without --adapter";
     });
 }
 

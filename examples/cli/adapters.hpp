@@ -28,28 +28,28 @@ inline void require_answer(const std::string& model, const Folders& named, const
         std::string base;
         try {
             base = graft::read_adapter_config(model).base_model;
-        } catch (const graft::Error&) {    // its base stays unknown
+        } catch (const graft::Error&) {  // its base stays unknown
         }
-        throw graft::Error(graft::printable(model, 1000) + ": is an adapter, not a checkpoint; its base is " +
-                           (base.empty() ? "not named: give the folder of the base" : graft::printable(base, 300)) +
-                           ": --model " + (base.empty() ? "BASE" : graft::printable(base, 300)) + " --adapter " +
-                           graft::printable(model, 1000));
+        throw graft::Error(graft::printable(model, 1000) + ": is an adapter, not a checkpoint; its base is "
+                           + (base.empty() ? "not named: give the folder of the base" : graft::printable(base, 300))
+                           + ": --model " + (base.empty() ? "BASE" : graft::printable(base, 300)) + " --adapter "
+                           + graft::printable(model, 1000));
     }
     if (ignore) { return; }
     for (const auto& found : graft::adapters_in(model)) {
         const bool itself = graft::same_folder(found, model);
         const bool answered =
-            (!itself && !named.empty()) || (!output.empty() && graft::same_folder(found, output)) ||
-            std::any_of(named.begin(), named.end(), [&](const auto& one) { return graft::same_folder(one, found); });
+            (!itself && !named.empty()) || (!output.empty() && graft::same_folder(found, output))
+            || std::any_of(named.begin(), named.end(), [&](const auto& one) { return graft::same_folder(one, found); });
         if (answered) { continue; }
         const std::string name = graft::printable(found.string(), 300);
         std::string text = choices;
         for (auto at = text.find("DIR"); at != std::string::npos; at = text.find("DIR", at + name.size())) {
             text.replace(at, 3, name);
         }
-        throw graft::Error(graft::printable(model, 300) + ": this base holds an adapter (" +
-                           (itself ? std::string("in the same folder") : graft::printable(found.filename().string())) +
-                           "): choose " + text);
+        throw graft::Error(graft::printable(model, 300) + ": this base holds an adapter ("
+                           + (itself ? std::string("in the same folder") : graft::printable(found.filename().string()))
+                           + "): choose " + text);
     }
 }
 

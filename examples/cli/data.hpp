@@ -27,19 +27,20 @@ inline std::string split_text(const FinetuneOptions& o)
 }
 
 inline graft::Dataset read_data(const FinetuneOptions& o, const std::vector<std::string>& names,
-                                const std::optional<graft::Tokenizer>&    tokenizer,
+                                const std::optional<graft::Tokenizer>& tokenizer,
                                 const std::optional<graft::ChatTemplate>& chat, std::int64_t max_length,
                                 std::int64_t vocab)
 {
     graft::require(o.task == "dpo" || (o.max_prompt_length == 0 && !o.truncate), [&] {
-        return std::string(o.truncate ? "--truncate" : "--max-prompt-length") +
-               " belongs to preference pairs: give --task dpo too, or leave it out";
+        return std::string(o.truncate ? "--truncate" : "--max-prompt-length")
+               + " belongs to preference pairs: give --task dpo too, or leave it out";
     });
     const std::vector<std::filesystem::path> files(names.begin(), names.end());
     ReadingProgress progress;
     return graft::load_dataset(files, tokenizer ? &*tokenizer : nullptr,
                                {.task = o.task == "text"  ? graft::Task::text
-                                        : o.task == "dpo" ? graft::Task::dpo : graft::Task::sft,
+                                        : o.task == "dpo" ? graft::Task::dpo
+                                                          : graft::Task::sft,
                                 .task_given = o.task_given,
                                 .train_on = o.train_on == "all" ? graft::TrainOn::all : graft::TrainOn::responses,
                                 .tmpl = chat ? &*chat : nullptr,

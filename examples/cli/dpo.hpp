@@ -40,8 +40,8 @@ inline void check_preference(const FinetuneOptions& o)
     if (o.task != "dpo") {
         for (const char* name : {"beta", "loss", "label-smoothing", "reference", "share-prompt"}) {
             require(!o.given.contains(name), [&] {
-                return std::string("--") + name +
-                       " belongs to preference training: give --task dpo too, or leave it out";
+                return std::string("--") + name
+                       + " belongs to preference training: give --task dpo too, or leave it out";
             });
         }
         return;
@@ -52,9 +52,10 @@ inline void check_preference(const FinetuneOptions& o)
     require(!o.given.contains("dropout") || o.dropout == 0,
             "--dropout is off in preference training, where policy and reference must be comparable; leave it out");
     require(o.adapter.empty() || !o.reference.empty(), [&] {
-        return "--adapter " + graft::printable(o.adapter, 400) + ": say which reference the answers are held against: "
-               "--reference start (the model with this adapter as it is now: right after SFT) or --reference "
-               "adapter-off (the base model without it), or the folder of another adapter or checkpoint";
+        return "--adapter " + graft::printable(o.adapter, 400)
+               + ": say which reference the answers are held against: "
+                 "--reference start (the model with this adapter as it is now: right after SFT) or --reference "
+                 "adapter-off (the base model without it), or the folder of another adapter or checkpoint";
     });
     require(o.method != "full" || reference_of(o) != "adapter-off",
             "--reference adapter-off: --method full has no adapter; the model before training is --reference start");
@@ -63,8 +64,9 @@ inline void check_preference(const FinetuneOptions& o)
     namespace fs = std::filesystem;
     require(fs::exists(fs::path(reference) / "adapter_config.json") || fs::exists(fs::path(reference) / "config.json"),
             [&] {
-                return "--reference " + graft::printable(reference, 400) + ": expected adapter-off, start, or a folder "
-                       "with adapter_config.json (an adapter) or config.json (a checkpoint)";
+                return "--reference " + graft::printable(reference, 400)
+                       + ": expected adapter-off, start, or a folder "
+                         "with adapter_config.json (an adapter) or config.json (a checkpoint)";
             });
 }
 
@@ -97,11 +99,15 @@ public:
     Preference(const FinetuneOptions& o, const graft::Dataset& data, const graft::Dataset* eval)
         : options_(&o), reference_(reference_of(o))
     {
-        sets_.push_back({.examples = data.examples, .prompts = data.prompts, .options = preference_options(o),
-                          .share_prompt = o.share_prompt});
+        sets_.push_back({.examples = data.examples,
+                         .prompts = data.prompts,
+                         .options = preference_options(o),
+                         .share_prompt = o.share_prompt});
         if (eval == nullptr) { return; }
-        sets_.push_back({.examples = eval->examples, .prompts = eval->prompts, .options = preference_options(o),
-                          .share_prompt = o.share_prompt});
+        sets_.push_back({.examples = eval->examples,
+                         .prompts = eval->prompts,
+                         .options = preference_options(o),
+                         .share_prompt = o.share_prompt});
     }
 
     explicit operator bool() const { return !sets_.empty(); }
@@ -139,8 +145,8 @@ public:
         const auto adapter = graft::read_adapter_config(folder);
         const auto targets = graft::adapter_targets(adapter, model.config, reference_);
         graft::require(targets.saved.empty() && !targets.saved.untie, [&] {
-            return "--reference " + graft::printable(reference_, 400) + ": trained " +
-                   graft::detail::tables_text(targets) + "; merge it, and give the merged checkpoint";
+            return "--reference " + graft::printable(reference_, 400) + ": trained "
+                   + graft::detail::tables_text(targets) + "; merge it, and give the merged checkpoint";
         });
         graft::add_adapter(model, targets, adapter, 0);
         graft::load_adapter(model, folder);
@@ -158,8 +164,10 @@ private:
         const auto rope = model.positions(max_length);
         for (auto& set : sets_) { set.reference = graft::reference_log_probs(model, set, options_->batch, rope); }
         if (!options_->quiet) {
-            print("reference: " + (reference_ == "start" ? "the model as it starts" : reference_ == "adapter-off"
-                                       ? "the model without the adapter" : graft::printable(reference_, 400))
+            print("reference: "
+                  + (reference_ == "start"         ? "the model as it starts"
+                     : reference_ == "adapter-off" ? "the model without the adapter"
+                                                   : graft::printable(reference_, 400))
                   + ", measured over " + std::to_string(data().pairs()) + " pairs\n\n");
         }
     }
@@ -169,10 +177,10 @@ private:
     {
         const auto config = graft::read_config(reference_);
         graft::require(config.vocab == policy.vocab && config.max_positions >= max_length, [&] {
-            return "--reference " + graft::printable(reference_, 400) + ": its vocabulary of " +
-                   std::to_string(config.vocab) + " and " + std::to_string(config.max_positions) +
-                   " positions do not hold rows for the model's vocabulary of " + std::to_string(policy.vocab) +
-                   " and " + std::to_string(max_length) + " positions";
+            return "--reference " + graft::printable(reference_, 400) + ": its vocabulary of "
+                   + std::to_string(config.vocab) + " and " + std::to_string(config.max_positions)
+                   + " positions do not hold rows for the model's vocabulary of " + std::to_string(policy.vocab)
+                   + " and " + std::to_string(max_length) + " positions";
         });
         FinetuneOptions frozen = *options_;
         if (frozen.method == "full") { frozen.method = "lora"; }
@@ -181,9 +189,9 @@ private:
         measure(model, max_length);
     }
 
-    const FinetuneOptions*             options_ = nullptr;
-    std::string                        reference_;
-    std::vector<graft::PreferenceData> sets_;    // training, and evaluation where there is one
+    const FinetuneOptions* options_ = nullptr;
+    std::string reference_;
+    std::vector<graft::PreferenceData> sets_;  // training, and evaluation where there is one
 };
 
 }  // namespace cli

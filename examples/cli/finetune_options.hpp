@@ -17,50 +17,50 @@
 // The options of finetune: the defaults are those that --help shows.
 namespace cli {
 
-inline constexpr std::int64_t most_steps = 0xffffffff;    // random numbers are drawn by step, in 32 bits
+inline constexpr std::int64_t most_steps = 0xffffffff;  // random numbers are drawn by step, in 32 bits
 
 struct FinetuneOptions {
-    std::string              model, output, adapter;
+    std::string model, output, adapter;
     std::vector<std::string> data, stack, merge_adapter;
-    bool                     ignore_adapter = false;
-    bool                     overwrite = false;
-    std::string              method = "lora";
-    std::int64_t             rank = 16;
-    double                   alpha = 32, dropout = 0;
-    bool                     rslora = false, double_quant = false;
-    std::string              target = "all-linear", exclude;
-    std::string              modules_to_save;
+    bool ignore_adapter = false;
+    bool overwrite = false;
+    std::string method = "lora";
+    std::int64_t rank = 16;
+    double alpha = 32, dropout = 0;
+    bool rslora = false, double_quant = false;
+    std::string target = "all-linear", exclude;
+    std::string modules_to_save;
     std::vector<std::int64_t> train_tokens;
-    double                   embedding_lr = -1;    // below 0: lr
-    bool                     untie = false, freeze_saved = false;
-    std::string              task = "sft", train_on = "responses", chat_template = "auto";
-    std::int64_t             max_length = 0, max_prompt_length = 0;
-    std::string              split_on;
-    bool                     truncate = false, share_prompt = false;
-    double                   beta = 0.1, label_smoothing = 0;    // of --task dpo, see dpo.hpp
-    std::string              loss = "sigmoid", reference;
-    std::string              rope_scaling;
-    bool                     no_shuffle = false;
-    std::int64_t             batch = 4, accumulate = 1, steps = -1;
-    double                   epochs = 1, lr = 2e-4, warmup = 0, weight_decay = 0, clip = 1;
-    std::string              schedule = "linear";
-    std::uint64_t            seed = 42;
-    std::string              dtype = "f32";
-    int                      threads = 0;
-    bool                     recompute = false, quiet = false;
-    std::string              eval, metrics;
-    std::int64_t             eval_every = 0;
-    bool                     resume = false, resume_auto = false;
-    std::int64_t             save_every = 0, keep = 2;
+    double embedding_lr = -1;  // below 0: lr
+    bool untie = false, freeze_saved = false;
+    std::string task = "sft", train_on = "responses", chat_template = "auto";
+    std::int64_t max_length = 0, max_prompt_length = 0;
+    std::string split_on;
+    bool truncate = false, share_prompt = false;
+    double beta = 0.1, label_smoothing = 0;  // of --task dpo, see dpo.hpp
+    std::string loss = "sigmoid", reference;
+    std::string rope_scaling;
+    bool no_shuffle = false;
+    std::int64_t batch = 4, accumulate = 1, steps = -1;
+    double epochs = 1, lr = 2e-4, warmup = 0, weight_decay = 0, clip = 1;
+    std::string schedule = "linear";
+    std::uint64_t seed = 42;
+    std::string dtype = "f32";
+    int threads = 0;
+    bool recompute = false, quiet = false;
+    std::string eval, metrics;
+    std::int64_t eval_every = 0;
+    bool resume = false, resume_auto = false;
+    std::int64_t save_every = 0, keep = 2;
     std::vector<std::string> allow_changed;
-    bool                     plan = false;
-    std::int64_t             memory_limit = 0;
-    std::int64_t             expect_trainable = -1;
-    std::string              replay;
-    std::int64_t             most_steps = -1;    // of a replay: where its run was stopped
+    bool plan = false;
+    std::int64_t memory_limit = 0;
+    std::int64_t expect_trainable = -1;
+    std::string replay;
+    std::int64_t most_steps = -1;  // of a replay: where its run was stopped
 
-    bool                  task_given = false;
-    std::set<std::string> given;    // names of the options that were given, without dashes
+    bool task_given = false;
+    std::set<std::string> given;  // names of the options that were given, without dashes
 };
 
 inline std::vector<std::string> split_names(const std::string& text)
@@ -101,8 +101,11 @@ inline graft::ModuleChoice module_choice(const std::string& text)
     choice.kind = graft::ModuleChoice::Kind::list;
     for (const auto& name : split_names(text)) {
         const bool all = name == "all-linear";
-        if (!all && name != "attention") { choice.names.push_back(name); }
-        else { choice.names.insert(choice.names.end(), {"q_proj", "k_proj", "v_proj", "o_proj"}); }
+        if (!all && name != "attention") {
+            choice.names.push_back(name);
+        } else {
+            choice.names.insert(choice.names.end(), {"q_proj", "k_proj", "v_proj", "o_proj"});
+        }
         if (all) { choice.names.insert(choice.names.end(), {"gate_proj", "up_proj", "down_proj"}); }
     }
     graft::require(!choice.names.empty(), "no module is named in \"" + text + "\"");
@@ -139,7 +142,8 @@ inline std::vector<CLI::Option*> add_method_options(CLI::App& app, FinetuneOptio
                        "trained whole beside the adapter: embed_tokens, lm_head, norms"),
         add_number(app, "--train-tokens", o.train_tokens, {.least = 0},
                    "ids: only these rows of the embedding are trained")
-            ->delimiter(',')->allow_extra_args(false),
+            ->delimiter(',')
+            ->allow_extra_args(false),
         app.add_flag("--untie", o.untie, "of a tied model, train embedding and head as two tensors"),
     };
     app.add_flag("--double-quant", o.double_quant, "qlora: the scales of NF4 blocks in 8 bits");
@@ -162,12 +166,17 @@ inline void add_resume_options(CLI::App& app, FinetuneOptions& o)
                "steps between checkpoints in the output folder; the end is saved too");
     add_number(app, "--keep", o.keep, {.least = 1}, "newest checkpoints that stay")->capture_default_str();
     const auto take = [&o](const std::string& word) { o.resume = word != "false", o.resume_auto = word == "auto"; };
-    auto* resume = app.add_option_function<std::string>("--resume", take, "go on with the run in the output folder: the "
+    auto* resume = app.add_option_function<std::string>("--resume", take,
+                                                        "go on with the run in the output folder: the "
                                                         "same command line and this word; auto: begin where there is "
                                                         "none yet")
-                       ->expected(0, 1)->type_name("[auto]")->check(resume_word);
+                       ->expected(0, 1)
+                       ->type_name("[auto]")
+                       ->check(resume_word);
     app.add_option("--allow-changed", o.allow_changed, "with --resume: an option that may differ from the run's")
-        ->needs(resume)->delimiter(',')->allow_extra_args(false);
+        ->needs(resume)
+        ->delimiter(',')
+        ->allow_extra_args(false);
 }
 
 inline CLI::Option* add_data_option(CLI::App& app, FinetuneOptions& o)
@@ -201,9 +210,11 @@ inline void add_preference_options(CLI::App& app, FinetuneOptions& o)
         ->capture_default_str();
     app.add_option("--loss", o.loss, "dpo")->check(CLI::IsMember({"sigmoid", "hinge", "ipo"}))->capture_default_str();
     add_number(app, "--label-smoothing", o.label_smoothing, {.least = 0, .most = 0.5, .below = true},
-               "dpo, sigmoid: share of pairs that may be the wrong way round")->capture_default_str();
-    app.add_option("--reference", o.reference, "dpo: adapter-off, start, or the folder of an adapter or a checkpoint; "
-                                               "adapter-off unless --adapter is given, which asks for a choice");
+               "dpo, sigmoid: share of pairs that may be the wrong way round")
+        ->capture_default_str();
+    app.add_option("--reference", o.reference,
+                   "dpo: adapter-off, start, or the folder of an adapter or a checkpoint; "
+                   "adapter-off unless --adapter is given, which asks for a choice");
     app.add_flag("--share-prompt", o.share_prompt, "dpo: compute the prompt of a pair once for both answers");
 }
 
@@ -216,12 +227,18 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     add_method_options(app, o);
     add_number(app, "--dropout", o.dropout, {.least = 0, .most = 1, .below = true})->capture_default_str();
     auto* adapter = app.add_option("--adapter", o.adapter, "continue this adapter: its rank, alpha, targets");
-    auto* stack = app.add_option("--stack", o.stack, "train a new adapter over these, which stay frozen and are needed "
-                                                     "with it ever after: folders with commas")
-                      ->delimiter(',')->allow_extra_args(false);
-    app.add_option("--merge-adapter", o.merge_adapter, "merge this adapter into the base first (OUTPUT/base), and "
-                                                       "train a new one over the result")
-        ->delimiter(',')->allow_extra_args(false)->excludes(adapter)->excludes(stack);
+    auto* stack = app.add_option("--stack", o.stack,
+                                 "train a new adapter over these, which stay frozen and are needed "
+                                 "with it ever after: folders with commas")
+                      ->delimiter(',')
+                      ->allow_extra_args(false);
+    app.add_option("--merge-adapter", o.merge_adapter,
+                   "merge this adapter into the base first (OUTPUT/base), and "
+                   "train a new one over the result")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->excludes(adapter)
+        ->excludes(stack);
     app.add_flag("--ignore-adapter", o.ignore_adapter, "train over the bare base, though its folder holds an adapter");
     app.add_flag("--freeze-saved-modules", o.freeze_saved, "keep modules as they are that --adapter has trained whole");
     auto* task = add_reading_options(app, o).front();
@@ -234,7 +251,8 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
     add_number(app, "--lr", o.lr, {.least = 0})->capture_default_str();
     add_number(app, "--embedding-lr", o.embedding_lr, {.least = 0, .above = true},
                "of embedding and head in --modules-to-save; --lr unless given");
-    app.add_option("--schedule", o.schedule)->check(CLI::IsMember({"linear", "cosine", "constant"}))
+    app.add_option("--schedule", o.schedule)
+        ->check(CLI::IsMember({"linear", "cosine", "constant"}))
         ->capture_default_str();
     add_number(app, "--warmup", o.warmup, {.least = 0}, "steps, or below 1 a share of them")->capture_default_str();
     add_number(app, "--weight-decay", o.weight_decay, {.least = 0})->capture_default_str();
@@ -273,9 +291,9 @@ inline void add_finetune_options(CLI::App& app, FinetuneOptions& o)
 // shown on the way, nor how it is computed.
 inline std::vector<std::pair<std::string, std::string>> deciding_options(const CLI::App& app)
 {
-    const std::set<std::string> others{"help", "config", "output", "overwrite", "resume", "allow-changed", "save-every",
-                                       "keep", "threads", "recompute", "quiet", "metrics", "plan", "memory-limit",
-                                       "expect-trainable", "replay"};
+    const std::set<std::string> others{
+        "help",    "config",    "output", "overwrite", "resume", "allow-changed", "save-every",       "keep",
+        "threads", "recompute", "quiet",  "metrics",   "plan",   "memory-limit",  "expect-trainable", "replay"};
     std::vector<std::pair<std::string, std::string>> out;
     for (const auto* option : app.get_options()) {
         const std::string name = option->get_single_name();

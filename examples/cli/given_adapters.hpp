@@ -24,8 +24,8 @@ inline std::string short_hash(const std::string& hash) { return "sha256 " + graf
 
 struct GivenAdapters {
     std::vector<graft::StoredAdapter> files;
-    std::vector<std::string>        hashes;    // adapter_fingerprint of each
-    std::vector<std::string>        notes;     // what could not be checked
+    std::vector<std::string> hashes;  // adapter_fingerprint of each
+    std::vector<std::string> notes;   // what could not be checked
 };
 
 // Throws: Error for one that is given twice, or that was trained over others that are not given; `how` they are given
@@ -51,14 +51,15 @@ inline void require_base(GivenAdapters& given, const std::string& model, const s
     for (const auto& file : given.files) {
         const std::string name = graft::printable(file.folder().string(), 1000), base = file.metadata("graft.base");
         if (base.empty()) {
-            given.notes.push_back(name + ": does not say which base it was trained over (other programs write no "
-                                         "graft.base): taken as it is");
+            given.notes.push_back(name
+                                  + ": does not say which base it was trained over (other programs write no "
+                                    "graft.base): taken as it is");
             continue;
         }
         graft::require(base == hash, [&] {
             return name + ": was trained over another base: " + short_hash(base) + ", and "
-                 + graft::printable(model, 1000) + " is " + short_hash(hash)
-                 + "; name the model that it was trained over with --model";
+                   + graft::printable(model, 1000) + " is " + short_hash(hash)
+                   + "; name the model that it was trained over with --model";
         });
     }
 }

@@ -5,8 +5,8 @@
 #include <unistd.h>
 #include <vector>
 
-#include "cli/given_adapters.hpp"
 #include "cli/finetune_options.hpp"
+#include "cli/given_adapters.hpp"
 #include "cli/merge_receipt.hpp"
 #include "cli/program.hpp"
 #include "graft/checkpoint/merge.hpp"
@@ -32,7 +32,7 @@ inline graft::ModelConfig base_config(const FinetuneOptions& o, graft::ModelConf
                                        "checkpoint with the program merge, and train that");
     const auto given = open_adapters(o.merge_adapter, config, merge_adapter_how);
     if (graft::unties(given.files)) { config.tied = false; }
-    config.quantization.reset();    // a merged base is dense; qlora quantises it as it is loaded
+    config.quantization.reset();  // a merged base is dense; qlora quantises it as it is loaded
     return config;
 }
 
@@ -48,9 +48,9 @@ inline bool is_merged_from(const std::filesystem::path& folder, const std::strin
         std::vector<std::string> found;
         for (const auto& adapter : receipt.at("adapters")) { found.push_back(adapter.at("fingerprint")); }
         graft::Checkpoint::open(folder);
-        return receipt.at("model_fingerprint") == base && found == hashes &&
-               (!options.type || receipt.at("weights").at("dtype") == graft::detail::dtype_name(*options.type));
-    } catch (const std::exception&) {    // damaged: made again
+        return receipt.at("model_fingerprint") == base && found == hashes
+               && (!options.type || receipt.at("weights").at("dtype") == graft::detail::dtype_name(*options.type));
+    } catch (const std::exception&) {  // damaged: made again
         return false;
     }
 }

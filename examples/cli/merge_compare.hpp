@@ -27,22 +27,22 @@ namespace cli {
 inline constexpr std::int64_t compared_tokens = 64;
 
 struct Answer {
-    std::vector<std::int32_t>       greedy;
-    std::vector<std::vector<float>> logits;     // a row for each position that predicts
-    std::vector<double>             log_sum;    // of their exponentials: log p = logit - log_sum
+    std::vector<std::int32_t> greedy;
+    std::vector<std::vector<float>> logits;  // a row for each position that predicts
+    std::vector<double> log_sum;             // of their exponentials: log p = logit - log_sum
 };
 
 struct Comparison {
-    std::string  prompt;
+    std::string prompt;
     std::int64_t positions = 0, tokens = 0, equal = 0;
-    double       mean_kl = 0, max_kl = 0;
+    double mean_kl = 0, max_kl = 0;
 };
 
 // Rows of tokens, of all adapters: each token is in one of them.
 template <class Table> void lay_rows(Table& table, std::span<const graft::StoredAdapter> adapters)
 {
     std::vector<std::int32_t> tokens;
-    std::vector<double>       values;
+    std::vector<double> values;
     for (const auto& adapter : adapters) {
         if (adapter.rows() == nullptr) { continue; }
         tokens.insert(tokens.end(), adapter.tokens().begin(), adapter.tokens().end());
@@ -71,7 +71,7 @@ template <class Model> void lay_adapters(Model& model, std::span<const graft::St
         }
         const graft::LoraOptions options{.rank = rank, .alpha = double(rank)};
         const auto fill = [&](auto& branch) {
-            const bool alone = branches.size() == 1;    // then it is the same arithmetic as in training
+            const bool alone = branches.size() == 1;  // then it is the same arithmetic as in training
             if (alone) { branch.scale = branches[0]->target.scale; }
             auto a = branch.a.value().view(), b = branch.b.value().view();
             std::int64_t at = 0;
@@ -97,8 +97,11 @@ template <class Model> void lay_adapters(Model& model, std::span<const graft::St
         } else if constexpr (graft::is_any_table<Module>) {
             if (name == graft::embedding_module) { lay_rows(module, adapters); }
             if (branches.empty()) { return; }
-            if (branches[0]->target.kind == graft::ModuleKind::head) { fill(module.adapt_head(options)); }
-            else { fill(module.adapt_embedding(options)); }
+            if (branches[0]->target.kind == graft::ModuleKind::head) {
+                fill(module.adapt_head(options));
+            } else {
+                fill(module.adapt_embedding(options));
+            }
         }
     });
     for (const auto& tensor : graft::trained_tensors(model)) { graft::refresh(tensor); }
@@ -146,23 +149,24 @@ template <class Model> void read_logits(const Model& model, std::span<const std:
 template <class Model> Answer answer_of(const Model& model, std::vector<std::int32_t> prompt, const Answer* read)
 {
     const auto& c = model.config;
-    const std::int64_t room = std::min(c.max_positions, c.sliding_window.value_or(c.max_positions)) -
-                              std::int64_t(prompt.size());
+    const std::int64_t room =
+        std::min(c.max_positions, c.sliding_window.value_or(c.max_positions)) - std::int64_t(prompt.size());
     graft::require(room > 0, [&] {
-        return "--prompt: has " + std::to_string(prompt.size()) + " tokens, the model " +
-               std::to_string(room + std::int64_t(prompt.size())) + " positions";
+        return "--prompt: has " + std::to_string(prompt.size()) + " tokens, the model "
+               + std::to_string(room + std::int64_t(prompt.size())) + " positions";
     });
     Answer out;
     out.greedy = graft::generate(model, prompt, {.max_tokens = std::min(room, compared_tokens)});
     const auto& more = read != nullptr ? read->greedy : out.greedy;
-    prompt.insert(prompt.end(), more.begin(), more.end() - 1);    // the last one predicts nothing that is compared
+    prompt.insert(prompt.end(), more.begin(), more.end() - 1);  // the last one predicts nothing that is compared
     read_logits(model, prompt, out);
     return out;
 }
 
 inline Comparison compare(const std::string& prompt, const Answer& before, const Answer& after)
 {
-    Comparison out{.prompt = prompt, .positions = std::int64_t(before.logits.size()),
+    Comparison out{.prompt = prompt,
+                   .positions = std::int64_t(before.logits.size()),
                    .tokens = std::int64_t(before.greedy.size())};
     for (std::size_t i = 0; i < before.logits.size(); ++i) {
         double kl = 0;
@@ -171,7 +175,7 @@ inline Comparison compare(const std::string& prompt, const Answer& before, const
                          q = double(after.logits[i][j]) - after.log_sum[i];
             kl += std::exp(p) * (p - q);
         }
-        kl = std::max(kl, 0.0);    // below 0 by rounding only
+        kl = std::max(kl, 0.0);  // below 0 by rounding only
         out.mean_kl += kl / double(before.logits.size()), out.max_kl = std::max(out.max_kl, kl);
     }
     for (std::size_t i = 0; i < before.greedy.size(); ++i) { out.equal += before.greedy[i] == after.greedy[i]; }
@@ -189,8 +193,8 @@ inline std::string to_text(const Comparison& c)
 
 inline nlohmann::ordered_json to_json(const Comparison& c)
 {
-    return {{"prompt", c.prompt}, {"positions", c.positions}, {"mean_kl", c.mean_kl}, {"max_kl", c.max_kl},
-            {"greedy_tokens", c.tokens}, {"greedy_equal", c.equal}};
+    return {{"prompt", c.prompt}, {"positions", c.positions},  {"mean_kl", c.mean_kl},
+            {"max_kl", c.max_kl}, {"greedy_tokens", c.tokens}, {"greedy_equal", c.equal}};
 }
 
 // config: of the merged checkpoint in `merged`, whose config.json is not there yet.
@@ -209,9 +213,9 @@ inline std::vector<Comparison> compare_models(const std::filesystem::path& base,
         for (const auto& prompt : ids) { before.push_back(answer_of(model, prompt, nullptr)); }
     }
     const bool nf4 = config.quantization.has_value();
-    auto model = graft::make_model<float>(
-        config, {.base = nf4 ? graft::Base::nf4 : graft::Base::frozen,
-                 .dense = nf4 ? config.quantization->skipped : std::vector<std::string>()});
+    auto model =
+        graft::make_model<float>(config, {.base = nf4 ? graft::Base::nf4 : graft::Base::frozen,
+                                          .dense = nf4 ? config.quantization->skipped : std::vector<std::string>()});
     graft::load_weights(model, graft::Checkpoint::open(merged));
     std::vector<Comparison> out;
     for (std::size_t i = 0; i < ids.size(); ++i) {

@@ -13,13 +13,13 @@ namespace cli {
 inline std::string receipt_text(const graft::MergeReceipt& receipt, const std::string& model,
                                 const std::vector<std::string>& adapters, const std::string& output)
 {
-    std::string text = "merging " + graft::name_list(adapters) + " into " + graft::printable(model, 300) + ": " +
-                       std::to_string(receipt.merged) + " of " + std::to_string(receipt.tensors) + " tensors; " +
-                       graft::printable(output, 300) + " is " + (receipt.requantized ? "NF4" : receipt.dtype) + ", " +
-                       graft::with_commas(receipt.bytes) + " bytes\n";
+    std::string text = "merging " + graft::name_list(adapters) + " into " + graft::printable(model, 300) + ": "
+                       + std::to_string(receipt.merged) + " of " + std::to_string(receipt.tensors) + " tensors; "
+                       + graft::printable(output, 300) + " is " + (receipt.requantized ? "NF4" : receipt.dtype) + ", "
+                       + graft::with_commas(receipt.bytes) + " bytes\n";
     if (receipt.dequantized) {
-        text += "the base is NF4: its weights were decoded and are written as " + receipt.dtype +
-                " (--dtype f32 rounds less, --requantize writes NF4 again)\n";
+        text += "the base is NF4: its weights were decoded and are written as " + receipt.dtype
+                + " (--dtype f32 rounds less, --requantize writes NF4 again)\n";
     }
     if (receipt.requantized) {
         text += "NF4 again: the update is now as coarse as 4 bits are; the errors below say how much of it is left\n";

@@ -28,7 +28,7 @@ namespace cli {
 
 struct Bounds {
     double least = -std::numeric_limits<double>::infinity(), most = std::numeric_limits<double>::infinity();
-    bool   above = false, below = false;    // least, or most, is itself outside
+    bool above = false, below = false;  // least, or most, is itself outside
 };
 
 // "at least 0", "above 0 and below 1", "from 1 to 65536"; empty without bounds
@@ -60,8 +60,12 @@ template <class Value> std::optional<Value> number_of(std::string_view text)
 
 namespace detail {
 
-template <class Value> struct element { using type = Value; };
-template <class Value> struct element<std::vector<Value>> { using type = Value; };
+template <class Value> struct element {
+    using type = Value;
+};
+template <class Value> struct element<std::vector<Value>> {
+    using type = Value;
+};
 
 inline std::string shown(const std::string& text)
 {
@@ -81,7 +85,9 @@ template <class Value> CLI::Validator within(const Bounds& bounds)
         }
         const std::string limits = bounds_text(bounds);
         return shown(text) + " is not a " + (std::is_integral_v<Value> ? "whole number" : "number")
-             + (limits.empty() ? "" : limits.starts_with("at ") ? " of " + limits : " " + limits);
+               + (limits.empty()              ? ""
+                  : limits.starts_with("at ") ? " of " + limits
+                                              : " " + limits);
     };
     return {check, bounds_text(bounds)};
 }

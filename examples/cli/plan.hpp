@@ -19,7 +19,9 @@ inline graft::ModelOptions model_options(const FinetuneOptions& o, const graft::
                                          const graft::AdapterTargets& targets)
 {
     const bool full = o.method == "full", nf4 = o.method == "qlora" || config.quantization.has_value();
-    return {.base = full ? graft::Base::trained : nf4 ? graft::Base::nf4 : graft::Base::frozen,
+    return {.base = full  ? graft::Base::trained
+                    : nf4 ? graft::Base::nf4
+                          : graft::Base::frozen,
             .train_rest = full,
             .trained = targets.saved.trained(),
             .dense = config.quantization ? config.quantization->skipped : std::vector<std::string>()};
@@ -29,16 +31,19 @@ inline std::string in_words(std::int64_t bytes)
 {
     char text[64];
     const double mib = double(bytes) / (1 << 20);
-    if (mib >= 1024) { std::snprintf(text, sizeof text, "%.2f GiB", mib / 1024); }
-    else { std::snprintf(text, sizeof text, mib < 10 ? "%.2f MiB" : "%.0f MiB", mib); }
+    if (mib >= 1024) {
+        std::snprintf(text, sizeof text, "%.2f GiB", mib / 1024);
+    } else {
+        std::snprintf(text, sizeof text, mib < 10 ? "%.2f MiB" : "%.0f MiB", mib);
+    }
     return text;
 }
 
 // A plan, and whether it is what the run will take or what it takes at most.
 struct RunPlan {
     graft::PlanOptions options;
-    bool               bf16 = false, exact = false;
-    std::int64_t       answers = 1;    // documents of a row: 2 for preference pairs
+    bool bf16 = false, exact = false;
+    std::int64_t answers = 1;  // documents of a row: 2 for preference pairs
 
     graft::MemoryPlan of(const graft::ModelConfig& config, const graft::PlanOptions& changed) const
     {
@@ -53,28 +58,32 @@ inline RunPlan plan_of(const FinetuneOptions& o, const graft::ModelConfig& confi
 {
     RunPlan plan{.options = {.model = model_options(o, config, targets),
                              .double_quant = config.quantization ? config.quantization->double_quant : o.double_quant,
-                             .targets = targets, .adapter = adapter, .batch = o.batch, .tokens = max_length,
-                             .accumulate = o.accumulate, .steps = steps, .positions = max_length,
+                             .targets = targets,
+                             .adapter = adapter,
+                             .batch = o.batch,
+                             .tokens = max_length,
+                             .accumulate = o.accumulate,
+                             .steps = steps,
+                             .positions = max_length,
                              .recompute = o.recompute},
-                 .bf16 = o.dtype == "bf16", .answers = o.task == "dpo" ? 2 : 1};
+                 .bf16 = o.dtype == "bf16",
+                 .answers = o.task == "dpo" ? 2 : 1};
     plan.options.preference = o.task == "dpo", plan.options.share_prompt = o.share_prompt;
     plan.options.batch *= plan.answers;
     if (data.examples.empty()) { return plan; }
     const auto count = std::int64_t(data.examples.size());
-    auto&      p = plan.options;
+    auto& p = plan.options;
     p.batch = std::min(p.batch, count);
     p.accumulate = std::min(p.accumulate, (count + p.batch - 1) / p.batch);
     p.tokens = 0;
-    plan.exact = eval == nullptr && count % p.batch == 0 && o.task != "dpo";    // prompts are not scored
+    plan.exact = eval == nullptr && count % p.batch == 0 && o.task != "dpo";  // prompts are not scored
     for (const auto& example : data.examples) {
         const auto length = std::int64_t(example.ids.size());
         plan.exact = plan.exact && (p.tokens == 0 || p.tokens == length) && graft::targets(example) + 1 >= length;
         p.tokens = std::max(p.tokens, length);
     }
     if (eval != nullptr) {
-        for (const auto& example : eval->examples) {
-            p.tokens = std::max(p.tokens, std::int64_t(example.ids.size()));
-        }
+        for (const auto& example : eval->examples) { p.tokens = std::max(p.tokens, std::int64_t(example.ids.size())); }
     }
     return plan;
 }
@@ -82,11 +91,11 @@ inline RunPlan plan_of(const FinetuneOptions& o, const graft::ModelConfig& confi
 inline std::string plan_text(const RunPlan& plan, const graft::MemoryPlan& found)
 {
     const bool pairs = plan.answers == 2;
-    return "memory, bytes in the pools, for " + std::to_string(plan.options.batch / plan.answers) +
-           (pairs ? " pairs of two answers of " : " rows of ") + std::to_string(plan.options.tokens) + " tokens" +
-           (pairs ? ", prompts included" : "") +
-           (plan.exact ? "" : " (at most: rows may be shorter, and not every label a target)") + "\n" +
-           graft::to_text(found);
+    return "memory, bytes in the pools, for " + std::to_string(plan.options.batch / plan.answers)
+           + (pairs ? " pairs of two answers of " : " rows of ") + std::to_string(plan.options.tokens) + " tokens"
+           + (pairs ? ", prompts included" : "")
+           + (plan.exact ? "" : " (at most: rows may be shorter, and not every label a target)") + "\n"
+           + graft::to_text(found);
 }
 
 // Refuses a run that would take more than `limit`, and says what would fit.
@@ -108,8 +117,8 @@ inline void require_memory(const RunPlan& plan, const graft::ModelConfig& config
             const auto rows = changed.batch / plan.answers;
             changed.accumulate *= (rows + rows / 2 - 1) / (rows / 2);
             changed.batch = rows / 2 * plan.answers;
-            if (attempt(changed, also + "--batch " + std::to_string(rows / 2) + " --accumulate " +
-                                     std::to_string(changed.accumulate))) {
+            if (attempt(changed, also + "--batch " + std::to_string(rows / 2) + " --accumulate "
+                                     + std::to_string(changed.accumulate))) {
                 break;
             }
         }
@@ -127,11 +136,11 @@ inline void require_memory(const RunPlan& plan, const graft::ModelConfig& config
     std::string what;
     for (const auto& one : fits) { what += (what.empty() ? "; what would fit: " : ", or ") + one; }
     if (fits.empty()) {
-        what = "; no shorter rows and no smaller batch would fit (" + in_words(least) +
-               " at least): try --method qlora, --dtype bf16, or a smaller --rank";
+        what = "; no shorter rows and no smaller batch would fit (" + in_words(least)
+               + " at least): try --method qlora, --dtype bf16, or a smaller --rank";
     }
-    throw graft::Error("--memory-limit " + in_words(limit) + ": the run would take " + (plan.exact ? "" : "up to ") +
-                       in_words(found.peak) + " in " + found.where + what);
+    throw graft::Error("--memory-limit " + in_words(limit) + ": the run would take " + (plan.exact ? "" : "up to ")
+                       + in_words(found.peak) + " in " + found.where + what);
 }
 
 }  // namespace cli

@@ -20,24 +20,25 @@ namespace cli {
 
 struct RunSizes {
     std::int64_t rows = 0, steps = 0, batches_an_epoch = 0, max_length = 0;
-    const graft::AdapterTargets* targets = nullptr;    // of a new adapter
+    const graft::AdapterTargets* targets = nullptr;  // of a new adapter
 };
 
 inline void require_sense(const FinetuneOptions& o)
 {
     graft::require(o.warmup < 1 || o.warmup == double(std::int64_t(std::min(o.warmup, 9e15))), [&] {
-        return "--warmup " + graft::detail::shortest(o.warmup) + ": from 1 on it is a number of steps, which must be "
-               "whole; below 1 a share of them";
+        return "--warmup " + graft::detail::shortest(o.warmup)
+               + ": from 1 on it is a number of steps, which must be "
+                 "whole; below 1 a share of them";
     });
     const double lr = std::max(o.lr, o.embedding_lr), shrink = lr * o.weight_decay;
     graft::require(shrink < 1, [&] {
         return "--weight-decay " + graft::detail::shortest(o.weight_decay) + ": with a rate of "
-             + graft::detail::shortest(lr) + " the first step would multiply every weight by "
-             + loss_text(1 - shrink, 3) + "; usual are 0 to 0.1";
+               + graft::detail::shortest(lr) + " the first step would multiply every weight by "
+               + loss_text(1 - shrink, 3) + "; usual are 0 to 0.1";
     });
     graft::require(!o.double_quant || o.method == "qlora", [&] {
-        return "--double-quant belongs to --method qlora, which quantises the base; --method " + o.method +
-               " takes it as it is stored";
+        return "--double-quant belongs to --method qlora, which quantises the base; --method " + o.method
+               + " takes it as it is stored";
     });
     graft::require(!o.resume_auto || !o.overwrite,
                    "--resume auto goes on with the run in the output folder, --overwrite replaces it: leave one out");
@@ -58,8 +59,9 @@ inline void doubt_rates(std::vector<std::string>& out, const FinetuneOptions& o,
     using Rate = std::pair<const char*, double>;
     for (const auto& [name, rate] : {Rate{"--lr", o.lr}, Rate{"--embedding-lr", o.embedding_lr}}) {
         if (rate > 0.1) {
-            out.push_back(std::string(name) + " " + number(rate) + " moves every value by about so much in each step: "
-                          "1e-5 to 1e-2 are usual, and the loss will probably rise");
+            out.push_back(std::string(name) + " " + number(rate)
+                          + " moves every value by about so much in each step: "
+                            "1e-5 to 1e-2 are usual, and the loss will probably rise");
         }
     }
     if (o.lr == 0 && run.steps > 0) { out.emplace_back("--lr 0 trains nothing: every value stays as it is"); }
@@ -73,8 +75,8 @@ inline void doubt_adapter(std::vector<std::string>& out, const FinetuneOptions& 
     for (const auto& target : run.targets->modules) {
         const auto most = std::min(target.in, target.out);
         if (target.rank > most) {
-            out.push_back("--rank " + std::to_string(target.rank) + " is more than " + target.name + " has room for: "
-                          + std::to_string(most) + " can express every change of it");
+            out.push_back("--rank " + std::to_string(target.rank) + " is more than " + target.name
+                          + " has room for: " + std::to_string(most) + " can express every change of it");
             break;
         }
     }

@@ -24,8 +24,8 @@ inline graft::ModelConfig config_of(const std::string& model, const std::string&
         const std::string trained = graft::adapter_scaling(adapter);
         graft::require(trained.empty() || graft::has_scaling(config, trained), [&] {
             return graft::printable(adapter.string(), 1000) + ": was trained with --rope-scaling "
-                 + graft::printable(trained) + ": give the same"
-                 + (scaling.empty() ? "" : " instead of " + graft::printable(scaling));
+                   + graft::printable(trained) + ": give the same"
+                   + (scaling.empty() ? "" : " instead of " + graft::printable(scaling));
         });
     }
     return config;
@@ -39,13 +39,13 @@ inline std::int64_t length_of(std::int64_t asked, const graft::ModelConfig* conf
     graft::require(asked <= covered, [&] {
         const std::string begin = "--max-length " + std::to_string(asked) + " is longer than the ";
         if (config->rope.kind != graft::RopeKind::plain) {
-            return begin + std::to_string(covered) + " positions that the model's scaling covers (" +
-                   graft::scaling_text(*config) + ")";
+            return begin + std::to_string(covered) + " positions that the model's scaling covers ("
+                   + graft::scaling_text(*config) + ")";
         }
         const std::string factor = ":" + std::to_string((asked + covered - 1) / covered);
-        return begin.substr(0, begin.size() - 4) + "the model's max_position_embeddings " + std::to_string(covered) +
-               ": name a scaling that covers it, --rope-scaling yarn" + factor + " (or linear, dynamic, llama3), " +
-               "or use shorter rows";
+        return begin.substr(0, begin.size() - 4) + "the model's max_position_embeddings " + std::to_string(covered)
+               + ": name a scaling that covers it, --rope-scaling yarn" + factor + " (or linear, dynamic, llama3), "
+               + "or use shorter rows";
     });
     return asked > 0 ? asked : std::min<std::int64_t>(2048, covered);
 }
@@ -55,8 +55,8 @@ inline std::string scaling_note(const graft::ModelConfig& config, bool whole)
 {
     if (config.rope_named.empty()) { return ""; }
     return whole ? "rotary scaling in its config.json: " + graft::scaling_text(config) + "\n"
-                 : "trained with --rope-scaling " + graft::printable(config.rope_named) +
-                       ": generate and finetune --adapter need the same\n";
+                 : "trained with --rope-scaling " + graft::printable(config.rope_named)
+                       + ": generate and finetune --adapter need the same\n";
 }
 
 }  // namespace cli

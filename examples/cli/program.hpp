@@ -40,7 +40,7 @@ template <class Work> int run(CLI::App& app, int argc, char** argv, Work&& work)
 {
     try {
         app.parse(argc, argv);
-    } catch (const CLI::Success& asked) {    // --help, --version
+    } catch (const CLI::Success& asked) {  // --help, --version
         return app.exit(asked);
     } catch (const CLI::ParseError& wrong) {
         return refuse(app.get_name().c_str(), std::string(wrong.what()) + " (see --help)");

@@ -54,7 +54,7 @@ inline std::string other_form(const std::filesystem::path& folder, const std::st
     const std::string was = trained_form(folder);
     if (was.empty() || was == form) { return ""; }
     return graft::printable(folder.string(), 1000) + " was trained over " + form_text(was) + ", this is "
-         + form_text(form) + ": its answers differ from what was trained";
+           + form_text(form) + ": its answers differ from what was trained";
 }
 
 // The options of generate that ask an adapter as it was trained, where this base can be asked so.

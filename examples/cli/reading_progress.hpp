@@ -43,8 +43,8 @@ private:
         std::fflush(stderr);
     }
 
-    bool              terminal_, open_ = false;
-    double            next_ = 1;
+    bool terminal_, open_ = false;
+    double next_ = 1;
     Clock::time_point start_;
 };
 

@@ -17,7 +17,7 @@ inline FinetuneOptions options_of(const graft::RunManifest& run, const graft::Op
                                   const std::string& output, const std::string& where)
 {
     FinetuneOptions o;
-    CLI::App        app{"", "finetune"};
+    CLI::App app{"", "finetune"};
     add_finetune_options(app, o);
     graft::OptionValues all = run.options;
     for (const auto& other : instead) {
@@ -25,7 +25,7 @@ inline FinetuneOptions options_of(const graft::RunManifest& run, const graft::Op
         all.push_back(other);
     }
     all.emplace_back("output", output);
-    std::vector<std::string> arguments;    // CLI11 wants the last one first
+    std::vector<std::string> arguments;  // CLI11 wants the last one first
     for (const auto& given : all) {
         const auto* option = app.get_option_no_throw("--" + given.first);
         graft::require(option != nullptr, [&] {
@@ -59,7 +59,7 @@ inline graft::OptionValues places_of(const CLI::App& app, const std::string& bes
         }
         graft::require(place, [&] {
             return "--" + beside + " takes its settings from run.json: leave out --" + name
-                 + " (--model, --data, --adapter, --stack, --eval and --template may say where things are now)";
+                   + " (--model, --data, --adapter, --stack, --eval and --template may say where things are now)";
         });
         out.emplace_back(name, joined_names(option->results()));
     }
@@ -72,7 +72,7 @@ public:
     {
         graft::require(run_.changed.empty(), [&] {
             return folder_ + ": cannot be run again in one piece: it was resumed with other settings ("
-                 + graft::name_list(run_.changed) + ")";
+                   + graft::name_list(run_.changed) + ")";
         });
         if (run_.target != graft::name(graft::machine().target)) {
             print("note: the run was on a processor with " + graft::printable(run_.target) + ", this one has "
@@ -92,9 +92,8 @@ public:
     void require_same(const graft::RunSettings& now) const
     {
         const auto changes = graft::setting_changes(run_.settings, now);
-        graft::require(changes.empty(), [&] {
-            return folder_ + ": cannot be run again: " + graft::changes_text(changes);
-        });
+        graft::require(changes.empty(),
+                       [&] { return folder_ + ": cannot be run again: " + graft::changes_text(changes); });
     }
 
     // After the run: the same bytes?
@@ -102,25 +101,28 @@ public:
     {
         const auto now = graft::read_manifest(again).run;
         std::vector<std::string> differ;
-        std::string              same;
+        std::string same;
         for (const auto& [name, hash] : run_.files) {
             if (!name.ends_with(".safetensors")) { continue; }
             const auto found = now.files.find(name);
-            if (found == now.files.end() || found->second != hash) { differ.push_back(name); }
-            else { same += "replayed: " + name + " has the same " + graft::with_commas(hash.bytes)
-                         + " bytes, sha256 " + hash.sha256 + "\n"; }
+            if (found == now.files.end() || found->second != hash) {
+                differ.push_back(name);
+            } else {
+                same += "replayed: " + name + " has the same " + graft::with_commas(hash.bytes) + " bytes, sha256 "
+                        + hash.sha256 + "\n";
+            }
         }
         if (now.metrics != run_.metrics) { differ.emplace_back("the metrics of the steps"); }
         graft::require(differ.empty(), [&] {
             return folder_ + ": run again, the result differs in " + graft::name_list(differ) + "; the new one is in "
-                 + graft::printable(again.string(), 1000) + " (last loss " + std::to_string(run_.last_loss) + ", now "
-                 + std::to_string(now.last_loss) + ")";
+                   + graft::printable(again.string(), 1000) + " (last loss " + std::to_string(run_.last_loss) + ", now "
+                   + std::to_string(now.last_loss) + ")";
         });
         print(same + "replayed: the metrics of " + std::to_string(run_.steps) + " steps are the same\n");
     }
 
 private:
-    std::string        folder_;
+    std::string folder_;
     graft::RunManifest run_;
 };
 

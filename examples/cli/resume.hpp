@@ -56,9 +56,7 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
         if (!o.modules_to_save.empty()) { add("modules-to-save", o.modules_to_save); }
         if (!o.train_tokens.empty()) { add("train-tokens", joined_ids(o.train_tokens)); }
     }
-    if (!o.merge_adapter.empty()) {
-        bytes("merge-adapter", merged_text(o), merged_hash(o));
-    }
+    if (!o.merge_adapter.empty()) { bytes("merge-adapter", merged_text(o), merged_hash(o)); }
     if (!o.stack.empty()) {
         const std::vector<std::filesystem::path> folders(o.stack.begin(), o.stack.end());
         bytes("stack", joined_names(o.stack), graft::stack_fingerprint(folders));
@@ -76,8 +74,11 @@ inline graft::RunSettings run_settings(const FinetuneOptions& o, std::int64_t ma
     flag("no-shuffle", o.no_shuffle);
     number("batch", double(o.batch));
     number("accumulate", double(o.accumulate));
-    if (o.steps >= 0) { number("steps", double(o.steps)); }
-    else { number("epochs", o.epochs); }
+    if (o.steps >= 0) {
+        number("steps", double(o.steps));
+    } else {
+        number("epochs", o.epochs);
+    }
     number("lr", o.lr);
     add("schedule", o.schedule);
     number("warmup", o.warmup);
@@ -93,7 +94,8 @@ class Checkpoints {
 public:
     // metadata: of the adapter in each checkpoint.
     Checkpoints(const FinetuneOptions& options, graft::OutputFolder& output, const graft::Metadata& metadata)
-        : o_(options), output_(output), metadata_(metadata) {}
+        : o_(options), output_(output), metadata_(metadata)
+    {}
 
     // Whether the run leaves checkpoints: one with --resume always does, so that it can be resumed again.
     bool on() const { return o_.save_every > 0 || o_.resume; }
@@ -104,7 +106,7 @@ public:
     {
         using Steps = std::vector<graft::StepMetrics>;
         settings_ = std::move(settings);
-        total_    = total;
+        total_ = total;
         if (!output_.resumes()) { return Steps(); }
         if (o_.resume_auto && !graft::OutputFolder::has_checkpoint(output_.path())) {
             require_same_result();
@@ -124,8 +126,8 @@ public:
         }
         graft::require(done < total || !graft::OutputFolder::is_finished(output_.path()), [&] {
             return o_.output + ": nothing to resume: the run is finished, all " + std::to_string(total)
-                 + " steps are done; train on with more --steps and --allow-changed steps, or with --adapter "
-                 + o_.output + " and another --output";
+                   + " steps are done; train on with more --steps and --allow-changed steps, or with --adapter "
+                   + o_.output + " and another --output";
         });
         graft::require(done <= total, [&] {
             return o_.output + ": " + name + " is past the " + std::to_string(total) + " steps that are asked for";
@@ -177,16 +179,17 @@ private:
     {
         const auto& folder = output_.path();
         graft::require(graft::has_manifest(folder), [&] {
-            return o_.output + ": nothing to resume: what it holds is finished, and has neither a checkpoint nor a "
-                   "run.json that says whose run it was; name another folder";
+            return o_.output
+                   + ": nothing to resume: what it holds is finished, and has neither a checkpoint nor a "
+                     "run.json that says whose run it was; name another folder";
         });
         const auto run = graft::read_manifest(folder).run;
         found_.state.settings = run.settings, found_.state.changed = run.changed;
         refuse_changes();
         graft::require(run.steps == total_, [&] {
             return o_.output + ": nothing to resume: the run in it ended after " + std::to_string(run.steps) + " of "
-                 + std::to_string(total_) + " steps and has no checkpoint; go on from its adapter with --adapter "
-                 + o_.output + " and another --output";
+                   + std::to_string(total_) + " steps and has no checkpoint; go on from its adapter with --adapter "
+                   + o_.output + " and another --output";
         });
         say_finished();
     }
@@ -203,7 +206,7 @@ private:
             name.erase(0, name.find_first_not_of('-'));
             graft::require(std::find(known.begin(), known.end(), name) != known.end(), [&] {
                 return "--allow-changed " + graft::printable(name)
-                     + ": not a setting that is compared; those are: " + graft::name_list(known, known.size());
+                       + ": not a setting that is compared; those are: " + graft::name_list(known, known.size());
             });
             allowed.push_back(name);
         }
@@ -217,17 +220,17 @@ private:
         }
         graft::require(refused.empty(), [&] {
             return o_.output + ": cannot be resumed with other settings than the run had: "
-                 + graft::changes_text(refused) + "; give them as they were, or --allow-changed NAME";
+                   + graft::changes_text(refused) + "; give them as they were, or --allow-changed NAME";
         });
     }
 
     const FinetuneOptions& o_;
-    graft::OutputFolder&   output_;
-    const graft::Metadata& metadata_;    // may gain the base's fingerprint when the run begins
-    graft::RunSettings     settings_;
-    graft::FoundRunState   found_;
+    graft::OutputFolder& output_;
+    const graft::Metadata& metadata_;  // may gain the base's fingerprint when the run begins
+    graft::RunSettings settings_;
+    graft::FoundRunState found_;
     std::vector<std::string> changed_;
-    std::int64_t           total_ = 0, saved_ = -1;
+    std::int64_t total_ = 0, saved_ = -1;
 };
 
 }  // namespace cli

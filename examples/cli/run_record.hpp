@@ -26,9 +26,9 @@ public:
               std::int64_t format)
         : o_(o)
     {
-        run_.format   = format;
-        run_.target   = graft::name(graft::machine().target);
-        run_.options  = std::move(options);
+        run_.format = format;
+        run_.target = graft::name(graft::machine().target);
+        run_.options = std::move(options);
         run_.settings = settings;
         if (!o.adapter.empty() && graft::has_manifest(o.adapter)) { earlier_ = graft::read_manifest(o.adapter); }
         if (earlier_) { run_.earlier = earlier_->sha256; }
@@ -37,7 +37,7 @@ public:
     // Before the first step, and before a resumed run takes its state: what the run finds.
     template <class Model> void begin(const Model& model)
     {
-        hashes_           = graft::tensor_hashes(model);
+        hashes_ = graft::tensor_hashes(model);
         run_.probe_before = graft::probe_loss(model);
         if (earlier_) { compare_with_earlier(); }
     }
@@ -48,19 +48,19 @@ public:
              const std::vector<graft::StepMetrics>& steps)
     {
         const auto after = graft::tensor_hashes(model);
-        const auto set   = graft::trained_set(hashes_, after, declared, graft::with_gradient(adamw));
-        bool       rate  = false;
+        const auto set = graft::trained_set(hashes_, after, declared, graft::with_gradient(adamw));
+        bool rate = false;
         for (const auto& step : steps) { rate = rate || step.lr > 0; }
         set.check(rate);
-        run_.declared         = set.declared();
-        run_.trained          = std::int64_t(set.changed.size());
+        run_.declared = set.declared();
+        run_.trained = std::int64_t(set.changed.size());
         run_.without_gradient = std::int64_t(set.without_gradient.size());
-        run_.frozen           = set.frozen;
-        run_.before           = graft::combined(hashes_, declared);
-        run_.after            = graft::combined(after, declared);
-        run_.probe_after      = graft::probe_loss(model);
+        run_.frozen = set.frozen;
+        run_.before = graft::combined(hashes_, declared);
+        run_.after = graft::combined(after, declared);
+        run_.probe_after = graft::probe_loss(model);
         run_.least = count.least(), run_.most = count.most(), run_.order = count.order();
-        run_.steps   = std::int64_t(steps.size());
+        run_.steps = std::int64_t(steps.size());
         run_.metrics = graft::metrics_hash(steps);
         if (!steps.empty()) { run_.first_loss = steps.front().loss, run_.last_loss = steps.back().loss; }
     }
@@ -74,7 +74,7 @@ public:
     graft::BeforeLast writer(const graft::OutputFolder& output)
     {
         return [this, &output](const std::string& last, const std::string& text) {
-            run_.files       = graft::hash_files(output.path(), graft::OutputFolder::result_files(output.path()));
+            run_.files = graft::hash_files(output.path(), graft::OutputFolder::result_files(output.path()));
             run_.files[last] = {std::int64_t(text.size()), graft::sha256(text)};
             graft::write_manifest(output.path(), run_);
         };
@@ -84,10 +84,8 @@ public:
     {
         const auto number = [](std::int64_t n) { return graft::with_commas(n); };
         std::string out = "proof: " + number(run_.trained) + " of " + number(run_.declared)
-                        + " trainable tensors changed, 0 of " + number(run_.frozen) + " frozen ones";
-        if (run_.without_gradient > 0) {
-            out += " (" + number(run_.without_gradient) + " had no gradient but zero)";
-        }
+                          + " trainable tensors changed, 0 of " + number(run_.frozen) + " frozen ones";
+        if (run_.without_gradient > 0) { out += " (" + number(run_.without_gradient) + " had no gradient but zero)"; }
         out += "; each row was trained on " + number(run_.least);
         if (run_.most != run_.least) { out += " to " + number(run_.most); }
         return out + (run_.most == 1 ? " time\n" : " times\n");
@@ -120,16 +118,16 @@ private:
         const double tolerance = (o_.dtype == "bf16" ? 0x1p-6 : 0x1p-13) * std::abs(was);
         graft::require(std::abs(was - now) <= tolerance, [&] {
             return "--adapter " + graft::printable(o_.adapter, 1000)
-                 + ": does not do here what it did when it was written: " + both
-                 + "; are its files those of one run? (inspect --verify-run)";
+                   + ": does not do here what it did when it was written: " + both
+                   + "; are its files those of one run? (inspect --verify-run)";
         });
         print("adapter " + graft::printable(o_.adapter, 300) + ": " + both + "\n");
     }
 
-    const FinetuneOptions&              o_;
-    graft::RunManifest                  run_;
+    const FinetuneOptions& o_;
+    graft::RunManifest run_;
     std::optional<graft::FoundManifest> earlier_;
-    graft::TensorHashes                 hashes_;
+    graft::TensorHashes hashes_;
 };
 
 }  // namespace cli

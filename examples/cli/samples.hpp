@@ -18,7 +18,7 @@ namespace cli {
 
 class Samples {
 public:
-    static constexpr std::int64_t most_tokens = 48;    // that are generated
+    static constexpr std::int64_t most_tokens = 48;  // that are generated
 
     // `stop`: ids that end a text. Without a tokeniser there are no samples.
     Samples(std::span<const graft::Example> examples, const graft::ModelConfig& config,
@@ -33,7 +33,7 @@ public:
             while (end < example.labels.size() && example.labels[end] == graft::ignore) { ++end; }
             end = std::min(std::max<std::size_t>(end, 1), example.ids.size());
             const std::vector<std::int32_t> prompt(example.ids.begin(), example.ids.begin() + std::ptrdiff_t(end));
-            if (!prompts_.empty() && prompts_.back() == prompt) { continue; }    // the other answer of a pair
+            if (!prompts_.empty() && prompts_.back() == prompt) { continue; }  // the other answer of a pair
             if (std::int64_t(end) + most_tokens > room) { continue; }
             prompts_.push_back(prompt);
             due_.push_back(graft::answer_length(example, stop_) <= most_tokens);
@@ -61,17 +61,17 @@ public:
         if (due == 0 || ended > 0) { return ""; }
         const auto ending = graft::measure_ending(model, examples_, stop_, rope);
         const bool known = ending.token >= 0;
-        return std::to_string(due) + " of " + std::to_string(due) + " samples did not end: " +
-               graft::why_endless(ending, {.token = known ? name_of(ending.token) : "",
-                                           .stops = stops_text(),
-                                           .row_trained = known && trains_row(model, adapter, ending.token),
-                                           .tied = model.config.tied,
-                                           .continued = continued});
+        return std::to_string(due) + " of " + std::to_string(due) + " samples did not end: "
+               + graft::why_endless(ending, {.token = known ? name_of(ending.token) : "",
+                                             .stops = stops_text(),
+                                             .row_trained = known && trains_row(model, adapter, ending.token),
+                                             .tied = model.config.tied,
+                                             .continued = continued});
     }
     static std::string text(const graft::ReportSample& sample)
     {
-        return "\nprompt  " + graft::printable(sample.prompt, 300) + "\nbefore  " +
-               graft::printable(sample.before, 300) + "\nafter   " + graft::printable(sample.after, 300) + "\n";
+        return "\nprompt  " + graft::printable(sample.prompt, 300) + "\nbefore  " + graft::printable(sample.before, 300)
+               + "\nafter   " + graft::printable(sample.after, 300) + "\n";
     }
 
 private:
@@ -108,11 +108,11 @@ private:
         return whole || branch || (tied && std::find(rows.begin(), rows.end(), token) != rows.end());
     }
 
-    std::span<const graft::Example>        examples_;
-    const graft::Tokenizer*                tokenizer_;
-    std::vector<std::int64_t>              stop_;
+    std::span<const graft::Example> examples_;
+    const graft::Tokenizer* tokenizer_;
+    std::vector<std::int64_t> stop_;
     std::vector<std::vector<std::int32_t>> prompts_;
-    std::vector<bool>                      due_;    // the answer in the data is no longer than a sample
+    std::vector<bool> due_;  // the answer in the data is no longer than a sample
 };
 
 }  // namespace cli

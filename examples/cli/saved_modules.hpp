@@ -31,20 +31,22 @@ inline void settle_saved(const FinetuneOptions& o, graft::AdapterTargets& target
 {
     auto& saved = targets.saved;
     graft::require(!o.untie || saved.untie, [&] {
-        return std::string("--untie: ") + (config.tied ? "neither embedding nor head is trained: name them with "
-                                                         "--modules-to-save or --target"
-                                                       : "the head of this model is not its embedding");
+        return std::string("--untie: ")
+               + (config.tied ? "neither embedding nor head is trained: name them with "
+                                "--modules-to-save or --target"
+                              : "the head of this model is not its embedding");
     });
     graft::require(!saved.untie || o.untie || !o.adapter.empty(), [&] {
-        return "--target: " + graft::detail::tables_text(targets) + " sees one of the two uses of a tied tensor alone: "
-               "add --untie, which makes the head a tensor of its own, or train both uses with --modules-to-save "
-               "embed_tokens or --train-tokens";
+        return "--target: " + graft::detail::tables_text(targets)
+               + " sees one of the two uses of a tied tensor alone: "
+                 "add --untie, which makes the head a tensor of its own, or train both uses with --modules-to-save "
+                 "embed_tokens or --train-tokens";
     });
     if (saved.untie) { config.tied = false; }
     graft::require(!o.freeze_saved || (!o.adapter.empty() && !saved.empty()), [&] {
-        return std::string("--freeze-saved-modules: ") + (o.adapter.empty()
-                   ? "there is no --adapter whose modules could be frozen"
-                   : graft::printable(o.adapter, 1000) + " has no modules that were trained whole");
+        return std::string("--freeze-saved-modules: ")
+               + (o.adapter.empty() ? "there is no --adapter whose modules could be frozen"
+                                    : graft::printable(o.adapter, 1000) + " has no modules that were trained whole");
     });
     saved.frozen = o.freeze_saved;
     const bool pair = saved.has("model.embed_tokens.weight") || saved.has("lm_head.weight");
@@ -78,8 +80,9 @@ inline std::string saved_text(const FinetuneOptions& o, const graft::SavedModule
     std::string text;
     if (!saved.empty() && !o.adapter.empty()) {
         text += "adapter " + graft::printable(o.adapter, 300) + ": its file holds " + graft::name_list(saved.modules)
-              + " whole: " + (saved.frozen ? "frozen, saved as they came\n"
-                                           : "trained on (--freeze-saved-modules keeps them as they are)\n");
+                + " whole: "
+                + (saved.frozen ? "frozen, saved as they came\n"
+                                : "trained on (--freeze-saved-modules keeps them as they are)\n");
     }
     if (saved.shared && !saved.frozen && o.adapter.empty()) { text += "--untie would train the two uses apart\n"; }
     if (saved.untie) {

@@ -76,7 +76,7 @@ public:
 
 private:
     std::string path_;
-    std::FILE*  file_ = nullptr;
+    std::FILE* file_ = nullptr;
 };
 
 // A bar that is drawn again on a terminal, lines in a file: at most about 50 of them.
@@ -104,7 +104,7 @@ public:
 
 private:
     std::int64_t total_;
-    bool         quiet_, terminal_, open_ = false;
+    bool quiet_, terminal_, open_ = false;
 };
 
 }  // namespace cli

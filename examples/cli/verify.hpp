@@ -50,8 +50,8 @@ inline graft::VerifiedPart verify_tokenizer(const fs::path& folder, const graft:
     }
     const auto within = [&](std::int64_t id, const std::string& what) {
         if (id < 0 || id >= config.vocab) {
-            part.findings.push_back(what + " " + std::to_string(id) + " is beyond the vocabulary of " +
-                                    std::to_string(config.vocab));
+            part.findings.push_back(what + " " + std::to_string(id) + " is beyond the vocabulary of "
+                                    + std::to_string(config.vocab));
         } else if (tokenizer && !tokenizer->has(std::int32_t(id))) {
             part.findings.push_back(what + " " + std::to_string(id) + " is no token of the tokeniser");
         }
@@ -61,7 +61,9 @@ inline graft::VerifiedPart verify_tokenizer(const fs::path& folder, const graft:
     if (fs::exists(folder / "generation_config.json")) {
         try {
             for (const std::int64_t id : graft::eos_ids(folder)) { within(id, "generation_config.json: eos_token_id"); }
-        } catch (const graft::Error& error) { part.findings.emplace_back(error.what()); }
+        } catch (const graft::Error& error) {
+            part.findings.emplace_back(error.what());
+        }
     }
     if (!tokenizer) {
         part.said = "none: only rows of ready-made ids can be learnt";
@@ -76,11 +78,11 @@ inline graft::VerifiedPart verify_tokenizer(const fs::path& folder, const graft:
         beyond.push_back(graft::printable(tokenizer->token(std::int32_t(id)), 40) + " (" + std::to_string(id) + ")");
     }
     if (!beyond.empty()) {
-        part.findings.push_back("the model has " + std::to_string(config.vocab) + " rows and none for " +
-                                graft::name_list(beyond));
+        part.findings.push_back("the model has " + std::to_string(config.vocab) + " rows and none for "
+                                + graft::name_list(beyond));
     }
-    part.said = std::to_string(tokens) + " tokens for " + std::to_string(config.vocab) + " rows" +
-                rows_without_token(config.vocab, *tokenizer);
+    part.said = std::to_string(tokens) + " tokens for " + std::to_string(config.vocab) + " rows"
+                + rows_without_token(config.vocab, *tokenizer);
     return part;
 }
 
@@ -105,7 +107,9 @@ inline graft::VerifiedPart verify_template(const std::optional<graft::Tokenizer>
         chat.render(nlohmann::ordered_json::array({messages.front()}), true);
         const auto ids = tokenizer->encode(text, graft::chat_encoding(chat, *tokenizer, text));
         part.said = "renders a question and its answer, " + std::to_string(ids.size()) + " tokens";
-    } catch (const graft::Error& error) { part.findings.emplace_back(error.what()); }
+    } catch (const graft::Error& error) {
+        part.findings.emplace_back(error.what());
+    }
     return part;
 }
 
@@ -115,9 +119,13 @@ inline std::string verification_text(const graft::Verification& parts)
     for (const auto& part : parts) {
         const auto count = part.findings.size();
         text += "  " + part.name + std::string(part.name.size() < 11 ? 11 - part.name.size() : 1, ' ');
-        if (!part.looked) { text += "-   " + part.said + "\n"; }
-        else if (count == 0) { text += "ok  " + part.said + "\n"; }
-        else { text += std::to_string(count) + (count == 1 ? " finding\n" : " findings\n"); }
+        if (!part.looked) {
+            text += "-   " + part.said + "\n";
+        } else if (count == 0) {
+            text += "ok  " + part.said + "\n";
+        } else {
+            text += std::to_string(count) + (count == 1 ? " finding\n" : " findings\n");
+        }
         for (const auto& finding : part.findings) { text += "    " + graft::printable(finding, 1000) + "\n"; }
     }
     return text;
@@ -128,10 +136,10 @@ inline void verify(const fs::path& folder)
     const std::string where = graft::printable(folder.string(), 1000);
     graft::require(fs::is_directory(folder), [&] { return where + ": --verify looks at a checkpoint folder"; });
     const auto config = graft::read_config(folder);
-    graft::Verification parts{{.name = "config", .said = std::string(graft::family_name(config.family)) + ", " +
-                                                         std::to_string(config.layers) + " layers, " +
-                                                         std::to_string(graft::covered_positions(config)) +
-                                                         " positions"}};
+    graft::Verification parts{{.name = "config",
+                               .said = std::string(graft::family_name(config.family)) + ", "
+                                       + std::to_string(config.layers) + " layers, "
+                                       + std::to_string(graft::covered_positions(config)) + " positions"}};
     for (auto& part : graft::verify_weights(folder, config)) { parts.push_back(std::move(part)); }
     std::optional<graft::Tokenizer> tokenizer;
     parts.push_back(verify_tokenizer(folder, config, tokenizer));

@@ -22,8 +22,7 @@ public:
     RunCheck(std::string folder, const graft::OptionValues& places)
         : folder_(std::move(folder)), found_(graft::read_manifest(folder_)),
           o_(options_of(found_.run, places, folder_, folder_ + "/run.json"))
-    {
-    }
+    {}
 
     // Prints a line for each check; throws where one of them fails.
     void run()
@@ -41,10 +40,18 @@ public:
         check("metrics.jsonl", [&] { return metrics(); });
         check("base", [&] { return base(); });
         check("data", [&] { return data(o_.data, "data"); });
-        if (!o_.eval.empty()) { check("eval", [&] { return data({o_.eval}, "eval"); }); }
-        if (!o_.adapter.empty()) { check("adapter before", [&] { return adapter(); }); }
-        if (!o_.stack.empty()) { check("adapters below", [&] { return stack(); }); }
-        if (!o_.merge_adapter.empty()) { check("adapter merged", [&] { return merged(); }); }
+        if (!o_.eval.empty()) {
+            check("eval", [&] { return data({o_.eval}, "eval"); });
+        }
+        if (!o_.adapter.empty()) {
+            check("adapter before", [&] { return adapter(); });
+        }
+        if (!o_.stack.empty()) {
+            check("adapters below", [&] { return stack(); });
+        }
+        if (!o_.merge_adapter.empty()) {
+            check("adapter merged", [&] { return merged(); });
+        }
         says("steps", std::to_string(run.steps) + " of " + std::to_string(run.planned) + ", loss "
                           + loss_text(run.first_loss, 5) + " to " + loss_text(run.last_loss, 5));
         says("rows", std::to_string(run.rows) + ", each trained on " + std::to_string(run.least)
@@ -53,9 +60,8 @@ public:
         says("tensors", std::to_string(run.trained) + " of " + std::to_string(run.declared)
                             + " trainable ones changed, 0 of " + std::to_string(run.frozen) + " frozen ones");
         for (const auto& change : run.changed) { says("changed on the way", graft::printable(change)); }
-        graft::require(failed_.empty(), [&] {
-            return folder_ + ": not what its run.json says: " + graft::name_list(failed_);
-        });
+        graft::require(failed_.empty(),
+                       [&] { return folder_ + ": not what its run.json says: " + graft::name_list(failed_); });
     }
 
 private:
@@ -130,11 +136,11 @@ private:
     {
         for (const auto& file : files) { need(file); }
         need(o_.model);
-        const auto config    = config_of(o_.model, o_.rope_scaling, {});
+        const auto config = config_of(o_.model, o_.rope_scaling, {});
         const auto tokenizer = tokenizer_of(o_.model);
         std::optional<graft::ChatTemplate> chat;
         if (tokenizer) { chat = template_of(o_.chat_template, *tokenizer); }
-        const auto set  = read_data(o_, files, tokenizer, chat, length_of(o_.max_length, &config), config.vocab);
+        const auto set = read_data(o_, files, tokenizer, chat, length_of(o_.max_length, &config), config.vocab);
         const auto hash = graft::data_fingerprint(set.examples);
         same(setting, hash);
         return std::to_string(set.examples.size()) + " examples in their order, sha256 " + hash;
@@ -164,9 +170,9 @@ private:
         return joined_names(o_.stack) + ", sha256 " + hash;
     }
 
-    std::string              folder_;
-    graft::FoundManifest     found_;
-    FinetuneOptions          o_;
+    std::string folder_;
+    graft::FoundManifest found_;
+    FinetuneOptions o_;
     std::vector<std::string> failed_;
 };
 

@@ -5,6 +5,9 @@
 // nlohmann/json and PCRE2 and are included by whoever uses them.
 #include "graft/version.hpp"
 
+// In the order in which they are read.
+// clang-format off
+
 // core: values
 #include "graft/core/dtype.hpp"       // bf16, f16, f32, f64; acc<T>
 #include "graft/core/shape.hpp"       // Shape<dyn, 576>
@@ -65,3 +68,4 @@
 #include "graft/optim/adamw.hpp"
 #include "graft/optim/clip.hpp"
 #include "graft/optim/schedule.hpp"
+// clang-format on

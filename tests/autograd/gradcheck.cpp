@@ -51,13 +51,13 @@ TEST_CASE("gradcheck: a wrong gradient is found, and its size is the error")
     CHECK(wrong.wrong());
     CHECK(wrong.worst == doctest::Approx(0.001).epsilon(0.01));
     CHECK(wrong.uncertainty < 1e-6);
-    const auto column = gradcheck([&](TapeRef) { return probe(cube(x, 1.5, 2)); }, {{"x", x}},
-                                  {.directions = 0, .elements = 16});
+    const auto column =
+        gradcheck([&](TapeRef) { return probe(cube(x, 1.5, 2)); }, {{"x", x}}, {.directions = 0, .elements = 16});
     CHECK(column.worst > 0.1);
     CHECK(column.where.find(", 2]") != std::string::npos);
     const auto seen = gradcheck([&](TapeRef) { return probe(cube(x, 1.5, 2)); }, {{"x", x}}, {.elements = 0});
     CHECK(seen.wrong());
-    CHECK(seen.where.find(", 2]") != std::string::npos);    // a direction shows it, halves of it lead there
+    CHECK(seen.where.find(", 2]") != std::string::npos);  // a direction shows it, halves of it lead there
     CHECK(wrong.text().find("the tape gives") != std::string::npos);
 }
 

@@ -70,12 +70,13 @@ double root(const X& x, std::int64_t i)
 Planted norm(double mean_term = 1, std::int64_t stale = 0)
 {
     return {.value = [](const X& x, auto i, auto j) { return at(x, i, j) * root(x, i); },
-            .slope = [=](const X& x, auto dy, auto i, auto j) {
-                const double r = root(x, std::max<std::int64_t>(0, i - stale));
-                double sum = 0;
-                for (std::int64_t q = 0; q < x.cols(); ++q) { sum += at(x, i, q) * dy.row(i)[q]; }
-                return r * (dy.row(i)[j] - mean_term * at(x, i, j) * r * r * sum / double(x.cols()));
-            }};
+            .slope =
+                [=](const X& x, auto dy, auto i, auto j) {
+                    const double r = root(x, std::max<std::int64_t>(0, i - stale));
+                    double sum = 0;
+                    for (std::int64_t q = 0; q < x.cols(); ++q) { sum += at(x, i, q) * dy.row(i)[q]; }
+                    return r * (dy.row(i)[j] - mean_term * at(x, i, j) * r * r * sum / double(x.cols()));
+                }};
 }
 
 // Pairs turned by i + shift: shift 1 in backward alone is an angle of the next position.
@@ -86,40 +87,45 @@ Planted turned(std::int64_t shift = 0, double sign = -1)
         return j % 2 == 0 ? row(j) * c - row(j + 1) * s : row(j) * c + row(j - 1) * s;
     };
     return {.value = [=](const X& x, auto i, auto j) { return turn([&](auto q) { return at(x, i, q); }, i, j, 1); },
-            .slope = [=](const X&, auto dy, auto i, auto j) {
-                return turn([&](auto q) { return dy.row(i)[q]; }, i + shift, j, sign);
-            }};
+            .slope = [=](const X&, auto dy, auto i,
+                         auto j) { return turn([&](auto q) { return dy.row(i)[q]; }, i + shift, j, sign); }};
 }
 
 // y_i = the sum of x_q over q <= i: a causal mask; `off` rows too many or too few in backward.
 Planted causal(std::int64_t off = 0)
 {
-    return {.value = [](const X& x, auto i, auto j) {
-                double sum = 0;
-                for (std::int64_t q = 0; q <= i; ++q) { sum += at(x, q, j) * at(x, q, j); }
-                return sum;
-            },
-            .slope = [=](const X& x, auto dy, auto i, auto j) {
-                double sum = 0;
-                for (std::int64_t q = i + off; q < x.rows(); ++q) { sum += 2 * at(x, i, j) * dy.row(q)[j]; }
-                return sum;
-            }};
+    return {.value =
+                [](const X& x, auto i, auto j) {
+                    double sum = 0;
+                    for (std::int64_t q = 0; q <= i; ++q) { sum += at(x, q, j) * at(x, q, j); }
+                    return sum;
+                },
+            .slope =
+                [=](const X& x, auto dy, auto i, auto j) {
+                    double sum = 0;
+                    for (std::int64_t q = i + off; q < x.rows(); ++q) { sum += 2 * at(x, i, j) * dy.row(q)[j]; }
+                    return sum;
+                }};
 }
 
 // A square product x M, M fixed and not symmetric.
 Planted product(bool transposed = false)
 {
     const auto m = [](std::int64_t a, std::int64_t b) { return std::sin(double(3 * a + 7 * b)); };
-    return {.value = [=](const X& x, auto i, auto j) {
-                double sum = 0;
-                for (std::int64_t q = 0; q < x.cols(); ++q) { sum += at(x, i, q) * m(q, j); }
-                return sum;
-            },
-            .slope = [=](const X& x, auto dy, auto i, auto j) {
-                double sum = 0;
-                for (std::int64_t q = 0; q < x.cols(); ++q) { sum += dy.row(i)[q] * (transposed ? m(q, j) : m(j, q)); }
-                return sum;
-            }};
+    return {.value =
+                [=](const X& x, auto i, auto j) {
+                    double sum = 0;
+                    for (std::int64_t q = 0; q < x.cols(); ++q) { sum += at(x, i, q) * m(q, j); }
+                    return sum;
+                },
+            .slope =
+                [=](const X& x, auto dy, auto i, auto j) {
+                    double sum = 0;
+                    for (std::int64_t q = 0; q < x.cols(); ++q) {
+                        sum += dy.row(i)[q] * (transposed ? m(q, j) : m(j, q));
+                    }
+                    return sum;
+                }};
 }
 
 // Adds w to each row; the gradient of w can be dropped.
@@ -151,12 +157,14 @@ X biased(const X& x, const Param<double, Shape<dyn, dyn>, Cpu>& w, bool dropped)
 
 GradcheckResult checked(const Planted& op, X& x, double scale = 1)
 {
-    return gradcheck([&](TapeRef) {
-        auto y = op(x);
-        auto times = Planted{.value = [=](const X& in, auto i, auto j) { return scale * at(in, i, j); },
-                             .slope = [=](const X&, auto dy, auto i, auto j) { return scale * dy.row(i)[j]; }};
-        return probe(times(y));
-    }, {{"x", x}});
+    return gradcheck(
+        [&](TapeRef) {
+            auto y = op(x);
+            auto times = Planted{.value = [=](const X& in, auto i, auto j) { return scale * at(in, i, j); },
+                                 .slope = [=](const X&, auto dy, auto i, auto j) { return scale * dy.row(i)[j]; }};
+            return probe(times(y));
+        },
+        {{"x", x}});
 }
 
 }  // namespace
@@ -165,8 +173,8 @@ TEST_CASE("planted faults: each is found, and the element is named")
 {
     struct Case {
         const char* name;
-        Planted     op;
-        std::string says;    // in the text of the result
+        Planted op;
+        std::string says;  // in the text of the result
     };
     Planted skipped = cube(), hole = cube(), doubled = cube(), negative = cube(), assigns = cube(), slight = cube(),
             last = cube(), zero = cube(), infinite = cube(), offset = cube();
@@ -264,8 +272,8 @@ TEST_CASE("planted faults: 1e-4 in one of 10,000 elements is found and named; an
     const auto right = checked(cube(), x);
     CHECK_MESSAGE(right.right(), right.text());
 
-    auto       w = param<double>(1, 6, 5, 1e-3);
-    auto       small = filled<double>(5, 6, 3);
+    auto w = param<double>(1, 6, 5, 1e-3);
+    auto small = filled<double>(5, 6, 3);
     const auto loss = [&](bool dropped) {
         return gradcheck([&, dropped](TapeRef) { return probe(cube()(biased(small, w, dropped))); },
                          {{"x", small}, {"w", w}});
@@ -279,15 +287,17 @@ TEST_CASE("planted faults: 1e-4 in one of 10,000 elements is found and named; an
 TEST_CASE("planted faults: corners at and near the point are not accused, a wrong slope beside them is")
 {
     const auto corner = [](double left, double right, double at_zero, double fault = 1) {
-        return Planted{.value = [=](const X& x, auto i, auto j) {
-                           const double v = at(x, i, j);
-                           return v > 0 ? right * v + v * v : left * v + v * v;
-                       },
-                       .slope = [=](const X& x, auto dy, auto i, auto j) {
-                           const double v = at(x, i, j);
-                           const double slope = v > 0 ? right : v < 0 ? left : at_zero;
-                           return fault * (slope + 2 * v) * dy.row(i)[j];
-                       }};
+        return Planted{.value =
+                           [=](const X& x, auto i, auto j) {
+                               const double v = at(x, i, j);
+                               return v > 0 ? right * v + v * v : left * v + v * v;
+                           },
+                       .slope =
+                           [=](const X& x, auto dy, auto i, auto j) {
+                               const double v = at(x, i, j);
+                               const double slope = v > 0 ? right : v < 0 ? left : at_zero;
+                               return fault * (slope + 2 * v) * dy.row(i)[j];
+                           }};
     };
     for (const double zero : {0.0, 1e-12, 1e-9, 1e-7, 1e-5, 1e-3}) {
         CAPTURE(zero);
@@ -335,10 +345,9 @@ TEST_CASE("planted faults: noise is called rounding and roughness truncation, ne
         op.slope = [right = op.slope](const X& in, auto dy, auto i, auto j) { return 1.5 * right(in, dy, i, j); };
         if (noise <= 1e-4) { CHECK_MESSAGE(checked(op, x).wrong(), checked(op, x).text()); }
     }
-    const Planted fast{.value = [](const X& x, auto i, auto j) { return std::sin(3e7 * at(x, i, j)); },
-                       .slope = [](const X& x, auto dy, auto i, auto j) {
-                           return 3e7 * std::cos(3e7 * at(x, i, j)) * dy.row(i)[j];
-                       }};
+    const Planted fast{
+        .value = [](const X& x, auto i, auto j) { return std::sin(3e7 * at(x, i, j)); },
+        .slope = [](const X& x, auto dy, auto i, auto j) { return 3e7 * std::cos(3e7 * at(x, i, j)) * dy.row(i)[j]; }};
     auto x = filled<double>(5, 6, 3);
     const auto rough = checked(fast, x);
     CHECK_MESSAGE(!rough.wrong(), rough.text());
@@ -348,12 +357,14 @@ TEST_CASE("planted faults: noise is called rounding and roughness truncation, ne
 TEST_CASE("planted faults: a loss that is not a function of its inputs, or not finite, is said to be so")
 {
     auto x = filled<double>(5, 6, 3);
-    int  calls = 0;
-    const auto impure = gradcheck([&](TapeRef) {
-        Planted op = cube();
-        op.value = [exact = op.value, &calls](const X& in, auto i, auto j) { return exact(in, i, j) * ++calls; };
-        return probe(op(x));
-    }, {{"x", x}});
+    int calls = 0;
+    const auto impure = gradcheck(
+        [&](TapeRef) {
+            Planted op = cube();
+            op.value = [exact = op.value, &calls](const X& in, auto i, auto j) { return exact(in, i, j) * ++calls; };
+            return probe(op(x));
+        },
+        {{"x", x}});
     CHECK_MESSAGE(impure.wrong(), impure.text());
     CHECK_MESSAGE(impure.text().find("pure function") != std::string::npos, impure.text());
 
@@ -365,14 +376,16 @@ TEST_CASE("planted faults: a loss that is not a function of its inputs, or not f
 
     // A forward that reads memory which nobody wrote.
     auto y = filled<double>(5, 6, 3);
-    const auto reads = gradcheck([&](TapeRef) {
-        auto scratch = X(1, 6);
-        Planted op = cube();
-        op.value = [exact = op.value, scratch](const X& in, auto i, auto j) {
-            return exact(in, i, j) + 0 * scratch.data()[j];
-        };
-        return probe(op(y));
-    }, {{"y", y}});
+    const auto reads = gradcheck(
+        [&](TapeRef) {
+            auto scratch = X(1, 6);
+            Planted op = cube();
+            op.value = [exact = op.value, scratch](const X& in, auto i, auto j) {
+                return exact(in, i, j) + 0 * scratch.data()[j];
+            };
+            return probe(op(y));
+        },
+        {{"y", y}});
     CHECK_MESSAGE(reads.wrong(), reads.text());
     const bool seen = reads.text().find("never wrote") != std::string::npos;
     CHECK_MESSAGE((seen || reads.text().find("the loss is ") != std::string::npos), reads.text());

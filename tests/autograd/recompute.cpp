@@ -45,7 +45,7 @@ template <class T> Bits run(bool again, bool input_needs, const std::shared_ptr<
         const auto one = [weight, c](const Acts<T, dyn, Cpu>& in) { return block(in, *weight, c); };
         y = again ? recompute(one, y) : one(y);
     }
-    const auto loss = probe(y + x);    // x is used beside the block too
+    const auto loss = probe(y + x);  // x is used beside the block too
     Bits bits;
     bits.add(y);
     tape.backward(loss);
@@ -91,7 +91,7 @@ TEST_CASE("recompute: keeps only x, one step on the tape; nothing without a tape
     const std::size_t before = pool->live_bytes();
     const auto y = recompute(one, x);
     CHECK(tape.size() == 1);
-    CHECK(pool->live_bytes() == 2 * before);    // x and y
+    CHECK(pool->live_bytes() == 2 * before);  // x and y
     tape.clear();
     x.on(nullptr);
     CHECK_FALSE(recompute(one, x).needs_grad());

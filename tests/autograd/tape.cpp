@@ -53,14 +53,21 @@ TEST_CASE("tape: steps of many sizes over several chunks of its arena, used agai
     for (int round = 0; round < 3; ++round) {
         sum = 0;
         for (int i = 0; i < 600; ++i) {
-            struct Large { int at[100]; } large{};
+            struct Large {
+                int at[100];
+            } large{};
             large.at[99] = 1;
             tape.record_step("large", 1, 1, 0, [&sum, large, held = Counted(&alive)] { sum += large.at[99]; });
             tape.record_step("small", 1, 1, 0, [&sum] { ++sum; });
         }
         CHECK(alive == 600);
-        if (round == 1) { tape.clear(); CHECK(sum == 0); }
-        else { tape.run(); CHECK(sum == 1200); }
+        if (round == 1) {
+            tape.clear();
+            CHECK(sum == 0);
+        } else {
+            tape.run();
+            CHECK(sum == 1200);
+        }
         CHECK(alive == 0);
     }
 }
@@ -188,11 +195,11 @@ TEST_CASE("tape: saved tensors and gradients are released as steps run; a second
             for (int i = 0; i < 9; ++i) { y = silu_mul(y, x); }
             const auto loss = probe(y);
             y = {};
-            CHECK(pool->live_bytes() >= 10 * one);    // ten results are saved, x beside them (the last y was let go)
+            CHECK(pool->live_bytes() >= 10 * one);  // ten results are saved, x beside them (the last y was let go)
             tape.backward(loss);
         }
-        CHECK(pool->live_bytes() == 2 * only_x);      // x and its gradient
-        CHECK(pool->peak_bytes() <= 14 * one);        // never all gradients beside all results
+        CHECK(pool->live_bytes() == 2 * only_x);  // x and its gradient
+        CHECK(pool->peak_bytes() <= 14 * one);    // never all gradients beside all results
         x.grad().clear();
         CHECK(pool->live_bytes() == only_x);
         if (step == 0) { calls = pool->system_calls(); }

@@ -48,7 +48,7 @@ TEST_CASE("adapter: A is random by module and seed, B is zero, and the scale is 
             ++pairs;
         }
         if (name.ends_with("lora_A.weight")) {
-            CHECK(seen.emplace(values, name).second);    // modules of one shape start apart
+            CHECK(seen.emplace(values, name).second);  // modules of one shape start apart
             for (const double v : values) { CHECK(std::abs(v) <= 1 / std::sqrt(double(values.size() / 3)) + 1e-7); }
         }
     }

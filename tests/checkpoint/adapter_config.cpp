@@ -1,7 +1,7 @@
 #include "graft/checkpoint/adapter_config.hpp"
 
-#include "graft/checkpoint/hf_config.hpp"
 #include "../golden_kinds.hpp"
+#include "graft/checkpoint/hf_config.hpp"
 #include "support.hpp"
 
 #include <map>
@@ -20,8 +20,7 @@ graft::AdapterConfig with(const std::string& patch)
     return graft::parse_adapter_config(json.dump(), "adapter_config.json");
 }
 
-template <class Run>
-std::string refusal(Run run)
+template <class Run> std::string refusal(Run run)
 {
     try {
         run();
@@ -62,7 +61,7 @@ TEST_CASE("what is read")
     CHECK(plain.rank == 8);
     CHECK(plain.alpha == 8);
     CHECK(plain.targets.kind == Kind::none);
-    CHECK(graft::adapter_targets(plain, model()).modules.size() == 24);    // q_proj and v_proj
+    CHECK(graft::adapter_targets(plain, model()).modules.size() == 24);  // q_proj and v_proj
     CHECK(with(R"({"target_modules": "ALL-linear"})").targets.kind == Kind::all_linear);
 }
 
@@ -118,7 +117,7 @@ TEST_CASE("what is refused, and by which name")
     }
     CHECK_THROWS_AS(graft::parse_adapter_config("[]", "FILE"), graft::Error);
     CHECK_THROWS_WITH_AS(graft::read_adapter_config(graft_test::repo()),
-        doctest::Contains("there is no adapter_config.json"), graft::Error);
+                         doctest::Contains("there is no adapter_config.json"), graft::Error);
 }
 
 TEST_CASE("targets, patterns and layers")
@@ -145,7 +144,7 @@ TEST_CASE("targets, patterns and layers")
                                "q_proj": 16}, "alpha_pattern": {"v_proj": 2}})");
     CHECK(t.at("model.layers.0.self_attn.q_proj") == std::pair<std::int64_t, double>{2, 4});
     CHECK(t.at("model.layers.1.self_attn.q_proj").first == 3);
-    CHECK(t.at("model.layers.11.self_attn.q_proj").first == 16);    // "_proj" must follow a dot
+    CHECK(t.at("model.layers.11.self_attn.q_proj").first == 16);  // "_proj" must follow a dot
     CHECK(t.at("model.layers.0.self_attn.v_proj") == std::pair<std::int64_t, double>{4, 0.5});
     CHECK(targets(R"({"use_rslora": true})").begin()->second.second == 4);
 
@@ -160,7 +159,8 @@ TEST_CASE("targets, patterns and layers")
           == std::vector<std::string>{"c_attn"});
     // What is excluded wholly is a module all the same; so is one of a layer that is not listed.
     CHECK(graft::adapter_targets(with(R"({"target_modules": ["q_proj", "o_proj"], "exclude_modules": ["o_proj"]})"),
-                                 model()).unmatched.empty());
+                                 model())
+              .unmatched.empty());
     CHECK(graft::adapter_targets(
               with(R"({"target_modules": ["q_proj", "layers.0.mlp.up_proj"], "layers_to_transform": [1]})"), model())
               .unmatched.empty());
@@ -190,10 +190,23 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
 {
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
-    const std::set<std::string> plain{"lora_all_linear", "lora_qv", "rslora", "qwen2_all_linear", "patterns",
-        "regex_targets", "exclude_modules", "layers_to_transform", "modules_to_save", "tied_modules_to_save_both",
-        "tied_modules_to_save_embed", "tied_modules_to_save_both_ensure",
-        "trainable_tokens", "tied_trainable_tokens", "embedding", "tied_embedding", "head"};
+    const std::set<std::string> plain{"lora_all_linear",
+                                      "lora_qv",
+                                      "rslora",
+                                      "qwen2_all_linear",
+                                      "patterns",
+                                      "regex_targets",
+                                      "exclude_modules",
+                                      "layers_to_transform",
+                                      "modules_to_save",
+                                      "tied_modules_to_save_both",
+                                      "tied_modules_to_save_embed",
+                                      "tied_modules_to_save_both_ensure",
+                                      "trainable_tokens",
+                                      "tied_trainable_tokens",
+                                      "embedding",
+                                      "tied_embedding",
+                                      "head"};
     int read = 0, refused = 0;
     for (const auto& entry : fs::directory_iterator(*data / "golden" / "peft")) {
         const std::string name = entry.path().filename().string();
@@ -201,10 +214,10 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
         INFO(name);
         const auto expected = graft::read_json(entry.path() / "expected.json");
         graft::AdapterTargets found;
-        graft::ModelConfig    base;
+        graft::ModelConfig base;
         const std::string text = refusal([&] {
             const auto adapter = graft::read_adapter_config(entry.path());
-            base               = graft::read_config(entry.path() / graft::json_string(expected, "base", name));
+            base = graft::read_config(entry.path() / graft::json_string(expected, "base", name));
             found = graft::adapter_targets(adapter, base);
             const auto again = graft::adapter_config_text(adapter, base, name);
             CHECK(graft::adapter_targets(graft::parse_adapter_config(again, name), base).parameters()
@@ -235,7 +248,7 @@ TEST_CASE("adapters of the reference: the same modules and ranks, or refused by 
         read += 1;
     }
     CHECK(read == static_cast<int>(plain.size()));
-    CHECK(refused == 6);    // of the families that are read: DoRA and biases
+    CHECK(refused == 6);  // of the families that are read: DoRA and biases
 }
 
 TEST_CASE("every config sample is read with its values, or refused by the name of the field")
@@ -243,26 +256,26 @@ TEST_CASE("every config sample is read with its values, or refused by the name o
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
     struct Read {
-        std::int64_t             rank;
-        double                   alpha, dropout;
-        bool                     rslora;
-        std::vector<std::string> targets;    // none: the family's own
+        std::int64_t rank;
+        double alpha, dropout;
+        bool rslora;
+        std::vector<std::string> targets;  // none: the family's own
     };
     const std::vector<std::string> mlp{"gate_proj", "up_proj", "down_proj"}, qv{"q_proj", "v_proj"};
     const std::string llama = "peft-repo--lora-llama-3.2-3B-";
     const std::map<std::string, Read> read{
         {llama + "rank10-target-mlp", {10, 20, 0, false, mlp}},
-        {llama + "rank32-lorafa", {32, 64, 0, false, {}}},    // LoRA-FA is an optimiser: the adapter is plain
+        {llama + "rank32-lorafa", {32, 64, 0, false, {}}},  // LoRA-FA is an optimiser: the adapter is plain
         {llama + "rank32", {32, 64, 0, false, {}}},
         {llama + "rank64-rslora", {64, 64, 0, true, {}}},
         {"v0.13-llama3.2-1b", {64, 16, 0.1, false, qv}},
         {"v0.15-llama3.2-1b", {8, 16, 0.05, false, qv}},
-        {"v0.17-llama3.2-1b", {16, 16, 0.05, false,
-                               {"up_proj", "gate_proj", "down_proj", "v_proj", "q_proj", "k_proj", "o_proj"}}},
+        {"v0.17-llama3.2-1b",
+         {16, 16, 0.05, false, {"up_proj", "gate_proj", "down_proj", "v_proj", "q_proj", "k_proj", "o_proj"}}},
         {"v0.18.1-gemma-2b", {4, 8, 0.05, false, qv}},
         {"v0.19.1-qwen2.5-0.5b", {8, 16, 0.05, false, qv}},
-        {"v0.20.0-qwen2.5-1.5b", {16, 32, 0.05, false,
-                                  {"k_proj", "v_proj", "o_proj", "down_proj", "q_proj", "gate_proj", "up_proj"}}},
+        {"v0.20.0-qwen2.5-1.5b",
+         {16, 32, 0.05, false, {"k_proj", "v_proj", "o_proj", "down_proj", "q_proj", "gate_proj", "up_proj"}}},
         {"v0.21.0-smollm2-360m", {8, 16, 0.05, false, {"o_proj", "v_proj", "k_proj", "q_proj"}}},
     };
     const std::map<std::string, std::string> refused{
@@ -285,7 +298,7 @@ TEST_CASE("every config sample is read with its values, or refused by the name o
             CHECK(text.starts_with(entry.path().string() + ": " + at->second));
             continue;
         }
-        REQUIRE(read.contains(name));    // a sample that nobody decided about
+        REQUIRE(read.contains(name));  // a sample that nobody decided about
         CHECK(text == "");
         const Read& want = read.at(name);
         CHECK(c.rank == want.rank);
@@ -310,8 +323,8 @@ TEST_CASE("a config sample with one field more is refused by that field, and by 
     const auto path = *data / "data/adapters/peft_config_samples/v0.21.0-smollm2-360m.json";
     const auto config = graft::read_json<graft::OrderedJson>(path);
     for (const char* key : {"layer_replication", "target_parameters", "megatron_config", "loftq_config", "eva_config",
-             "corda_config", "lora_ga_config", "velora_config", "alora_invocation_tokens", "use_qalora",
-             "monteclora_config", "arrow_config", "kasa_config", "use_bdlora", "a_field_of_tomorrow"}) {
+                            "corda_config", "lora_ga_config", "velora_config", "alora_invocation_tokens", "use_qalora",
+                            "monteclora_config", "arrow_config", "kasa_config", "use_bdlora", "a_field_of_tomorrow"}) {
         INFO(key);
         for (const char* nothing : {"null", "false", "{}", "[]"}) {
             auto other = config;
@@ -329,10 +342,10 @@ TEST_CASE("a config sample with one field more is refused by that field, and by 
         INFO(key);
         auto other = config;
         const std::string name = key;
-        other[key] = name == "qalora_group_size"    ? graft::OrderedJson(32)
-                     : name == "inference_mode"     ? graft::OrderedJson(false)
+        other[key] = name == "qalora_group_size"                          ? graft::OrderedJson(32)
+                     : name == "inference_mode"                           ? graft::OrderedJson(false)
                      : name == "runtime_config" || name == "auto_mapping" ? graft::OrderedJson::parse(R"({"x": 1})")
-                                                    : graft::OrderedJson("other");
+                                                                          : graft::OrderedJson("other");
         CHECK(graft::parse_adapter_config(other.dump(), "FILE").rank == 8);
     }
 }
@@ -391,8 +404,9 @@ TEST_CASE("adapters on embedding and head: found by name, never by all-linear; o
         return out;
     };
     const auto both = targets(R"({"target_modules": ["lm_head", "embed_tokens"], "r": 3})");
-    CHECK(names(both) == Names{"model.embed_tokens.lora_embedding_A", "model.embed_tokens.lora_embedding_B",
-                               "lm_head.lora_A.weight", "lm_head.lora_B.weight"});
+    CHECK(names(both)
+          == Names{"model.embed_tokens.lora_embedding_A", "model.embed_tokens.lora_embedding_B",
+                   "lm_head.lora_A.weight", "lm_head.lora_B.weight"});
     const auto base = model();
     CHECK(both.modules[0].in == base.vocab);
     CHECK(both.modules[0].out == base.dim);
@@ -451,7 +465,7 @@ TEST_CASE("init_lora_weights: starts that leave the base as it is are read, with
     CHECK(init(R"({"init_lora_weights": "mica"})") == AdapterInit::mica);
     CHECK(refusal([&] { init(R"({"eva_config": {"rho": 2.0}})"); }).find("eva_config is set") != std::string::npos);
     CHECK(init(R"({"init_lora_weights": false})") == AdapterInit::none);
-    for (const char* name : {"eva", "orthogonal", "mica"}) {    // once it goes on, how it began says nothing
+    for (const char* name : {"eva", "orthogonal", "mica"}) {  // once it goes on, how it began says nothing
         const auto config = with((R"({"init_lora_weights": ")" + std::string(name) + "\"}").c_str());
         const auto text = graft::adapter_config_text(config, model(), "test");
         CHECK(nlohmann::json::parse(text).at("init_lora_weights") == true);

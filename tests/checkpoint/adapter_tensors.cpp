@@ -2,8 +2,8 @@
 
 #include <functional>
 
-#include "merge_support.hpp"
 #include "graft/checkpoint/saved_types.hpp"
+#include "merge_support.hpp"
 
 using namespace graft_test;
 
@@ -93,8 +93,9 @@ TEST_CASE("adapter: keys with the adapter's name, and with other prefixes, are r
         for (const char* adapter : {"default", "my-adapter_2"}) { check_readers(made, with_name(adapter)); }
         check_readers(made, [](const std::string& key) { return key.substr(std::string("base_model.model.").size()); });
         check_readers(made, [](const std::string& key) { return "module." + with_name("default")(key); });
-        check_readers(made, [](std::string key) { return key.replace(0, std::string("base_model.model.model.").size(),
-                                                                     "base_model.model."); });
+        check_readers(made, [](std::string key) {
+            return key.replace(0, std::string("base_model.model.model.").size(), "base_model.model.");
+        });
     }
 }
 
@@ -127,7 +128,8 @@ TEST_CASE("adapter: a file with the model beside the adapter, and DoRA's vectors
     const auto file = Tensors::read(folder / "adapter_model.safetensors");
     const auto with = [&](const std::string& name) {
         auto more = file;
-        more.list.push_back({"base_model.model.model.layers.0.self_attn.q_proj." + name, "F32", {8}, std::string(32, '\0')});
+        more.list.push_back(
+            {"base_model.model.model.layers.0.self_attn.q_proj." + name, "F32", {8}, std::string(32, '\0')});
         more.write(folder / "adapter_model.safetensors");
         return refused(folder);
     };

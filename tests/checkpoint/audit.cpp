@@ -17,7 +17,7 @@ graft::ModelConfig config(const char* name)
 
 // Another model of a family, by its sizes: V, D, layers, heads, key/value heads, head size, F, tied.
 graft::ModelConfig sized(const char* like, std::int64_t vocab, std::int64_t dim, std::int64_t layers,
-    std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, std::int64_t ffn, bool tied)
+                         std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, std::int64_t ffn, bool tied)
 {
     graft::ModelConfig c = config(like);
     c.vocab = vocab, c.dim = dim, c.layers = layers, c.heads = heads, c.kv_heads = kv_heads, c.head_dim = head_dim,
@@ -34,15 +34,19 @@ graft::Audit lora(const graft::ModelConfig& model, std::int64_t rank, bool atten
     if (attention_only) {
         adapter.targets = {.kind = graft::ModuleChoice::Kind::list, .names = {"q_proj", "k_proj", "v_proj", "o_proj"}};
     }
-    return graft::make_audit(model, {.method = method, .targets = graft::adapter_targets(adapter, model),
-                                     .base_type = graft::StoredType::bf16});
+    return graft::make_audit(
+        model,
+        {.method = method, .targets = graft::adapter_targets(adapter, model), .base_type = graft::StoredType::bf16});
 }
 
 }  // namespace
 
 TEST_CASE("parameters of published models and their adapters")
 {
-    struct Row { graft::ModelConfig model; std::int64_t total, rank16; };
+    struct Row {
+        graft::ModelConfig model;
+        std::int64_t total, rank16;
+    };
     const Row rows[] = {
         {config("SmolLM2-135M"), 134'515'008, 4'884'480},
         {sized("SmolLM2-135M", 49152, 960, 32, 15, 5, 64, 2560, true), 361'821'120, 8'683'520},
@@ -89,8 +93,8 @@ TEST_CASE("bytes, and the table")
     CHECK(graft::detail::nf4_bytes(65, true) == 33 + 2 + 4 + 256 * 4);
 
     const std::string text = graft::to_text(dense);
-    CHECK(
-        text.find("lora A     F32              210       2,396,160        9,584,640  trainable") != std::string::npos);
+    CHECK(text.find("lora A     F32              210       2,396,160        9,584,640  trainable")
+          != std::string::npos);
     CHECK(text.find("trainable                   420       4,884,480                   3.504 % of all")
           != std::string::npos);
     CHECK(text.find("adapter on 210 modules (q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj), rank "
@@ -115,7 +119,8 @@ TEST_CASE("bytes, and the table")
 TEST_CASE("adapters below the one that is trained are counted as frozen")
 {
     const auto model = config("SmolLM2-135M");
-    graft::AuditSettings settings{.method = graft::TrainMethod::lora, .targets = lora(model, 16).targets,
+    graft::AuditSettings settings{.method = graft::TrainMethod::lora,
+                                  .targets = lora(model, 16).targets,
                                   .base_type = graft::StoredType::bf16,
                                   .stacked = {lora(model, 8, true).targets, lora(model, 16).targets}};
     const auto one = lora(model, 16), audit = graft::make_audit(model, settings);
@@ -152,13 +157,14 @@ TEST_CASE("the base's own total stands beside what is added and trained, with ev
     auto stored = llama;
     stored.quantization = graft::QuantizationSettings{};
     has(lora(stored, 16), base + "41,943,040 are added; 41,943,040 are trained");
-    has(graft::make_audit(llama, {.method = TrainMethod::lora, .targets = lora(llama, 16).targets,
-                                  .stacked = {lora(llama, 8).targets}}),
+    has(graft::make_audit(
+            llama,
+            {.method = TrainMethod::lora, .targets = lora(llama, 16).targets, .stacked = {lora(llama, 8).targets}}),
         base + "62,914,560 are added; 41,943,040 are trained");
 
     graft::AdapterConfig adapter{.rank = 16};
     adapter.targets.kind = graft::ModuleChoice::Kind::all_linear;
-    adapter.modules_to_save = {"embed_tokens", "lm_head"};    // in place: nothing is added for them
+    adapter.modules_to_save = {"embed_tokens", "lm_head"};  // in place: nothing is added for them
     has(graft::make_audit(llama, {.method = TrainMethod::lora, .targets = graft::adapter_targets(adapter, llama)}),
         base + "41,943,040 are added; 1,092,616,192 are trained");
 
@@ -168,7 +174,7 @@ TEST_CASE("the base's own total stands beside what is added and trained, with ev
     has(lora(small, 16), one + "11,272,192 are added; 11,272,192 are trained");
     const auto untied = graft::adapter_targets(adapter, small);
     REQUIRE(untied.saved.untie);
-    small.tied = false;    // as the run makes the model
+    small.tied = false;  // as the run makes the model
     const std::int64_t pair = small.vocab * small.dim;
     has(graft::make_audit(small, {.method = TrainMethod::lora, .targets = untied}),
         one + graft::with_commas(11'272'192 + pair) + " are added; " + graft::with_commas(11'272'192 + 2 * pair)
@@ -239,7 +245,7 @@ TEST_CASE("the tensors of a checkpoint are those of the reference's files")
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
     for (const char* name :
-        {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope", "mistral_window", "qwen2"}) {
+         {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope", "mistral_window", "qwen2"}) {
         INFO(name);
         const auto folder = *data / "golden" / "archs" / name;
         const auto file = graft::SafetensorsFile::open(folder / "model.safetensors");

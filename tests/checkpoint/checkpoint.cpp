@@ -31,7 +31,7 @@ TEST_CASE("checkpoint: one file, and the same tensors from shards")
     const auto two = graft::Checkpoint::open(sharded.folder);
     REQUIRE(one.tensors().size() == two.tensors().size());
     for (const auto& [stored_name, tensor] : one.tensors()) {
-        const auto& name = stored_name;    // clang 14 captures no structured binding
+        const auto& name = stored_name;  // clang 14 captures no structured binding
         CAPTURE(name);
         const auto* other = two.find(name);
         REQUIRE(other != nullptr);

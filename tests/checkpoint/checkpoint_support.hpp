@@ -16,11 +16,22 @@ inline graft::ModelConfig tiny_config(bool tied = false)
 }
 inline std::string tiny_json(bool tied = false)
 {
-    return nlohmann::json({{"model_type", "llama"}, {"architectures", {"LlamaForCausalLM"}}, {"vocab_size", 11},
-                           {"hidden_size", 8}, {"intermediate_size", 12}, {"num_hidden_layers", 2},
-                           {"num_attention_heads", 2}, {"num_key_value_heads", 1}, {"head_dim", 4},
-                           {"max_position_embeddings", 16}, {"rms_norm_eps", 1e-6}, {"rope_theta", 10000.0},
-                           {"hidden_act", "silu"}, {"tie_word_embeddings", tied}, {"torch_dtype", "float32"}}).dump(2);
+    return nlohmann::json({{"model_type", "llama"},
+                           {"architectures", {"LlamaForCausalLM"}},
+                           {"vocab_size", 11},
+                           {"hidden_size", 8},
+                           {"intermediate_size", 12},
+                           {"num_hidden_layers", 2},
+                           {"num_attention_heads", 2},
+                           {"num_key_value_heads", 1},
+                           {"head_dim", 4},
+                           {"max_position_embeddings", 16},
+                           {"rms_norm_eps", 1e-6},
+                           {"rope_theta", 10000.0},
+                           {"hidden_act", "silu"},
+                           {"tie_word_embeddings", tied},
+                           {"torch_dtype", "float32"}})
+        .dump(2);
 }
 
 // A model with made-up weights that bf16 holds exactly.
@@ -82,8 +93,8 @@ template <class Call> std::string refusal_of(Call&& call)
 }
 inline bool says(const std::string& text, const std::vector<std::string>& words)
 {
-    return text.find('\n') == std::string::npos &&
-           std::all_of(words.begin(), words.end(), [&](const auto& w) { return text.find(w) != std::string::npos; });
+    return text.find('\n') == std::string::npos
+           && std::all_of(words.begin(), words.end(), [&](const auto& w) { return text.find(w) != std::string::npos; });
 }
 
 }  // namespace graft_test

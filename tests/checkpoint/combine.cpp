@@ -21,7 +21,9 @@ std::map<std::string, std::vector<double>> updates(const fs::path& folder)
     std::map<std::string, std::vector<double>> out;
     const auto file = opened(folder);
     for (const auto& branch : file.branches()) {
-        Tensors::One zero{branch.target.name + ".weight", "F64", {branch.target.out, branch.target.in},
+        Tensors::One zero{branch.target.name + ".weight",
+                          "F64",
+                          {branch.target.out, branch.target.in},
                           std::string(std::size_t(branch.target.out * branch.target.in) * 8, '\0')};
         const auto a = graft::detail::all_values(branch.a), b = graft::detail::all_values(branch.b);
         auto& sum = out[branch.target.name] = values_in(zero);
@@ -49,13 +51,15 @@ TEST_CASE("grow rank: the same logits to the bit, the same scale, each tensor in
 {
     const TempFolder temp;
     const auto base = tiny_checkpoint(temp.path());
-    struct Case { Made made; std::int64_t to; };
+    struct Case {
+        Made made;
+        std::int64_t to;
+    };
     int at = 0;
-    for (const Case& c : {Case{{.rank = 3, .alpha = 7}, 8}, Case{{.rank = 3, .alpha = 7}, 6},
-                          Case{{.rank = 2, .alpha = 3.3}, 64}, Case{{.rank = 3, .alpha = 5, .rslora = true}, 16},
-                          Case{{.rank = 5, .alpha = 6, .rslora = true}, 20},
-                          Case{{.rank = 2, .alpha = 6,
-                                .ranks = {{"q_proj", 3}, {"layers\\.1\\.mlp\\.up_proj", 4}}}, 12}}) {
+    for (const Case& c :
+         {Case{{.rank = 3, .alpha = 7}, 8}, Case{{.rank = 3, .alpha = 7}, 6}, Case{{.rank = 2, .alpha = 3.3}, 64},
+          Case{{.rank = 3, .alpha = 5, .rslora = true}, 16}, Case{{.rank = 5, .alpha = 6, .rslora = true}, 20},
+          Case{{.rank = 2, .alpha = 6, .ranks = {{"q_proj", 3}, {"layers\\.1\\.mlp\\.up_proj", 4}}}, 12}}) {
         CAPTURE(at);
         const auto name = std::to_string(++at);
         const auto adapter = made_adapter(temp / ("a" + name), c.made);
@@ -116,7 +120,7 @@ TEST_CASE("grow rank: what cannot be is refused, with what can")
     int refused = 0;
     for (int i = 0; i < 40; ++i) {
         const double scale = 1.9 + i * 0x1p-52;
-        const auto   found = graft::detail::alpha_for(scale, 3, false);
+        const auto found = graft::detail::alpha_for(scale, 3, false);
         if (found) { CHECK(*found / 3 == scale); }
         refused += !found;
         CHECK(graft::detail::alpha_for(scale, 64, false).has_value());
@@ -141,7 +145,10 @@ TEST_CASE("grow rank: what the file says of its base stays")
 TEST_CASE("concat: the sum of both updates, exact where scales are powers of two apart; missing modules get zeros")
 {
     const TempFolder temp;
-    struct Case { Made first, second; bool exact; };
+    struct Case {
+        Made first, second;
+        bool exact;
+    };
     int at = 0;
     const std::vector<std::string> some{"q_proj", "down_proj"}, others{"q_proj", "v_proj"};
     for (const Case& c :
@@ -162,7 +169,7 @@ TEST_CASE("concat: the sum of both updates, exact where scales are powers of two
         const auto first = updates(one), second = updates(two), both = updates(sum);
         for (const auto& entry : both) {
             const std::string& module = entry.first;
-            const auto&        values = entry.second;
+            const auto& values = entry.second;
             CAPTURE(module);
             for (std::size_t i = 0; i < values.size(); ++i) {
                 double wanted = 0;

@@ -9,7 +9,7 @@
 namespace graft_test {
 
 inline constexpr const char* embedding = "model.embed_tokens.weight";
-inline constexpr const char* head      = "lm_head.weight";
+inline constexpr const char* head = "lm_head.weight";
 
 inline const std::vector<std::string> chat_tokens{"<|im_start|>", "<|im_end|>"};
 
@@ -20,10 +20,7 @@ inline bool stories()
     return there;
 }
 
-inline nlohmann::ordered_json json_of(const fs::path& path)
-{
-    return nlohmann::ordered_json::parse(read_text(path));
-}
+inline nlohmann::ordered_json json_of(const fs::path& path) { return nlohmann::ordered_json::parse(read_text(path)); }
 template <class Change> void change_json(const fs::path& path, Change&& change)
 {
     auto json = json_of(path);
@@ -37,9 +34,13 @@ inline std::string stored(const std::vector<double>& values, const std::string& 
     std::string out;
     const auto put = [&](const auto& value) { out.append(reinterpret_cast<const char*>(&value), sizeof value); };
     for (const double value : values) {
-        if (dtype == "BF16") { put(graft::bf16(float(value))); }
-        else if (dtype == "F16") { put(graft::f16(float(value))); }
-        else { put(float(value)); }
+        if (dtype == "BF16") {
+            put(graft::bf16(float(value)));
+        } else if (dtype == "F16") {
+            put(graft::f16(float(value)));
+        } else {
+            put(float(value));
+        }
     }
     return out;
 }

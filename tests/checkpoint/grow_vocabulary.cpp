@@ -88,8 +88,8 @@ TEST_CASE("grow: new rows are the mean, all else keeps its bytes, old logits the
             const auto old = logits_of(graft::load_model<float>(base), ids);
             const auto now = logits_of(graft::load_model<float>(out), ids);
             REQUIRE(now.size() == ids.size() * 514);
-            CHECK(columns(now, 514, 512) == old);    // to the bit
-            for (std::size_t i = 0; i < ids.size(); ++i) {    // no likelier than the average old token
+            CHECK(columns(now, 514, 512) == old);           // to the bit
+            for (std::size_t i = 0; i < ids.size(); ++i) {  // no likelier than the average old token
                 double sum = 0;
                 for (std::size_t j = 0; j < 512; ++j) { sum += std::exp(old[i * 512 + j]); }
                 CHECK(std::exp(now[i * 514 + 512]) < sum / 512);
@@ -110,14 +110,14 @@ TEST_CASE("grow: the tokeniser encodes each new token as its id, and old texts a
     CHECK(now.size() == 514);
     using Ids = std::vector<std::int32_t>;
     auto expected = old.encode("user");
-    expected.insert(expected.begin() + 1, 512);    // behind BOS
+    expected.insert(expected.begin() + 1, 512);  // behind BOS
     CHECK(now.encode("<|im_start|>user") == expected);
     CHECK(now.encode("<|im_start|><|im_end|>", {.add_special = false}) == Ids{512, 513});
-    CHECK(now.decode(Ids{512, 403, 513}) == "<|im_start|> Once<|im_end|>");    // only the text's first space goes
+    CHECK(now.decode(Ids{512, 403, 513}) == "<|im_start|> Once<|im_end|>");  // only the text's first space goes
     CHECK(now.decode(expected, true) == old.decode(old.encode("user"), true));
     CHECK(now.is_special(512));
-    for (const std::string text : {"", "Once upon a time", "  two  spaces\n", "</s> <s> <unk>", "ünï 漢字 🙂", "<|im_sta",
-                                   "user<|im_end"}) {
+    for (const std::string text : {"", "Once upon a time", "  two  spaces\n", "</s> <s> <unk>", "ünï 漢字 🙂",
+                                   "<|im_sta", "user<|im_end"}) {
         CAPTURE(text);
         CHECK(now.encode(text) == old.encode(text));
         CHECK(now.decode(now.encode(text)) == old.decode(old.encode(text)));
@@ -128,14 +128,16 @@ TEST_CASE("grow: the tokeniser encodes each new token as its id, and old texts a
     // The files, but for the entries.
     auto json = json_of(temp / "out/tokenizer.json");
     REQUIRE(json["added_tokens"].size() == 5);
-    CHECK(json["added_tokens"][4].dump() == R"({"id":513,"content":"<|im_end|>","single_word":false,"lstrip":false,)"
-                                            R"("rstrip":false,"normalized":false,"special":true})");
+    CHECK(json["added_tokens"][4].dump()
+          == R"({"id":513,"content":"<|im_end|>","single_word":false,"lstrip":false,)"
+             R"("rstrip":false,"normalized":false,"special":true})");
     json["added_tokens"].erase(4), json["added_tokens"].erase(3);
     CHECK(json == json_of(small_model() + "/tokenizer.json"));
     json = json_of(temp / "out/tokenizer_config.json");
     auto& decoder = json["added_tokens_decoder"];
-    CHECK(decoder["513"].dump() == R"({"content":"<|im_end|>","lstrip":false,"normalized":false,"rstrip":false,)"
-                                   R"("single_word":false,"special":true})");
+    CHECK(decoder["513"].dump()
+          == R"({"content":"<|im_end|>","lstrip":false,"normalized":false,"rstrip":false,)"
+             R"("single_word":false,"special":true})");
     CHECK((--decoder.end()).key() == "513");
     decoder.erase("512"), decoder.erase("513");
     CHECK(json == json_of(small_model() + "/tokenizer_config.json"));
@@ -156,7 +158,7 @@ TEST_CASE("grow: rows that were padding are used first and become the mean; a mu
     CHECK(receipt.tokens[0].id == 512);
     CHECK(receipt.in_padding == 2);
     CHECK(receipt.tables[0].after == 520);
-    check_grown(base, temp / "two", 512, 512, 514, 520);    // rows 514 to 519 stay as they were
+    check_grown(base, temp / "two", 512, 512, 514, 520);  // rows 514 to 519 stay as they were
     CHECK(row_of(Tensors::read(temp / "two/model.safetensors").at(head), 514)[0] == 77);
 
     receipt = grown("ten", 10, 1);
@@ -169,7 +171,7 @@ TEST_CASE("grow: rows that were padding are used first and become the mean; a mu
     check_grown(base, temp / "multiple", 512, 512, 514, 576);
     CHECK(grown("fits", 2, 8).tables[0].after == 520);
 
-    receipt = grow(temp / "multiple", temp / "again", {.tokens = {"<again>"}});    // a grown one grows
+    receipt = grow(temp / "multiple", temp / "again", {.tokens = {"<again>"}});  // a grown one grows
     CHECK(receipt.tokens[0].id == 514);
     CHECK(receipt.known == 514);
     check_grown(temp / "multiple", temp / "again", 514, 514, 515, 576);
@@ -188,7 +190,7 @@ TEST_CASE("grow: NF4 tensors keep their bytes, and the model its old logits")
             const auto base = temp / name;
             copy_folder(*root / "golden/nf4" / name, base);
             copy_folder(small_model(), temp / "files");
-            auto json = json_of(temp / "files/tokenizer.json");    // of its tokens, the first 107
+            auto json = json_of(temp / "files/tokenizer.json");  // of its tokens, the first 107
             nlohmann::ordered_json few;
             for (const auto& entry : json["model"]["vocab"].items()) {
                 if (entry.value().get<int>() < 107) { few[entry.key()] = entry.value(); }
@@ -203,7 +205,7 @@ TEST_CASE("grow: NF4 tensors keep their bytes, and the model its old logits")
         skip("GRAFT_TEST_DATA is not set: golden/nf4");
     }
     for (const auto& one : bases) {
-        const fs::path&    base = one.first;
+        const fs::path& base = one.first;
         const std::int64_t rows = one.second;
         CAPTURE(base.string());
         const auto out = base.string() + "-out";
@@ -245,7 +247,7 @@ TEST_CASE("grow: other forms of a tokeniser's files")
     const TempFolder temp;
     const auto base = variant(temp / "base");
     const auto json = json_of(base / "tokenizer.json");
-    write_text(base / "tokenizer.json", json.dump());    // on one line
+    write_text(base / "tokenizer.json", json.dump());  // on one line
     write_text(base / "added_tokens.json", "{\"<s>\": 1,\n  \"</s>\": 2}");
     fs::remove(base / "tokenizer_config.json");
     grow(base, temp / "out", {.tokens = {"a\"\\\n\tü"}});
@@ -281,8 +283,8 @@ TEST_CASE("grow: tokens that are refused")
     CHECK(says(refusal(base, {"a<b>", ""}), {"empty"}));
     CHECK(says(refusal(base, {"<x>", "<y>", "<x>"}), {"<x>", "twice"}));
     CHECK(says(refusal(base, {"<x\xff>"}), {"<x\\xff>", "UTF-8"}));
-    CHECK(says(refusal(base, {"<x>", "</s>"}), {"tokenizer.json", "</s>", "id 2"}));       // an added token
-    CHECK(says(refusal(base, {"▁time"}), {"▁time", "id "}));                               // of the vocabulary
+    CHECK(says(refusal(base, {"<x>", "</s>"}), {"tokenizer.json", "</s>", "id 2"}));  // an added token
+    CHECK(says(refusal(base, {"▁time"}), {"▁time", "id "}));                          // of the vocabulary
     CHECK(says(refusal_of([&] { graft::grown_vocabulary(base, {.tokens = {"<x>"}, .multiple = 0}); }),
                {"multiple of 0"}));
 }
@@ -304,10 +306,14 @@ TEST_CASE("grow: tokens that only a configuration names or lists are refused, wh
     const nlohmann::ordered_json token{{"content", "<only>"}, {"special", true}};
     for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
         CAPTURE(std::string(name));
-        for (const nlohmann::ordered_json& entry : std::vector<nlohmann::ordered_json>{
-                 {{"pad_token", "<only>"}}, {{"mask_token", token}}, {{"image_token", "<only>"}},
-                 {{"additional_special_tokens", {"</s>", "<only>"}}}, {{"additional_special_tokens", {token}}},
-                 {{"extra_special_tokens", {"<only>"}}}, {{"extra_special_tokens", {{"image_token", "<only>"}}}}}) {
+        for (const nlohmann::ordered_json& entry :
+             std::vector<nlohmann::ordered_json>{{{"pad_token", "<only>"}},
+                                                 {{"mask_token", token}},
+                                                 {{"image_token", "<only>"}},
+                                                 {{"additional_special_tokens", {"</s>", "<only>"}}},
+                                                 {{"additional_special_tokens", {token}}},
+                                                 {{"extra_special_tokens", {"<only>"}}},
+                                                 {{"extra_special_tokens", {{"image_token", "<only>"}}}}}) {
             CAPTURE(entry.dump());
             CHECK(says(with(name, entry), {name, "\"<only>\"", "which tokenizer.json does not have"}));
         }
@@ -336,54 +342,62 @@ TEST_CASE("grow: bases that are refused, with one line and nothing written")
         return changed([&](const fs::path& base) { change_json(base / name, change); });
     };
     const auto tensors = [&](auto&& change, bool tied = true) {
-        return changed([&](const fs::path& base) {
-            auto list = Tensors::read(base / "model.safetensors");
-            change(list);
-            list.write(base / "model.safetensors");
-        }, tied);
+        return changed(
+            [&](const fs::path& base) {
+                auto list = Tensors::read(base / "model.safetensors");
+                change(list);
+                list.write(base / "model.safetensors");
+            },
+            tied);
     };
 
     CHECK(says(changed([](const fs::path& base) { fs::remove(base / "tokenizer.json"); }), {"no tokenizer.json"}));
     CHECK(says(changed([](const fs::path& base) {
-        fs::remove(base / "config.json");
-        write_text(base / "adapter_config.json", "{}");
-    }), {"holds an adapter, not a model"}));
+                   fs::remove(base / "config.json");
+                   write_text(base / "adapter_config.json", "{}");
+               }),
+               {"holds an adapter, not a model"}));
     CHECK(says(changed([](const fs::path& base) { fs::remove(base / "model.safetensors"); }), {"no model.safe"}));
     CHECK(says(file("config.json", [](auto& json) { json["vocab_size"] = 600; }),
                {"model.embed_tokens.weight has 512 rows", "vocab_size 600"}));
-    CHECK(says(tensors([](Tensors& list) {
-        auto& own = list.at(head);
-        own.shape[0] = 511, own.bytes.resize(own.bytes.size() / 512 * 511);
-    }, false), {"lm_head.weight has 511 rows", "vocab_size 512"}));
+    CHECK(says(tensors(
+                   [](Tensors& list) {
+                       auto& own = list.at(head);
+                       own.shape[0] = 511, own.bytes.resize(own.bytes.size() / 512 * 511);
+                   },
+                   false),
+               {"lm_head.weight has 511 rows", "vocab_size 512"}));
     CHECK(says(tensors([](Tensors& list) { list.erase(head); }, false), {"missing", "lm_head.weight"}));
     CHECK(says(tensors([](Tensors& list) { list.erase("model.norm.weight"); }), {"missing", "model.norm.weight"}));
     CHECK(says(tensors([](Tensors& list) {
-        auto more = list.at("model.norm.weight");
-        more.name = "more.weight";
-        list.list.push_back(more);
-    }), {"not part of it", "more.weight"}));
+                   auto more = list.at("model.norm.weight");
+                   more.name = "more.weight";
+                   list.list.push_back(more);
+               }),
+               {"not part of it", "more.weight"}));
     CHECK(says(tensors([](Tensors& list) {
-        auto own = list.at(embedding);
-        own.name = head, own.bytes[5] ^= 1;
-        list.list.push_back(own);
-    }), {"tie_word_embeddings", "differs"}));
+                   auto own = list.at(embedding);
+                   own.name = head, own.bytes[5] ^= 1;
+                   list.list.push_back(own);
+               }),
+               {"tie_word_embeddings", "differs"}));
     CHECK(says(tensors([](Tensors& list) {
-        const float nan = NAN;
-        std::memcpy(list.at(embedding).bytes.data() + (3 * 64 + 5) * 4, &nan, 4);
-    }), {"row 3, column 5", "nan"}));
-    CHECK(says(tensors([](Tensors& list) {
-        list.at(embedding).dtype = "I32";
-    }), {"of another shape or type", "I32"}));
-    CHECK(says(tensors([](Tensors& list) {    // as bitsandbytes would store it
-        auto& table = list.at(embedding);
-        table.dtype = "U8", table.bytes.resize(512 * 32), table.shape = {512 * 32, 1};
-        list.list.push_back({table.name + ".absmax", "F32", {512}, std::string(2048, '\0')});
-    }), {"model.embed_tokens.weight is in 4 bits"}));
+                   const float nan = NAN;
+                   std::memcpy(list.at(embedding).bytes.data() + (3 * 64 + 5) * 4, &nan, 4);
+               }),
+               {"row 3, column 5", "nan"}));
+    CHECK(says(tensors([](Tensors& list) { list.at(embedding).dtype = "I32"; }), {"of another shape or type", "I32"}));
+    CHECK(says(tensors([](Tensors& list) {  // as bitsandbytes would store it
+                   auto& table = list.at(embedding);
+                   table.dtype = "U8", table.bytes.resize(512 * 32), table.shape = {512 * 32, 1};
+                   list.list.push_back({table.name + ".absmax", "F32", {512}, std::string(2048, '\0')});
+               }),
+               {"model.embed_tokens.weight is in 4 bits"}));
 
     const auto added = [](auto& json) -> auto& { return json["added_tokens"]; };
-    CHECK(says(file("tokenizer.json", [&](auto& json) {
-        added(json)[2]["id"] = 512, added(json)[2]["content"] = "<z>";
-    }), {"an id 512", "only 512 rows"}));
+    CHECK(
+        says(file("tokenizer.json", [&](auto& json) { added(json)[2]["id"] = 512, added(json)[2]["content"] = "<z>"; }),
+             {"an id 512", "only 512 rows"}));
     CHECK(says(file("tokenizer.json", [&](auto& json) { added(json)[2]["id"] = -1; }), {"tokenizer.json", "-1"}));
     CHECK(says(file("tokenizer.json", [&](auto& json) { added(json)[2]["id"] = 1ull << 63; }), {"whole number"}));
     CHECK(says(file("tokenizer.json", [&](auto& json) { added(json) = 5; }), {"added_tokens must be a list"}));
@@ -393,9 +407,11 @@ TEST_CASE("grow: bases that are refused, with one line and nothing written")
     CHECK(says(file("tokenizer.json", [&](auto& json) { vocab(json)["x"] = 1 << 24; }), {"of x", "16777215"}));
     CHECK(says(file("tokenizer.json", [&](auto& json) { vocab(json)["x"] = "y"; }), {"of x", "whole number"}));
     CHECK(says(file("tokenizer.json", [](auto& json) { json = 3; }), {"must be an object"}));
-    CHECK(says(file("tokenizer.json", [&](auto& json) {
-        json["model"]["vocab"] = {{"a", nlohmann::ordered_json::array()}};
-    }), {"whole number"}));
+    CHECK(says(file("tokenizer.json",
+                    [&](auto& json) {
+                        json["model"]["vocab"] = {{"a", nlohmann::ordered_json::array()}};
+                    }),
+               {"whole number"}));
     CHECK(says(changed([](const fs::path& base) { write_text(base / "tokenizer.json", "{\"model\": "); }),
                {"tokenizer.json", "not JSON"}));
     CHECK(says(changed([](const fs::path& base) { write_text(base / "tokenizer.json", std::string(99'999, '[')); }),
@@ -405,15 +421,18 @@ TEST_CASE("grow: bases that are refused, with one line and nothing written")
     CHECK(says(file("tokenizer.json", [](auto& json) { json["model"]["vocab"].erase("▁time"); }),
                {"gaps", "512 here and 511"}));
     CHECK(says(changed([&](const fs::path& base) {
-        pad_tables(base, 530);
-        change_json(base / "tokenizer.json", [&](auto& json) {
-            added(json).push_back(added(json)[2]);
-            added(json)[3]["id"] = 520, added(json)[3]["content"] = "<z>";
-        });
-    }), {"gaps", "521 here and 513"}));
-    CHECK(says(file("tokenizer_config.json", [](auto& json) {
-        json["added_tokens_decoder"]["512"] = {{"content", "<pad>"}};
-    }), {"tokenizer_config.json", "<pad> has the id 512", "tokenizer.json does not have"}));
+                   pad_tables(base, 530);
+                   change_json(base / "tokenizer.json", [&](auto& json) {
+                       added(json).push_back(added(json)[2]);
+                       added(json)[3]["id"] = 520, added(json)[3]["content"] = "<z>";
+                   });
+               }),
+               {"gaps", "521 here and 513"}));
+    CHECK(says(file("tokenizer_config.json",
+                    [](auto& json) {
+                        json["added_tokens_decoder"]["512"] = {{"content", "<pad>"}};
+                    }),
+               {"tokenizer_config.json", "<pad> has the id 512", "tokenizer.json does not have"}));
     CHECK(says(file("tokenizer_config.json", [](auto& json) { json["added_tokens_decoder"]["2"]["content"] = "<s>"; }),
                {"<s> has the id 2", "is 1 in tokenizer.json"}));
     CHECK(says(file("tokenizer_config.json", [](auto& json) { json["added_tokens_decoder"] = 1; }), {"an object"}));

@@ -91,7 +91,7 @@ TEST_CASE("published configs")
     CHECK(!qwen.o_bias);
     CHECK(!qwen.mlp_bias);
     CHECK(qwen.tied);
-    CHECK(!qwen.sliding_window);    // use_sliding_window is false
+    CHECK(!qwen.sliding_window);  // use_sliding_window is false
     CHECK(qwen.head_dim == 64);
     CHECK(config("SmolLM2-135M.json").rope.theta == 100000);
     CHECK(config("TinyLlama-1.1B-Chat-v1.0.resaved.json").stored_dtype == "float32");
@@ -124,7 +124,8 @@ TEST_CASE("what absent fields mean, and both spellings")
     CHECK(with(sliding).sliding_window == 5);
     CHECK(!with(R"({"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 5})").sliding_window);
     CHECK(!with(R"({"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 5, "max_window_layers": 0,
-                    "layer_types": ["full_attention", "full_attention"]})").sliding_window);
+                    "layer_types": ["full_attention", "full_attention"]})")
+               .sliding_window);
     CHECK(
         !with(R"({"model_type": "qwen2", "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]})")
              .sliding_window);
@@ -173,9 +174,9 @@ TEST_CASE("what is not supported, or cannot be, is refused by name")
         {R"({"quantization_config": {"quant_method": "gptq"}})", "quant_method gptq"},
         {R"({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": true}})", "without load_in_4bit"},
         {R"({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true}})",
-            "bnb_4bit_quant_type fp4"},
+         "bnb_4bit_quant_type fp4"},
         {R"({"model_type": "qwen2", "use_sliding_window": true, "layer_types": ["linear_attention"]})",
-            "linear_attention"},
+         "linear_attention"},
     };
     for (const auto& item : cases) {
         const char *patch = item.first, *says = item.second;
@@ -184,19 +185,21 @@ TEST_CASE("what is not supported, or cannot be, is refused by name")
         CHECK(text.find(says) != std::string::npos);
     }
     CHECK_THROWS_AS(graft::parse_config("[]", "config.json"), graft::Error);
-    CHECK_THROWS_WITH_AS(
-        graft::read_config(graft_test::repo() / "data"), doctest::Contains("there is no config.json"), graft::Error);
+    CHECK_THROWS_WITH_AS(graft::read_config(graft_test::repo() / "data"), doctest::Contains("there is no config.json"),
+                         graft::Error);
     CHECK_THROWS_AS(graft::read_config("no/such/folder"), graft::Error);
 }
 
 TEST_CASE("the text of a config is copied as it is, or for another element type")
 {
     const graft_test::TempFolder temp;
-    const fs::path               folder = temp.path();
+    const fs::path folder = temp.path();
     OrderedJson json = small();
     json["torch_dtype"] = "bfloat16";
-    json["quantization_config"] = {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true},
-        {"bnb_4bit_quant_type", "nf4"}, {"bnb_4bit_use_double_quant", true}};
+    json["quantization_config"] = {{"quant_method", "bitsandbytes"},
+                                   {"load_in_4bit", true},
+                                   {"bnb_4bit_quant_type", "nf4"},
+                                   {"bnb_4bit_use_double_quant", true}};
     json["eos_token_id"] = 2;
     graft::write_file(folder / "config.json", json.dump(4));
     CHECK(graft::config_text(folder) == json.dump(4));
@@ -206,14 +209,14 @@ TEST_CASE("the text of a config is copied as it is, or for another element type"
     CHECK(changed["torch_dtype"] == "float32");
     CHECK(!changed.contains("dtype"));
     CHECK(!changed.contains("quantization_config"));
-    CHECK(changed.begin().key() == "model_type");    // the order stays
+    CHECK(changed.begin().key() == "model_type");  // the order stays
 
     CHECK(graft::eos_ids(folder) == std::vector<std::int64_t>{2});
     graft::write_file(folder / "generation_config.json", R"({"eos_token_id": [128001, 128009]})");
     CHECK(graft::eos_ids(folder) == std::vector<std::int64_t>{128001, 128009});
     graft::write_file(folder / "config.json", "{\"a\": 1,\n]");
-    CHECK_THROWS_WITH_AS(
-        graft::read_config(folder), doctest::Contains("config.json: not JSON at line 2, column 1"), graft::Error);
+    CHECK_THROWS_WITH_AS(graft::read_config(folder), doctest::Contains("config.json: not JSON at line 2, column 1"),
+                         graft::Error);
     fs::remove(folder / "config.json");
     graft::write_file(folder / "adapter_config.json", "{}");
     CHECK_THROWS_WITH_AS(graft::read_config(folder), doctest::Contains("holds an adapter"), graft::Error);
@@ -224,9 +227,8 @@ TEST_CASE("both spellings of the reference's configs say the same")
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
     const fs::path archs = *data / "golden" / "archs";
-    for (const char* name :
-        {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope", "llama_yarn_rope",
-         "llama_dynamic_rope", "mistral_window", "qwen2"}) {
+    for (const char* name : {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope",
+                             "llama_yarn_rope", "llama_dynamic_rope", "mistral_window", "qwen2"}) {
         INFO(name);
         check_same(graft::read_config(archs / name), graft::read_config(archs / name / "config.old_style.json"));
         CHECK(graft::eos_ids(archs / name) == std::vector<std::int64_t>{2});

@@ -63,7 +63,7 @@ TEST_CASE("load: every element type, frozen and trained, gives the values of the
             auto half = graft::make_model<graft::bf16>(tiny_config(), {.base = base, .train_rest = true});
             graft::load_weights(half, checkpoint);
             CHECK(values_of(half) == expected);
-            for (const auto& tensor : graft::trained_tensors(half)) {    // the copies that products read follow
+            for (const auto& tensor : graft::trained_tensors(half)) {  // the copies that products read follow
                 CHECK(double(tensor.working.view().row(0)[0]) == expected.at(tensor.name)[0]);
             }
         }
@@ -138,6 +138,6 @@ TEST_CASE("load: stories260K meets its recorded logits, from one f32 file and fr
     if (!root) { return skip("GRAFT_TEST_DATA is not set"); }
     const auto models = *root / "data/models";
     CHECK(worst_logit<float>(models / "stories260K") <= 1e-4);
-    CHECK(worst_logit<float>(models / "stories260K-bf16-sharded") <= 1e-4);    // recorded from the bf16 weights
+    CHECK(worst_logit<float>(models / "stories260K-bf16-sharded") <= 1e-4);       // recorded from the bf16 weights
     CHECK(worst_logit<graft::bf16>(models / "stories260K-bf16-sharded") <= 0.5);  // logits up to 19: some ulps of 2^-4
 }

@@ -11,8 +11,8 @@ namespace {
 // A small base, an adapter for it, and an empty folder for the result.
 struct Merging {
     TempFolder temp;
-    fs::path   base = tiny_checkpoint(temp.path());
-    fs::path   adapter = made_adapter(temp / "adapter", {.rank = 2, .alpha = 2}), out = temp / "out";
+    fs::path base = tiny_checkpoint(temp.path());
+    fs::path adapter = made_adapter(temp / "adapter", {.rank = 2, .alpha = 2}), out = temp / "out";
 
     Merging() { fs::create_directories(out); }
 };
@@ -28,7 +28,7 @@ TEST_CASE("merge: every weight is W + s B A, summed in f64 and rounded once")
         const auto out = temp / "out";
         fs::create_directories(out);
         const auto receipt = merge(base, {adapter}, out, {.type = type});
-        auto       before = Tensors::read(base / "model.safetensors"), after = Tensors::read(out / "model.safetensors");
+        auto before = Tensors::read(base / "model.safetensors"), after = Tensors::read(out / "model.safetensors");
         CHECK(before.list.size() == after.list.size());
         CHECK(receipt.merged == 14);
         for (auto& tensor : after.list) {
@@ -99,7 +99,7 @@ TEST_CASE("merge: the receipt holds the error and the update of each kind")
         CAPTURE(kind.kind);
         if (kind.kind != "q_proj") {
             CHECK(kind.merged == 0);
-            CHECK(kind.max_error == 0);    // the weights were made so that bf16 holds them
+            CHECK(kind.max_error == 0);  // the weights were made so that bf16 holds them
             continue;
         }
         CHECK(kind.merged == 2);
@@ -117,8 +117,9 @@ TEST_CASE("merge: several adapters add, each with its own scale")
     const TempFolder temp;
     const auto base = tiny_checkpoint(temp.path());
     const auto one = made_adapter(temp / "one", {.rank = 3, .alpha = 7, .seed = 1}),
-               two = made_adapter(temp / "two", {.rank = 2, .alpha = 3, .rslora = true, .seed = 2,
-                                                 .targets = {"q_proj", "down_proj"}});
+               two =
+                   made_adapter(temp / "two",
+                                {.rank = 2, .alpha = 3, .rslora = true, .seed = 2, .targets = {"q_proj", "down_proj"}});
     const auto out = temp / "out";
     fs::create_directories(out);
     merge(base, {one, two}, out);
@@ -153,11 +154,16 @@ TEST_CASE("merge: untouched tensors keep their bytes and types, and the companio
 
 TEST_CASE("merge: a value that is not finite, or too large for the type, is refused and leaves nothing")
 {
-    struct Case { float weight; float b; graft::StoredType type; const char* says; };
-    for (const Case& c : {Case{1, std::numeric_limits<float>::quiet_NaN(), graft::StoredType::f32, "the adapter"},
-                          Case{std::numeric_limits<float>::infinity(), 1, graft::StoredType::f32, "broken"},
-                          Case{3e38f, 3e38f, graft::StoredType::bf16, "BF16"},
-                          Case{60000, 60000, graft::StoredType::f16, "F16"}}) {
+    struct Case {
+        float weight;
+        float b;
+        graft::StoredType type;
+        const char* says;
+    };
+    for (const Case& c :
+         {Case{1, std::numeric_limits<float>::quiet_NaN(), graft::StoredType::f32, "the adapter"},
+          Case{std::numeric_limits<float>::infinity(), 1, graft::StoredType::f32, "broken"},
+          Case{3e38f, 3e38f, graft::StoredType::bf16, "BF16"}, Case{60000, 60000, graft::StoredType::f16, "F16"}}) {
         const TempFolder temp;
         const auto base = tiny_checkpoint(temp.path());
         const auto adapter = made_adapter(temp / "adapter", {.rank = 2, .alpha = 2});
@@ -225,7 +231,7 @@ TEST_CASE("trap: lm_head that differs from the embedding, config says tied: an e
     model.list.push_back(head);
     model.write(base / "model.safetensors");
     merge(base, {adapter}, out);
-    CHECK(!Tensors::read(out / "model.safetensors").has("lm_head.weight"));    // one tensor, written once
+    CHECK(!Tensors::read(out / "model.safetensors").has("lm_head.weight"));  // one tensor, written once
     set(model.at("lm_head.weight"), {9});
     model.write(base / "model.safetensors");
     fs::remove_all(out);
@@ -251,7 +257,7 @@ TEST_CASE("merge: LoRA on embedding and head, and rows of tokens")
             CHECK(largest_difference(values_in(tensor), reference(before.at(tensor.name), {rows})) <= 1e-7);
         }
         CHECK(after.at("model.embed_tokens.weight").bytes != before.at("model.embed_tokens.weight").bytes);
-        CHECK(graft::read_config(out).tied == tied);    // rows of tokens reach both uses
+        CHECK(graft::read_config(out).tied == tied);  // rows of tokens reach both uses
         fs::remove_all(out);
         fs::create_directories(out);
         const auto other = made_adapter(temp / "other", {.seed = 2, .tied = tied, .tokens = {3}});
@@ -259,8 +265,8 @@ TEST_CASE("merge: LoRA on embedding and head, and rows of tokens")
         CHECK(contents(out).empty());
         const auto config = tiny_config(tied);
         const auto stored = graft::StoredAdapter::open(rows, config);
-        CHECK(says(refusal_of([&] { graft::grow_rank(stored, 8, config); }),
-                   {"rows of model.embed_tokens", "merge it"}));
+        CHECK(
+            says(refusal_of([&] { graft::grow_rank(stored, 8, config); }), {"rows of model.embed_tokens", "merge it"}));
     }
     const TempFolder temp;
     const auto base = tiny_checkpoint(temp.path());

@@ -58,7 +58,7 @@ TEST_CASE("merge: weights and logits that PEFT recorded; what is not plain LoRA 
             CAPTURE(tensor.name);
             if (wanted.has(tensor.name)) {
                 CHECK(largest_difference(values_in(tensor), values_in(wanted.at(tensor.name))) <= 5e-7);
-            } else {    // a head that was tied begins as the embedding
+            } else {  // a head that was tied begins as the embedding
                 const bool apart = tensor.name == "lm_head.weight" && !before.has(tensor.name);
                 CHECK(tensor.bytes == before.at(apart ? "model.embed_tokens.weight" : tensor.name).bytes);
             }
@@ -68,14 +68,16 @@ TEST_CASE("merge: weights and logits that PEFT recorded; what is not plain LoRA 
     }
     std::sort(merged.begin(), merged.end());
     // PEFT merges tied_embedding into another function than it trained: its own logits are then off by 3.5.
-    CHECK(merged == std::vector<std::string>{
-                        "embedding", "exclude_modules", "head", "layers_to_transform", "lora_all_linear", "lora_qv",
-                        "modules_to_save", "patterns", "qwen2_all_linear", "regex_targets", "rslora", "tied_embedding",
-                        "tied_modules_to_save_both", "tied_modules_to_save_both_ensure", "tied_modules_to_save_embed",
-                        "tied_trainable_tokens", "trainable_tokens"});
+    CHECK(merged
+          == std::vector<std::string>{"embedding", "exclude_modules", "head", "layers_to_transform", "lora_all_linear",
+                                      "lora_qv", "modules_to_save", "patterns", "qwen2_all_linear", "regex_targets",
+                                      "rslora", "tied_embedding", "tied_modules_to_save_both",
+                                      "tied_modules_to_save_both_ensure", "tied_modules_to_save_embed",
+                                      "tied_trainable_tokens", "trainable_tokens"});
     std::sort(refused.begin(), refused.end());
-    CHECK(refused == std::vector<std::string>{"bias_all", "bias_lora_only", "dora", "dora_rslora", "lora_bias",
-                                              "lora_bias_without_base_bias"});
+    CHECK(refused
+          == std::vector<std::string>{"bias_all", "bias_lora_only", "dora", "dora_rslora", "lora_bias",
+                                      "lora_bias_without_base_bias"});
 }
 
 TEST_CASE("merge: two adapters that were active together give the logits that PEFT recorded")

@@ -33,7 +33,7 @@ TEST_CASE("merge over NF4: into what the 4 bits decode to, in bf16 by default, o
         for (auto& tensor : after.list) {
             CAPTURE(tensor.name);
             const bool linear = tensor.name.find("_proj.") != std::string::npos;
-            CHECK(tensor.dtype == (linear ? "BF16" : "F32"));    // dense ones keep their type
+            CHECK(tensor.dtype == (linear ? "BF16" : "F32"));  // dense ones keep their type
             auto weight = tensor;
             const auto& from = before.at(tensor.name);
             weight.dtype = "F64";
@@ -72,8 +72,8 @@ TEST_CASE("merge --requantize: NF4 again, with the blocks and scales of the base
                 CAPTURE(tensor.name);
                 const auto& now = after.at(tensor.name);
                 CHECK(now.dtype == tensor.dtype);
-                const bool touched = tensor.name.find("q_proj.") != std::string::npos ||
-                                     tensor.name.find("up_proj.") != std::string::npos;
+                const bool touched = tensor.name.find("q_proj.") != std::string::npos
+                                     || tensor.name.find("up_proj.") != std::string::npos;
                 if (!touched) { CHECK(now.bytes == tensor.bytes); }
                 if (!touched || !tensor.name.ends_with(".weight")) { continue; }
                 // The same as quantising the exact weights.
@@ -104,9 +104,7 @@ TEST_CASE("merge --requantize: refused for a dense base, and beside --dtype")
     const auto out = temp / "out";
     fs::create_directories(out);
     CHECK(says(refusal_of([&] { merge(dense, {adapter}, out, {.requantize = true}); }), {"--requantize", "dense"}));
-    CHECK(says(refusal_of([&] {
-                   merge(base, {adapter}, out, {.type = graft::StoredType::bf16, .requantize = true});
-               }),
+    CHECK(says(refusal_of([&] { merge(base, {adapter}, out, {.type = graft::StoredType::bf16, .requantize = true}); }),
                {"--requantize", "--dtype"}));
     CHECK(contents(out).empty());
 }

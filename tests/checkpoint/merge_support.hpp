@@ -10,14 +10,14 @@
 namespace graft_test {
 
 struct Made {
-    std::int64_t  rank = 2;
-    double        alpha = 4;
-    bool          rslora = false;
+    std::int64_t rank = 2;
+    double alpha = 4;
+    bool rslora = false;
     std::uint64_t seed = 1;
-    bool          tied = false;
-    std::vector<std::string> targets{};    // none: all
+    bool tied = false;
+    std::vector<std::string> targets{};  // none: all
     std::vector<std::pair<std::string, std::int64_t>> ranks{};
-    std::vector<std::int64_t> tokens{};    // whose rows of the embedding are trained
+    std::vector<std::int64_t> tokens{};  // whose rows of the embedding are trained
 };
 
 inline graft::AdapterConfig config_of(const Made& made)
@@ -94,7 +94,7 @@ inline std::vector<double> reference(const Tensors::One& weight, const std::vect
         const auto a = values_in(file.at(name_a)), b = values_in(file.at(name_b));
         const auto rank = std::size_t(file.at(name_a).shape[0]), vocab = a.size() / rank;
         const double scale = settings["lora_alpha"].get<double>()
-                           / (settings["use_rslora"].get<bool>() ? std::sqrt(double(rank)) : double(rank));
+                             / (settings["use_rslora"].get<bool>() ? std::sqrt(double(rank)) : double(rank));
         for (std::size_t i = 0; i < out.size(); ++i) {
             double sum = 0;
             for (std::size_t k = 0; k < rank; ++k) {

@@ -24,22 +24,19 @@ using graft::StoredType;
 
 namespace {
 
-template <class T>
-std::vector<T> values(const StoredTensor& tensor)
+template <class T> std::vector<T> values(const StoredTensor& tensor)
 {
     std::vector<T> out(tensor.bytes.size() / sizeof(T));
     if (!out.empty()) { std::memcpy(out.data(), tensor.bytes.data(), out.size() * sizeof(T)); }
     return out;
 }
 
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b)
+template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>& b)
 {
     return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
-template <class T>
-std::vector<T> decode(const graft::Nf4State& state)
+template <class T> std::vector<T> decode(const graft::Nf4State& state)
 {
     std::vector<T> out(state.elements());
     state.dequantize(0, std::span<T>(out));
@@ -50,8 +47,7 @@ std::vector<T> decode(const graft::Nf4State& state)
 struct Parts {
     std::map<std::string, std::pair<StoredType, std::vector<std::byte>>> tensors;
 
-    template <class T>
-    void put(const std::string& name, StoredType type, std::span<const T> data)
+    template <class T> void put(const std::string& name, StoredType type, std::span<const T> data)
     {
         const auto bytes = std::as_bytes(data);
         tensors[name] = {type, {bytes.begin(), bytes.end()}};
@@ -124,8 +120,7 @@ std::optional<Golden> golden()
                   .cases = graft::read_json(*data / "golden/nf4/vectors.json")};
 }
 
-template <class T>
-void check_quantize(const Golden& golden, const std::string& key, const nlohmann::json& expected)
+template <class T> void check_quantize(const Golden& golden, const std::string& key, const nlohmann::json& expected)
 {
     const auto input = values<T>(golden.file.at(key.substr(0, key.rfind('.')) + ".input"));
     const auto state = graft::read_nf4(key + ".weight", golden.file.tensors(), "vectors");
@@ -151,7 +146,7 @@ void check_quantize(const Golden& golden, const std::string& key, const nlohmann
     REQUIRE(own.codes.size() == state.nested->codes.size());
     for (std::size_t i = 0; i < own.codes.size(); ++i) {
         const float theirs = state.nested->scales[i / 256];
-        if (theirs == 0) { continue; }    // equal scales: any code
+        if (theirs == 0) { continue; }  // equal scales: any code
         CHECK(std::abs(int(own.codes[i]) - int(state.nested->codes[i])) <= 1);
         CHECK(own.scales[i / 256] == doctest::Approx(theirs).epsilon(1e-6));
     }
@@ -183,8 +178,11 @@ TEST_CASE("nf4 state: the reference's vectors decode to the bit, and quantise to
             data->file.at(key + ".weight.quant_state.bitsandbytes__" + expected.at("quant_type").get<std::string>()));
         CHECK(graft::nf4_state_text(state) == std::string(text.begin(), text.end()));
         if (state.type == nf4::Type::nf4) {
-            if (state.dtype == "float32") { check_quantize<float>(*data, key, expected); }
-            else { check_quantize<graft::bf16>(*data, key, expected); }
+            if (state.dtype == "float32") {
+                check_quantize<float>(*data, key, expected);
+            } else {
+                check_quantize<graft::bf16>(*data, key, expected);
+            }
         }
         ++cases;
     }
@@ -232,8 +230,11 @@ TEST_CASE("nf4 state: the weights of three checkpoints that transformers saved")
             const auto state = graft::read_nf4(weight, file.tensors(), name);
             const auto& wanted = expected.at("dequantised." + weight);
             CHECK(wanted.shape == state.shape);
-            if (wanted.type == StoredType::f32) { CHECK(same_bits(decode<float>(state), values<float>(wanted))); }
-            else { CHECK(same_bits(decode<graft::bf16>(state), values<graft::bf16>(wanted))); }
+            if (wanted.type == StoredType::f32) {
+                CHECK(same_bits(decode<float>(state), values<float>(wanted)));
+            } else {
+                CHECK(same_bits(decode<graft::bf16>(state), values<graft::bf16>(wanted)));
+            }
         }
     }
 }
@@ -253,7 +254,7 @@ TEST_CASE("nf4 state: a small weight, plain and nested, and what its parts are c
 
     const auto n = nested();
     const auto double_quantised = graft::read_nf4("p.weight", n.stored(), "f");
-    CHECK(double_quantised.absmax[0] == nf4::dynamic_map()[0] * 1.25f + 0.75f);    // negative, and accepted
+    CHECK(double_quantised.absmax[0] == nf4::dynamic_map()[0] * 1.25f + 0.75f);  // negative, and accepted
     CHECK(double_quantised.absmax[0] < 0);
     CHECK(double_quantised.absmax[1] == 2.0f);
     CHECK(graft::nf4_state_text(double_quantised) == nested_json);

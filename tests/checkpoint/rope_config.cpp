@@ -44,8 +44,8 @@ const std::string lists = R"("short_factor": [1, 1.5, 2, 2.5], "long_factor": [2
 RopeSettings scaled(const std::string& type, const std::string& fields)
 {
     const auto text = [&](const char* key, const char* name) {
-        return std::string("{\"") + key + "\": {\"" + name + "\": \"" + type + "\"" + (fields.empty() ? "" : ", ") +
-               fields + "}}";
+        return std::string("{\"") + key + "\": {\"" + name + "\": \"" + type + "\"" + (fields.empty() ? "" : ", ")
+               + fields + "}}";
     };
     const RopeSettings first = with(text("rope_scaling", "rope_type")).rope;
     CHECK(first == with(text("rope_scaling", "type")).rope);
@@ -73,7 +73,7 @@ TEST_CASE("every kind, in both spellings, with the least fields")
     const auto longrope = scaled("longrope", lists);
     CHECK(longrope.kind == RopeKind::longrope);
     CHECK(longrope.original == 64);
-    CHECK(longrope.attention == 1);    // nothing says how far it is stretched
+    CHECK(longrope.attention == 1);  // nothing says how far it is stretched
     CHECK(longrope.short_factor == std::vector<double>{1, 1.5, 2, 2.5});
     CHECK(longrope.long_factor == std::vector<double>{2, 3, 4, 5});
 }
@@ -83,7 +83,8 @@ TEST_CASE("fields that may be absent, and their old names")
     const auto original = [](const std::string& patch) { return with(patch).rope.original; };
     CHECK(original(R"({"rope_scaling": {"type": "yarn", "factor": 2, "original_max_position_embeddings": 16}})") == 16);
     CHECK(original(R"({"original_max_position_embeddings": 8,
-                       "rope_scaling": {"type": "yarn", "factor": 2, "original_max_position_embeddings": 16}})") == 8);
+                       "rope_scaling": {"type": "yarn", "factor": 2, "original_max_position_embeddings": 16}})")
+          == 8);
     CHECK(original(R"({"original_max_position_embeddings": 8, "rope_scaling": {"type": "dynamic", "factor": 2}})")
           == 64);
     CHECK(original(R"({"original_max_position_embeddings": 8, "rope_scaling": {"type": "su", )" + lists + "}}") == 8);
@@ -101,12 +102,14 @@ TEST_CASE("fields that may be absent, and their old names")
     CHECK(with(R"({"rope_scaling": {"type": "yarn", "factor": 0.5}})").rope.attention == 1);
 
     const auto betas = with(R"({"rope_scaling": {"type": "yarn", "factor": 4, "beta_fast": 0, "beta_slow": null,
-                                "truncate": false}})").rope;
+                                "truncate": false}})")
+                           .rope;
     CHECK(betas.beta_fast == 32);
     CHECK(betas.beta_slow == 1);
     CHECK(!betas.truncate);
     const auto ratio = with(R"({"rope_scaling": {"type": "yarn", "factor": null,
-                                "original_max_position_embeddings": 16}})").rope;
+                                "original_max_position_embeddings": 16}})")
+                           .rope;
     CHECK(ratio.factor == 4);
 
     const std::string phi = R"("original_max_position_embeddings": 16, )" + lists;
@@ -123,7 +126,9 @@ TEST_CASE("fields that may be absent, and their old names")
     CHECK(with(R"({"rope_scaling": {"type": "linear", "factor": 2, "rope_theta": 7}, "rope_theta": 5})").rope.theta
           == 7);
     CHECK(with(R"({"rope_scaling": {"type": "linear", "factor": 2},
-                   "rope_parameters": {"rope_type": "linear", "factor": 2, "rope_theta": 9}})").rope.theta == 9);
+                   "rope_parameters": {"rope_type": "linear", "factor": 2, "rope_theta": 9}})")
+              .rope.theta
+          == 9);
 }
 
 TEST_CASE("what is missing or cannot be is named, with the file and the object")
@@ -150,11 +155,11 @@ TEST_CASE("what is missing or cannot be is named, with the file and the object")
         {R"("type": "longrope", "long_factor": [1, 1, 1, 1])", "short_factor is missing"},
         {R"("type": "longrope", "short_factor": [1, 1, 1, 1])", "long_factor is missing"},
         {R"("type": "longrope", "short_factor": [1, 1, 1], "long_factor": [1, 1, 1, 1])",
-            "short_factor must have half the head size, 4, of numbers, found 3"},
+         "short_factor must have half the head size, 4, of numbers, found 3"},
         {R"("type": "longrope", "short_factor": [1, 1, 1, 1], "long_factor": [1, 1, 0, 1])",
-            "long_factor must hold numbers above 0, found 0"},
+         "long_factor must hold numbers above 0, found 0"},
         {R"("type": "longrope", "short_factor": [1, 1, 1, "1"], "long_factor": [1, 1, 1, 1])",
-            "short_factor must be a number"},
+         "short_factor must be a number"},
         {R"("type": "longrope", "short_factor": 1, "long_factor": [1, 1, 1, 1])", "short_factor must be a list"},
     };
     for (const auto& item : cases) {
@@ -168,11 +173,15 @@ TEST_CASE("what is missing or cannot be is named, with the file and the object")
         }
     }
     CHECK(says(refusal_of([] { with(R"({"rope_scaling": 2})"); }), "rope_scaling must be an object"));
-    CHECK(says(refusal_of([] { with(R"({"rope_scaling": {"type": "linear", "factor": 2},
-                                        "rope_parameters": {"rope_type": "default"}})"); }),
+    CHECK(says(refusal_of([] {
+                   with(R"({"rope_scaling": {"type": "linear", "factor": 2},
+                                        "rope_parameters": {"rope_type": "default"}})");
+               }),
                "do not say the same"));
-    CHECK(says(refusal_of([] { with(R"({"head_dim": 2, "hidden_size": 8,
-                                        "rope_scaling": {"type": "dynamic", "factor": 2}})"); }),
+    CHECK(says(refusal_of([] {
+                   with(R"({"head_dim": 2, "hidden_size": 8,
+                                        "rope_scaling": {"type": "dynamic", "factor": 2}})");
+               }),
                "dynamic needs a head size above 2"));
 }
 
@@ -180,16 +189,17 @@ TEST_CASE("a named scaling over a config without one, written and read again")
 {
     const graft_test::TempFolder temp;
     struct Named {
-        const char*  text;
+        const char* text;
         std::int64_t positions, covered;
-        const char*  said;
+        const char* said;
     };
     for (const Named& named : {Named{"linear:2", 64, 128, "linear, factor 2, from 64 to 128 positions"},
-             {"dynamic:2.5", 64, 160, "dynamic, factor 2.5, from 64 to 160 positions"},
-             {"yarn:4", 256, 256, "yarn, factor 4, from 64 to 256 positions"},
-             {"llama3:8", 512, 512, "llama3, factor 8, from 64 to 512 positions"}}) {
-        for (const char* spelling : {R"({"rope_theta": 500.0, "torch_dtype": "bfloat16"})",
-                 R"({"rope_parameters": {"rope_theta": 500.0, "rope_type": "default"}, "dtype": "bfloat16"})"}) {
+                               {"dynamic:2.5", 64, 160, "dynamic, factor 2.5, from 64 to 160 positions"},
+                               {"yarn:4", 256, 256, "yarn, factor 4, from 64 to 256 positions"},
+                               {"llama3:8", 512, 512, "llama3, factor 8, from 64 to 512 positions"}}) {
+        for (const char* spelling :
+             {R"({"rope_theta": 500.0, "torch_dtype": "bfloat16"})",
+              R"({"rope_parameters": {"rope_theta": 500.0, "rope_type": "default"}, "dtype": "bfloat16"})"}) {
             CAPTURE(named.text);
             CAPTURE(spelling);
             auto config = with(spelling);
@@ -224,7 +234,7 @@ TEST_CASE("a named scaling that cannot be")
     for (const char* text : {"", "yarn", "yarn:", "yarn:x", "yarn:2x", "yarn: 2", ":2", "default:2", "nope:2", "su:2",
                              "longrope:2", "YARN:2", "yarn:0x2"}) {
         CAPTURE(text);
-        auto       config = with("{}");
+        auto config = with("{}");
         const auto found = refusal_of([&] { graft::name_scaling(config, text); });
         CAPTURE(found);
         CHECK(says(found, "must be a kind and a factor: linear:2, dynamic:2, yarn:4 or llama3:8"));

@@ -121,7 +121,7 @@ TEST_CASE("saved modules: an embedding that PEFT adds on its own is loaded into 
     auto model = trained_model(base, whole);
     graft::save_adapter(model, made(temp / "out"));
     auto json = graft::read_json(temp / "out/adapter_config.json");
-    json["modules_to_save"] = nullptr;    // the config does not name it
+    json["modules_to_save"] = nullptr;  // the config does not name it
     write_text(temp / "out/adapter_config.json", json.dump(2));
     auto other = fresh_model(base, plain, false, false);
     graft::load_adapter(other, temp / "out");
@@ -187,8 +187,9 @@ TEST_CASE("saved modules: they are written in the base's type, and a model round
     for (auto& tensor : graft::trained_tensors(model)) { tensor.value.view().row(1)[1] = 1.0F / 3; }
     const auto saved = saved_of(config, model.config);
     const auto types = graft::saved_types(saved, model.config, base);
-    CHECK(types == graft::AdapterTypes{{"model.embed_tokens.weight", graft::StoredType::bf16},
-                                       {"lm_head.weight", graft::StoredType::bf16}});
+    CHECK(types
+          == graft::AdapterTypes{{"model.embed_tokens.weight", graft::StoredType::bf16},
+                                 {"lm_head.weight", graft::StoredType::bf16}});
     const auto before = values_of(model);
     graft::round_to(model, types);
     CHECK(values_of(model).at("lm_head.weight") != before.at("lm_head.weight"));

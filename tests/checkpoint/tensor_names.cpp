@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "grow_support.hpp"
 #include "graft/checkpoint/verify.hpp"
 #include "graft/cpu.hpp"
 #include "graft/train/fingerprint.hpp"
+#include "grow_support.hpp"
 
 using namespace graft_test;
 
@@ -69,8 +69,9 @@ std::string refused(const fs::path& folder, bool tied = false)
 TEST_CASE("tensor_names: prefixes of wrappers, names without model., and what is left as it is")
 {
     const std::string q = "layers.0.self_attn.q_proj.weight";
-    for (const char* prefix : {"", "model.", "module.model.", "_orig_mod.model.", "module._orig_mod.model.",
-                               "base_model.model.model.", "model.model.", "transformer.", "_fsdp_wrapped_module.model."}) {
+    for (const char* prefix :
+         {"", "model.", "module.model.", "_orig_mod.model.", "module._orig_mod.model.", "base_model.model.model.",
+          "model.model.", "transformer.", "_fsdp_wrapped_module.model."}) {
         CAPTURE(prefix);
         CHECK(graft::model_name(prefix + q) == "model." + q);
     }
@@ -80,8 +81,8 @@ TEST_CASE("tensor_names: prefixes of wrappers, names without model., and what is
     CHECK(graft::model_name("model.lm_head.weight") == "lm_head.weight");
     CHECK(graft::model_name("norm.weight") == "model.norm.weight");
     CHECK(graft::model_name("embed_tokens.weight") == "model.embed_tokens.weight");
-    for (const char* other : {"student.model.norm.weight", "model.extra.weight", "model.mtp.layers.0.x", "layers.x.weight",
-                              "score.weight", "", ".", "model", "lm_head_2.weight"}) {
+    for (const char* other : {"student.model.norm.weight", "model.extra.weight", "model.mtp.layers.0.x",
+                              "layers.x.weight", "score.weight", "", ".", "model", "lm_head_2.weight"}) {
         CAPTURE(other);
         CHECK(graft::model_name(other) == other);
     }
@@ -89,8 +90,8 @@ TEST_CASE("tensor_names: prefixes of wrappers, names without model., and what is
 
 TEST_CASE("tensor_names: buffers and other heads are told from parts of the model")
 {
-    for (const char* name : {"model.layers.0.self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq", "x.cos_cached",
-                             "position_ids", "model.layers.0.self_attn.masked_bias"}) {
+    for (const char* name : {"model.layers.0.self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq",
+                             "x.cos_cached", "position_ids", "model.layers.0.self_attn.masked_bias"}) {
         CHECK(graft::is_buffer(name));
     }
     CHECK(graft::is_buffer("model.layers.0.self_attn.bias", 4));
@@ -173,7 +174,7 @@ TEST_CASE("checkpoint: a tied pair under either name, in one file, in shards, or
 TEST_CASE("checkpoint: of an untied model neither half is made up")
 {
     const TempFolder temp;
-    const auto folder = tiny_checkpoint(temp.path(), true);    // without a head
+    const auto folder = tiny_checkpoint(temp.path(), true);  // without a head
     write_text(folder / "config.json", tiny_json(false));
     CHECK(says(refused(folder), {"missing: lm_head.weight", "saved without its head", "tie_word_embeddings"}));
     respelled(folder, [](const std::string& name) { return name; }, {one("score.weight", "F32", {2, 8}, 64)});
@@ -192,9 +193,11 @@ TEST_CASE("checkpoint: buffers and other heads are passed over and listed; all e
                one("module.model.layers.1.self_attn.bias", "BOOL", {1, 1, 4, 4}, 16),
                one("v_head.summary.weight", "F32", {1, 8}, 32)});
     check_all_readers(folder, true);
-    CHECK(graft::passed_over_text(graft::Checkpoint::open(folder))
-          == "3 buffers (model.layers.0.self_attn.rotary_emb.inv_freq and 2 more), v_head.summary.weight of another head");
-    respelled(folder, [](const std::string& name) { return name; }, {one("model.layers.0.extra.weight", "F32", {2}, 8)});
+    CHECK(
+        graft::passed_over_text(graft::Checkpoint::open(folder))
+        == "3 buffers (model.layers.0.self_attn.rotary_emb.inv_freq and 2 more), v_head.summary.weight of another head");
+    respelled(folder, [](const std::string& name) { return name; },
+              {one("model.layers.0.extra.weight", "F32", {2}, 8)});
     CHECK(says(refused(folder, true), {"not part of it: model.layers.0.extra.weight"}));
     const TempFolder next;
     const auto foreign = respelled(tiny_checkpoint(next.path()), before("student."));
@@ -233,7 +236,8 @@ TEST_CASE("grow: a base with other names, and a tied pair stored as its head")
     if (!stories()) { return; }
     const TempFolder temp;
     const auto plain = variant(temp / "plain"), other = variant(temp / "other");
-    respelled(other, [](const std::string& name) { return "module." + (name == embedding ? std::string(head) : name); });
+    respelled(other,
+              [](const std::string& name) { return "module." + (name == embedding ? std::string(head) : name); });
     grow(plain, temp / "a", {.tokens = chat_tokens});
     grow(other, temp / "b", {.tokens = chat_tokens});
     CHECK(Tensors::read(temp / "a/model.safetensors").bytes() == Tensors::read(temp / "b/model.safetensors").bytes());

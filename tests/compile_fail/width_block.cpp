@@ -3,7 +3,7 @@
 
 using namespace graft;
 
-template <LlamaShape S, class Kit> struct PlainMlp {    // a block's MLP without a gate
+template <LlamaShape S, class Kit> struct PlainMlp {  // a block's MLP without a gate
     typename Kit::template Proj<S.dim, S.ffn> up;
 #ifdef GRAFT_COMPILES
     typename Kit::template Proj<S.ffn, S.dim> down;

@@ -18,8 +18,8 @@ int main()
         graft::Buffer<std::int32_t, graft::Cpu> ids(5);
         for (std::size_t i = 0; i < 5; ++i) { ids.data()[i] = tokens[i]; }
         graft::Tape tape;
-        const auto  context = graft::context_for<float, graft::Cpu>({5}, model.positions(5));
-        const auto  loss = model.loss(tape, ids, context, next, 1.0 / 4);
+        const auto context = graft::context_for<float, graft::Cpu>({5}, model.positions(5));
+        const auto loss = model.loss(tape, ids, context, next, 1.0 / 4);
         tape.backward(loss);
         adamw.step().check();
         last = graft::item(loss);

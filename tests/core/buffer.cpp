@@ -30,10 +30,12 @@ TEST_CASE("pool: a freed block is handed out again, and the second step asks the
     for (int step = 0; step < 3; ++step) {
         const std::size_t calls = pool->system_calls();
         const Floats a(1000, pool), b(5000, pool);
-        { const Floats c(1000, pool); }
+        {
+            const Floats c(1000, pool);
+        }
         const Floats d(1000, pool);
         if (step == 0) {
-            CHECK(pool->system_calls() == 3);    // d took the memory of c
+            CHECK(pool->system_calls() == 3);  // d took the memory of c
             first = a.data();
         } else {
             CHECK(pool->system_calls() == calls);
@@ -65,7 +67,9 @@ TEST_CASE("pool: live and peak bytes, with at most an eighth of waste, 64-byte a
     CHECK(pool->peak_bytes() == 0);
     {
         const Floats a(256, pool);
-        { const Floats b(256, pool); }
+        {
+            const Floats b(256, pool);
+        }
         const Floats c(256, pool);
     }
     CHECK(pool->peak_bytes() == 2 * 256 * sizeof(float));
@@ -104,7 +108,7 @@ TEST_CASE("pool: poison shows memory that was never written, and memory that was
         for (int i = 0; i < 16; ++i) { a.data()[i] = 1; }
         freed = a.data();
     }
-    CHECK(std::isnan(freed[0]));    // the pool still holds it
+    CHECK(std::isnan(freed[0]));  // the pool still holds it
     CHECK(std::isnan(freed[15]));
     const Floats again(16, pool);
     CHECK(again.data() == freed);
@@ -145,7 +149,7 @@ TEST_CASE("pool: sizes out of range and memory that is not there are one Error")
     const auto pool = CpuPool::create();
     {
         const Floats kept(100, pool);
-#if !GRAFT_TEST_ASAN    // which ends the program where malloc returns null
+#if !GRAFT_TEST_ASAN  // which ends the program where malloc returns null
         CHECK_THROWS_WITH_AS(Chars(std::int64_t{1} << 61, pool), doctest::Contains("out of memory"), Error);
 #endif
         CHECK(kept.data() != nullptr);
@@ -161,7 +165,7 @@ TEST_CASE("pool: free blocks of other sizes go back to the system when they have
 {
     const auto pool = CpuPool::create();
     for (int i = 0; i < 12; ++i) { const Chars each((std::int64_t{16} + 3 * i) << 20, pool); }
-    CHECK(pool->held_bytes() < std::size_t{200} << 20);    // without: 390 MiB
+    CHECK(pool->held_bytes() < std::size_t{200} << 20);  // without: 390 MiB
 }
 
 TEST_CASE("pool: several threads take and give at once")

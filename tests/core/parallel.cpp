@@ -10,7 +10,7 @@
 using namespace graft;
 
 namespace {
-struct Threads {    // puts the number of threads back
+struct Threads {  // puts the number of threads back
     int before = threads();
     ~Threads() { set_threads(before); }
 };
@@ -60,9 +60,10 @@ TEST_CASE("parallel: an exception of a task arrives where the loop was called, a
     const Threads restore;
     for (int count : {1, 2, 5}) {
         set_threads(count);
-        CHECK_THROWS_WITH_AS(parallel_for(50, default_shared_work, [](std::int64_t task, int) {
-                                 if (task == 17) { throw std::runtime_error("task 17"); }
-                             }),
+        CHECK_THROWS_WITH_AS(parallel_for(50, default_shared_work,
+                                          [](std::int64_t task, int) {
+                                              if (task == 17) { throw std::runtime_error("task 17"); }
+                                          }),
                              "task 17", std::runtime_error);
         CHECK_THROWS_AS(
             parallel_for(50, default_shared_work, [](std::int64_t, int) { throw std::runtime_error("all"); }),
@@ -78,9 +79,8 @@ TEST_CASE("parallel: a loop within a loop")
     const Threads restore;
     set_threads(3);
     std::atomic<int> ran{0};
-    parallel_for(4, default_shared_work, [&](std::int64_t, int) {
-        parallel_for(5, default_shared_work, [&](std::int64_t, int) { ++ran; });
-    });
+    parallel_for(4, default_shared_work,
+                 [&](std::int64_t, int) { parallel_for(5, default_shared_work, [&](std::int64_t, int) { ++ran; }); });
     CHECK(ran == 20);
 }
 
@@ -106,7 +106,7 @@ TEST_CASE("parallel: small work stays on the calling thread")
     const Threads restore;
     set_threads(4);
     std::atomic<int> elsewhere{0};
-    const auto       here = std::this_thread::get_id();
+    const auto here = std::this_thread::get_id();
     parallel_for(100, default_shared_work - 1, [&](std::int64_t, int worker) {
         if (worker != 0 || std::this_thread::get_id() != here) { ++elsewhere; }
     });

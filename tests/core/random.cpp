@@ -26,7 +26,7 @@ TEST_CASE("random: a number is a constant expression of key and counter")
     static_assert(Philox::unit(0) == 0.0f && Philox::unit(0xffffffffU) < 1.0f);
     static_assert(stream_of("a", 1) != stream_of("b", 1));
     static_assert(stream_of("", 0) == 0xcbf29ce484222325ULL);
-    static_assert(stream_of("a", 1) == 0xaf63dc4c8601ec8cULL);    // the published value of FNV-1a
+    static_assert(stream_of("a", 1) == 0xaf63dc4c8601ec8cULL);  // the published value of FNV-1a
 }
 
 TEST_CASE("random: normal numbers have mean 0 and variance 1, even from zero words")
@@ -40,7 +40,7 @@ TEST_CASE("random: normal numbers have mean 0 and variance 1, even from zero wor
         const double value = Philox::normal(words[0], words[1]);
         sum += value, squares += value * value;
     }
-    CHECK(std::abs(sum / count) < 5 / std::sqrt(double(count)));                       // five standard deviations
+    CHECK(std::abs(sum / count) < 5 / std::sqrt(double(count)));  // five standard deviations
     CHECK(std::abs(squares / count - 1) < 5 * std::sqrt(2.0 / double(count)));
 }
 

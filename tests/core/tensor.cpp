@@ -80,7 +80,7 @@ TEST_CASE("gradient: nothing until it is written; the first write assigns, later
         CHECK(x.needs_grad());
         CHECK_FALSE(x.grad().written());
         CHECK(x.grad().view().data == nullptr);
-        CHECK(pool->live_bytes() == before);    // lazy
+        CHECK(pool->live_bytes() == before);  // lazy
 
         auto sink = x.grad().sink();
         CHECK_FALSE(sink.add);
@@ -92,7 +92,7 @@ TEST_CASE("gradient: nothing until it is written; the first write assigns, later
         sink.put(1, 2, 1.0f);
         CHECK(x.grad().view().row(1)[2] == 6);
 
-        const auto copy = x;                    // one gradient, whichever handle asks
+        const auto copy = x;  // one gradient, whichever handle asks
         CHECK(copy.grad().written());
         CHECK_FALSE(x.detached().needs_grad());
         x.grad().clear();
@@ -107,8 +107,8 @@ TEST_CASE("gradient: what is added is rounded once, in acc<T>")
     auto x = Acts<bf16, 1, Cpu>(1);
     x.want_grad();
     x.grad().sink().put(0, 0, 1.0f);
-    x.grad().sink().put(
-        0, 0, 0x1p-8f + 0x1p-20f);  // just above half a step of bf16: rounds up, in two steps it would not
+    x.grad().sink().put(0, 0,
+                        0x1p-8f + 0x1p-20f);  // just above half a step of bf16: rounds up, in two steps it would not
     CHECK(float(x.grad().view().data[0]) == 1.0f + 0x1p-7f);
 }
 

@@ -1,1 +1,1 @@
-#include "../ops/chain.cpp"    // the same cases, for Cuda
+#include "../ops/chain.cpp"  // the same cases, for Cuda

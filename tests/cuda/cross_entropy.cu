@@ -1,1 +1,1 @@
-#include "../ops/cross_entropy.cpp"    // the same cases, for Cuda
+#include "../ops/cross_entropy.cpp"  // the same cases, for Cuda

@@ -1,1 +1,1 @@
-#include "../ops/lora.cpp"    // the same cases, for Cuda
+#include "../ops/lora.cpp"  // the same cases, for Cuda

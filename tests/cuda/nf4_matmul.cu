@@ -1,1 +1,1 @@
-#include "../ops/nf4_matmul.cpp"    // the same cases, for Cuda
+#include "../ops/nf4_matmul.cpp"  // the same cases, for Cuda

@@ -1,1 +1,1 @@
-#include "../ops/rms_norm.cpp"    // the same cases, for Cuda
+#include "../ops/rms_norm.cpp"  // the same cases, for Cuda

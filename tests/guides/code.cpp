@@ -83,9 +83,7 @@ TEST_CASE("continue and resume, from C++")
                                                    {{seed, std::uint32_t(step)}});
             metrics.grad_norm = adamw.step(graft::factor(graft::Schedule::linear, step, total, 0)).check().grad_norm;
             done.push_back(metrics);
-            if ((step + 1) % 100 == 0) {
-                graft::save_run_state(folder, {.steps = done}, model, adamw, {.keep = 2});
-            }
+            if ((step + 1) % 100 == 0) { graft::save_run_state(folder, {.steps = done}, model, adamw, {.keep = 2}); }
         }
         return done.back().loss;
     };
@@ -102,8 +100,8 @@ TEST_CASE("train embeddings and head, from C++")
 
     graft::AdapterConfig config{.rank = 8, .alpha = 16};
     config.modules_to_save = {"embed_tokens", "lm_head"};
-    auto model = graft::load_model<float>(folder);           // {}, {.untie = true} for two tensors of a tied model
-    config.ensure_weight_tying = true;                       // of a tied model: one tensor
+    auto model = graft::load_model<float>(folder);  // {}, {.untie = true} for two tensors of a tied model
+    config.ensure_weight_tying = true;              // of a tied model: one tensor
     graft::add_adapter(model, config, seed);
     graft::AdamW adamw(model, {.lr = 2e-4, .rates = {{"model.embed_tokens.weight", 5e-6}}});
 
@@ -117,11 +115,11 @@ TEST_CASE("merge, from C++")
     const fs::path base = model_folder, out = temp / "merged", other = temp / "wider";
     const auto folder = new_adapter(temp / "adapter", 8);
 
-    const auto config  = graft::read_config(base);
+    const auto config = graft::read_config(base);
     const auto adapter = graft::StoredAdapter::open(folder, config);
     std::filesystem::create_directories(out);
     const auto receipt = graft::merge_adapter(base, {&adapter, 1}, out, {.type = graft::StoredType::bf16});
-    const auto wider   = graft::grow_rank(adapter, 32, config);
+    const auto wider = graft::grow_rank(adapter, 32, config);
     std::filesystem::create_directories(other);
     graft::write_adapter(wider, other, config);
 
@@ -138,7 +136,7 @@ TEST_CASE("grow the vocabulary, from C++")
 
     std::filesystem::create_directories(folder);
     const auto receipt = graft::grow_vocabulary(base, folder, {.tokens = {"<|im_start|>", "<|im_end|>"}});
-    const auto first   = receipt.tokens.front().id;
+    const auto first = receipt.tokens.front().id;
 
     CHECK(first == 512);
 }

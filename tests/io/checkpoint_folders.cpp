@@ -35,9 +35,9 @@ TEST_CASE("checkpoint folders: which names are meant")
 {
     CHECK(graft::checkpoint_step("checkpoint-0") == 0);
     CHECK(graft::checkpoint_step("checkpoint-120") == 120);
-    for (const char* name : {"checkpoint", "checkpoint-", "checkpoint--1", "checkpoint-01", "checkpoint-1x",
-                             "checkpoint-1.partial-7", "checkpoint-+1", "Checkpoint-1",
-                             "checkpoint-9223372036854775808"}) {
+    for (const char* name :
+         {"checkpoint", "checkpoint-", "checkpoint--1", "checkpoint-01", "checkpoint-1x", "checkpoint-1.partial-7",
+          "checkpoint-+1", "Checkpoint-1", "checkpoint-9223372036854775808"}) {
         CAPTURE(name);
         CHECK(!graft::checkpoint_step(name));
     }

@@ -22,7 +22,9 @@ template <class Call> std::string refusal(Call&& call)
 {
     try {
         call();
-    } catch (const graft::Error& error) { return error.what(); }
+    } catch (const graft::Error& error) {
+        return error.what();
+    }
     return "";
 }
 
@@ -43,7 +45,9 @@ TEST_CASE("file_kind: the first bytes say what a file is, whatever its name")
         {"ARROW1\0\0"sv, "is an Arrow file"},
         {"\x1f\x8b\x08\0"sv, "is compressed with gzip, which is not read: gzip -dc a.dat > NEW"},
         {"\x28\xb5\x2f\xfd\x24", "is compressed with zstd"},
-        {"\xfd" "7zXZ\0"sv, "is compressed with xz"},
+        {"\xfd"
+         "7zXZ\0"sv,
+         "is compressed with xz"},
         {"BZh91AY&SY\x12\x34", "is compressed with bzip2"},
         {"\x89HDF\r\n", "is an HDF5 file"},
         {"%PDF-1.7", "is a PDF"},
@@ -65,8 +69,9 @@ TEST_CASE("file_kind: the first bytes say what a file is, whatever its name")
 TEST_CASE("file_kind: rows of parquet and Arrow are told the command, with a name that a shell takes as it is")
 {
     const auto parquet = said("PAR1", "my/data-1.parquet", FileWanted::rows);
-    CHECK(has(parquet, "python3 -c \"import json, sys, pyarrow.parquet as p; [print(json.dumps(r, default=str)) for b in "
-                       "p.ParquetFile(sys.argv[1]).iter_batches() for r in b.to_pylist()]\" my/data-1.parquet > NEW.jsonl"));
+    CHECK(has(parquet,
+              "python3 -c \"import json, sys, pyarrow.parquet as p; [print(json.dumps(r, default=str)) for b in "
+              "p.ParquetFile(sys.argv[1]).iter_batches() for r in b.to_pylist()]\" my/data-1.parquet > NEW.jsonl"));
     CHECK(has(said("PAR1", "a; rm -rf b.parquet", FileWanted::rows), "\" FILE > NEW.jsonl"));
     CHECK(has(said("PAR1", "model.safetensors", FileWanted::weights), "fetch the file that belongs here"));
 }
@@ -78,7 +83,8 @@ TEST_CASE("file_kind: the name decides where the bytes say nothing, but not agai
     CHECK(said("{\"a\": 1}", "a.parquet", FileWanted::rows) == "");
     CHECK(said(" [1]", "a.bin", FileWanted::settings) == "");
     CHECK(said("", "a.bin", FileWanted::rows) == "");
-    for (const char* text : {"Once upon a time", "GGUF is a format", "version https://git-lfs is a line", "PK is no zip"}) {
+    for (const char* text :
+         {"Once upon a time", "GGUF is a format", "version https://git-lfs is a line", "PK is no zip"}) {
         CAPTURE(text);
         CHECK(said(text, "a.md", FileWanted::rows) == "");
     }
@@ -105,7 +111,8 @@ TEST_CASE("file_kind: a link whose target is gone is named with it")
 {
     const TempFolder temp;
     fs::create_symlink("../../blobs/abc", temp / "config.json");
-    CHECK(has(graft::broken_link(temp / "config.json"), "config.json: is a link to ../../blobs/abc, which is not there"));
+    CHECK(
+        has(graft::broken_link(temp / "config.json"), "config.json: is a link to ../../blobs/abc, which is not there"));
     CHECK(has(refusal([&] { graft::read_json(temp / "config.json"); }), "is a link to"));
     write_text(temp / "there", "{}");
     fs::create_symlink("there", temp / "good");

@@ -65,8 +65,8 @@ TEST_CASE("json_appended: laid out as the elements before")
 
 TEST_CASE("json_edit: a text that ends inside a value is refused, not read past its end")
 {
-    for (const char* text : {"{\"t\": [1", "{\"t\"", "{\"t\": \"a", "{\"t\": \"a\\", "{\"t\": {\"a\":", "{",
-                             "{\"t\": 1", ""}) {
+    for (const char* text :
+         {"{\"t\": [1", "{\"t\"", "{\"t\": \"a", "{\"t\": \"a\\", "{\"t\": {\"a\":", "{", "{\"t\": 1", ""}) {
         CAPTURE(text);
         CHECK_THROWS_AS(graft::json_value_span(text, "t"), graft::Error);
     }

@@ -4,8 +4,7 @@
 
 namespace {
 
-template <class Json = nlohmann::json>
-std::string refusal(const std::string& text)
+template <class Json = nlohmann::json> std::string refusal(const std::string& text)
 {
     try {
         graft::parse_json<Json>(text, "FILE");
@@ -16,8 +15,7 @@ std::string refusal(const std::string& text)
     return "";
 }
 
-template <class Run>
-std::string says(Run run)
+template <class Run> std::string says(Run run)
 {
     try {
         run();

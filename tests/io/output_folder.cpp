@@ -56,13 +56,13 @@ TEST_CASE("a new folder, its parents, and a folder with other files")
     const fs::path folder = scratch.path() / "a" / "b";
     {
         graft::OutputFolder output({.folder = folder});
-        CHECK(!fs::exists(scratch.path() / "a"));    // nothing before begin
+        CHECK(!fs::exists(scratch.path() / "a"));  // nothing before begin
         output.begin();
         put(output.file("metrics.jsonl"), "1");
         CHECK(fs::exists(folder / "metrics.jsonl"));
-        CHECK_THROWS_AS(output.commit(), graft::Error);    // no adapter_config.json
+        CHECK_THROWS_AS(output.commit(), graft::Error);  // no adapter_config.json
     }
-    CHECK(!fs::exists(scratch.path() / "a"));    // nothing of a run that failed
+    CHECK(!fs::exists(scratch.path() / "a"));  // nothing of a run that failed
 
     run(folder, "new");
     CHECK(get(folder / "adapter_config.json") == "new");
@@ -96,7 +96,7 @@ TEST_CASE("a run is refused, or moved aside and deleted only when the new one is
         CHECK(fs::is_empty(folder));
         put(output.file("metrics.jsonl"), "new");
         put(output.file("something.else"), "new");
-    }    // fails before it is whole
+    }  // fails before it is whole
     CHECK(get(folder / "adapter_config.json") == "old");
     CHECK(get(folder / "metrics.jsonl") == "old");
     CHECK(std::distance(fs::directory_iterator(folder), fs::directory_iterator()) == 3);
@@ -107,7 +107,7 @@ TEST_CASE("a run is refused, or moved aside and deleted only when the new one is
     CHECK(!fs::exists(previous));
 
     fs::create_directory(previous);
-    put(previous / "mine", "mine");    // not made by us
+    put(previous / "mine", "mine");  // not made by us
     CHECK(refusal({.folder = folder, .overwrite = true}).find("is in the way") != std::string::npos);
     CHECK(get(previous / "mine") == "mine");
     fs::remove_all(previous);
@@ -156,10 +156,12 @@ TEST_CASE("a full disk is found before step 1 and changes nothing")
     const graft_test::TempFolder scratch;
     const fs::path folder = scratch.path() / "out";
     make_run(folder, "old");
-    CHECK(graft_test::with_full_disk(1000, [&] {
-              graft::OutputFolder output({.folder = folder, .overwrite = true});
-              output.begin();
-          }) == 2);
+    CHECK(graft_test::with_full_disk(1000,
+                                     [&] {
+                                         graft::OutputFolder output({.folder = folder, .overwrite = true});
+                                         output.begin();
+                                     })
+          == 2);
     CHECK(get(folder / "adapter_config.json") == "old");
     CHECK(!fs::exists(scratch.path() / "out.previous"));
     CHECK(std::distance(fs::directory_iterator(folder), fs::directory_iterator()) == 3);
@@ -242,7 +244,7 @@ TEST_CASE("killed at many instants: the old result or the new one, never both or
         ::waitpid(child, &status, 0);
         CHECK(!(WIFEXITED(status) && WEXITSTATUS(status) != 0));
         finished += WIFEXITED(status) ? 1 : 0;
-        CHECK(refusal({.folder = folder}).find("already holds a run") != std::string::npos);    // recovers
+        CHECK(refusal({.folder = folder}).find("already holds a run") != std::string::npos);  // recovers
         const std::string now = get(folder / "adapter_config.json");
         CHECK(get(folder / "adapter_model.safetensors") == now);
         CHECK(get(folder / "metrics.jsonl") == now);
@@ -417,7 +419,7 @@ TEST_CASE("base/ is a run's where merge.json is in it: it goes with the run, and
         output.begin();
         make_base("base", true);
     }
-    CHECK(!fs::exists(folder));    // the run failed
+    CHECK(!fs::exists(folder));  // the run failed
 
     make_run(folder, "old");
     make_base("base", true);

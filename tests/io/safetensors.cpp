@@ -33,7 +33,7 @@ std::string refusal(const graft_test::TempFolder& scratch, const std::string& by
         for (const auto& tensor : file.tensors()) {
             for (const std::byte b : tensor.bytes) { sum += static_cast<std::size_t>(b); }
         }
-        CHECK(sum < std::size_t(1) << 40);    // every byte could be touched
+        CHECK(sum < std::size_t(1) << 40);  // every byte could be touched
     } catch (const graft::Error& error) {
         const std::string text = error.what();
         CHECK(text.find('\n') == std::string::npos);
@@ -93,7 +93,7 @@ TEST_CASE("a file is written as the reference package writes it, and read back")
     SafetensorsFile file = SafetensorsFile::open(path);
     const SafetensorsFile copy = file;
     const auto* tensor = copy.find("a\"\n");
-    file = SafetensorsFile::open(path);    // the copy keeps the first mapping alive
+    file = SafetensorsFile::open(path);  // the copy keeps the first mapping alive
     fs::remove(path);
     REQUIRE(tensor != nullptr);
     CHECK(tensor->shape == std::vector<std::int64_t>{2, 1});
@@ -128,8 +128,8 @@ TEST_CASE("the streaming form gives the same file, and refuses what does not fil
                                              }),
                     graft::Error);
     const auto refuses = [&](std::vector<graft::TensorHead> bad) {
-        CHECK_THROWS_AS(
-            graft::write_safetensors(path, bad, [](std::size_t, const graft::WriteBytes&) {}), graft::Error);
+        CHECK_THROWS_AS(graft::write_safetensors(path, bad, [](std::size_t, const graft::WriteBytes&) {}),
+                        graft::Error);
     };
     refuses({{"x", StoredType::u8, {0}}, {"x", StoredType::f32, {0}}});
     refuses({{"", StoredType::u8, {0}}});
@@ -210,7 +210,7 @@ TEST_CASE("random damage to a header is refused or read within the file")
     const std::string good =
         file_of(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
                 R"("bb":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]}})",
-            32);
+                32);
     REQUIRE(refusal(scratch, good) == "");
     std::mt19937 random(7);
     const std::string spice = "{}[]:,\"0123456789-.eE\\ \t\xff\xc3";
@@ -239,15 +239,20 @@ TEST_CASE("a full disk names the file and leaves what was there")
     put(path, "old");
     const std::string data(3'000'000, 'q');
     const std::vector<graft::TensorToWrite> tensors{{"x", StoredType::u8, {3'000'000}, bytes_of(data)}};
-    CHECK(graft_test::with_full_disk(100'000, [&] {
-              try {
-                  graft::write_safetensors(path, tensors);
-              } catch (const graft::Error& error) {
-                  const std::string text = error.what();
-                  if (text.find("adapter_model.safetensors: cannot write") == std::string::npos) { ::_exit(3); }
-                  throw;
-              }
-          }) == 2);
+    CHECK(graft_test::with_full_disk(100'000,
+                                     [&] {
+                                         try {
+                                             graft::write_safetensors(path, tensors);
+                                         } catch (const graft::Error& error) {
+                                             const std::string text = error.what();
+                                             if (text.find("adapter_model.safetensors: cannot write")
+                                                 == std::string::npos) {
+                                                 ::_exit(3);
+                                             }
+                                             throw;
+                                         }
+                                     })
+          == 2);
     CHECK(graft::read_file(path, 100) == "old");
     CHECK(std::distance(fs::directory_iterator(scratch.path()), fs::directory_iterator()) == 1);
 }

@@ -16,7 +16,7 @@ TEST_CASE("sealed: what is written is read back, by the hash that writing return
     CHECK(back.json.at("sha256") == hash);
     CHECK(back.json.at("a") == json.at("a"));
     CHECK(back.json.begin().key() == "b");
-    CHECK(nlohmann::json::parse(read_text(temp / "x.json")).at("b") == 1);    // JSON like any other
+    CHECK(nlohmann::json::parse(read_text(temp / "x.json")).at("b") == 1);  // JSON like any other
 }
 
 TEST_CASE("sealed: any byte that is changed, cut or added is seen")

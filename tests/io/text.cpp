@@ -11,7 +11,7 @@ TEST_CASE("untrusted text is shown on one line")
     CHECK(graft::printable(std::string(500, 'a')).size() == 160 + 3);
     CHECK(graft::valid_utf8("aé漢😀"));
     for (const char* bad :
-        {"\xff", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc3", "\x80", "\xf5\x80\x80\x80"}) {
+         {"\xff", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc3", "\x80", "\xf5\x80\x80\x80"}) {
         CHECK(!graft::valid_utf8(bad));
     }
 }

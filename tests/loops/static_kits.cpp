@@ -33,7 +33,7 @@ template <class Kit> void over_a_checkpoint(graft::Base base)
     CHECK(loaded.drawn.size() == 28);
     CHECK(loaded.kept.empty());
     auto bare = plain();
-    CHECK(step(model, false) == step(bare, false));    // B is zero: training starts at the base
+    CHECK(step(model, false) == step(bare, false));  // B is zero: training starts at the base
 
     // A as add_adapter draws it.
     auto any = plain();
@@ -101,8 +101,8 @@ TEST_CASE("static kits: settings of one's own, before the base is loaded or afte
     const TempFolder temp;
     const auto folder = tiny_checkpoint(temp.path());
     using Model = graft::Llama<shape, graft::LoraKit<float, graft::Cpu, 3>>;
-    const graft::AdapterConfig all{.rank = 3, .alpha = 9, .dropout = 0.25,
-                                   .targets = {.kind = graft::ModuleChoice::Kind::all_linear}};
+    const graft::AdapterConfig all{
+        .rank = 3, .alpha = 9, .dropout = 0.25, .targets = {.kind = graft::ModuleChoice::Kind::all_linear}};
     Model before(graft::read_config(folder)), after(graft::read_config(folder));
     graft::add_adapter(before, all, 5);
     graft::load_weights(before, graft::Checkpoint::open(folder));

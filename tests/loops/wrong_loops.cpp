@@ -150,7 +150,7 @@ TEST_CASE("loops: what is trained changes under the optimiser")
         backward(model);
         const auto text = refusal_of([&] { adamw.step().check(); });
         graft::clear_gradients(model);
-        CHECK(trains(model));    // with an optimiser of its own
+        CHECK(trains(model));  // with an optimiser of its own
         return text;
     };
     {
@@ -158,8 +158,8 @@ TEST_CASE("loops: what is trained changes under the optimiser")
         graft::init(model, 1, 0.3);
         graft::AdamW adamw(model, {.lr = 0.05});
         graft::add_adapter(model, settings, 1);
-        CHECK(says(refused(model, adamw),
-                   {"trains model.layers.0.", "lora_A", "it did not when", "make the optimiser"}));
+        CHECK(
+            says(refused(model, adamw), {"trains model.layers.0.", "lora_A", "it did not when", "make the optimiser"}));
     }
     {
         auto model = adapted();
@@ -223,7 +223,9 @@ TEST_CASE("loops: positions beyond what the model covers, and documents beyond t
     auto model = adapted();
     CHECK(says(refusal_of([&] { model.positions(17); }), {"positions(17)", "covers 16 positions"}));
     const auto short_table = model.positions(4);
-    CHECK(says(refusal_of([&] { graft::context_for<float, graft::Cpu>({3, 5}, short_table); }),
+    CHECK(says(refusal_of([&] {
+                   graft::context_for<float, graft::Cpu>({3, 5}, short_table);
+               }),
                {"document 1 has 5 tokens", "4 rows"}));
     const graft::Example example{.ids = tokens, .labels = tokens, .source = "x"};
     const auto batch = graft::collate(std::span(&example, 1), std::vector<std::int64_t>{0});
@@ -265,7 +267,8 @@ TEST_CASE("loops: a run that diverges is stopped by a sentence that names tensor
     const auto batch = graft::collate(rows, std::vector<std::int64_t>{0, 1, 2});
     const auto sentence = refusal_of([&] { graft::forward_backward(fine, batch, fine.positions(16), 0, 1.0, {}); });
     CHECK_MESSAGE(says(sentence, {"the loss is not finite", "first bad tensor: weight model.embed_tokens.weight",
-                                  "sample: row "}), sentence);
+                                  "sample: row "}),
+                  sentence);
     // Nothing was written.
     for (const auto& tensor : graft::trained_tensors(fine)) { CHECK(!tensor.grad.written()); }
     const auto named = refusal_of([&] {
@@ -318,7 +321,7 @@ TEST_CASE("loops: settings of another adapter cannot be saved, nor loaded, nor r
         return config;
     };
     const auto with = [&](const graft::AdapterConfig& config) {
-        auto wrong = model;    // its tensors are those of the model
+        auto wrong = model;  // its tensors are those of the model
         wrong.adapter = config;
         return refusal_of([&] { graft::save_adapter(wrong, temp / "other"); });
     };

@@ -14,7 +14,7 @@ using namespace graft_test;
 namespace {
 
 namespace fs = std::filesystem;
-using Ranks = std::map<std::string, std::pair<std::int64_t, double>>;    // module -> rank, scale
+using Ranks = std::map<std::string, std::pair<std::int64_t, double>>;  // module -> rank, scale
 
 std::optional<fs::path> golden()
 {
@@ -93,12 +93,13 @@ TEST_CASE("golden peft: rank and scale of each module, as the configs say")
     const auto of = [&](const char* name) { return ranks_of(*root / "peft" / name); };
     // r 4, alpha 8; rank_pattern {.*.k_proj: 3, down_proj: 2, layers.1.self_attn.q_proj: 6};
     // alpha_pattern {^model.layers.0.mlp.down_proj: 5, down_proj: 16}.
-    CHECK(of("patterns") == Ranks{{"model.layers.0.self_attn.q_proj", {4, 8.0 / 4}},
-                                  {"model.layers.0.self_attn.k_proj", {3, 8.0 / 3}},
-                                  {"model.layers.0.mlp.down_proj", {2, 5.0 / 2}},
-                                  {"model.layers.1.self_attn.q_proj", {6, 8.0 / 6}},
-                                  {"model.layers.1.self_attn.k_proj", {3, 8.0 / 3}},
-                                  {"model.layers.1.mlp.down_proj", {2, 16.0 / 2}}});
+    CHECK(of("patterns")
+          == Ranks{{"model.layers.0.self_attn.q_proj", {4, 8.0 / 4}},
+                   {"model.layers.0.self_attn.k_proj", {3, 8.0 / 3}},
+                   {"model.layers.0.mlp.down_proj", {2, 5.0 / 2}},
+                   {"model.layers.1.self_attn.q_proj", {6, 8.0 / 6}},
+                   {"model.layers.1.self_attn.k_proj", {3, 8.0 / 3}},
+                   {"model.layers.1.mlp.down_proj", {2, 16.0 / 2}}});
     CHECK(of("regex_targets") == each({0, 1}, {"q_proj", "k_proj", "v_proj"}, 3, 5.0 / 3));
     auto all = each({0, 1}, {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"}, 3, 5.0 / 3);
     all.erase("model.layers.0.self_attn.k_proj");
@@ -138,7 +139,7 @@ TEST_CASE("golden peft: s B A of each module is what merging adds, and nothing e
                 }
             }
         });
-        CHECK(worst <= 5e-7);    // merged in f32 by the reference
+        CHECK(worst <= 5e-7);  // merged in f32 by the reference
         CHECK(adapted == changed);
     }
 }
@@ -174,9 +175,8 @@ TEST_CASE_TEMPLATE("golden peft: an adapter trained over a frozen one", T, float
     const auto at = golden_case(recorded);
     CHECK(at.targets == recorded.at("targets").get<std::int64_t>());
     const auto expected = graft::SafetensorsFile::open(folder / "expected.safetensors");
-    check_golden(
-        golden_errors(model, at, expected, "stacked.", recorded.at("stacked_loss"), "base_model.model."),
-        golden_limits<T>());
+    check_golden(golden_errors(model, at, expected, "stacked.", recorded.at("stacked_loss"), "base_model.model."),
+                 golden_limits<T>());
 }
 
 TEST_CASE("golden training: the run `lora` in f64, step by step, to the last tensor")

@@ -9,13 +9,18 @@ using namespace graft_test;
 
 namespace {
 
-constexpr const char* archs[] = {"llama", "llama_headdim_bias", "llama_linear_rope", "llama_tied_llama3rope",
-                                 "llama_yarn_rope", "llama_dynamic_rope", "qwen2"};
+constexpr const char* archs[] = {"llama",
+                                 "llama_headdim_bias",
+                                 "llama_linear_rope",
+                                 "llama_tied_llama3rope",
+                                 "llama_yarn_rope",
+                                 "llama_dynamic_rope",
+                                 "qwen2"};
 constexpr const char* spellings[] = {"config.json", "config.old_style.json"};
 
 struct Arch {
-    std::filesystem::path  folder;
-    nlohmann::json         cases;
+    std::filesystem::path folder;
+    nlohmann::json cases;
     graft::SafetensorsFile expected;
 };
 
@@ -49,7 +54,7 @@ TEST_CASE_TEMPLATE("golden archs: logits, loss and every gradient, from both spe
         for (const char* spelling : spellings) {
             auto model = trained_model<T>(*golden, spelling);
             for (const auto& [stored_key, recorded] : golden->cases.at("cases").items()) {
-                const auto& key = stored_key;    // clang 14 captures no structured binding
+                const auto& key = stored_key;  // clang 14 captures no structured binding
                 for (const bool recompute : {false, true}) {
                     CAPTURE(name);
                     CAPTURE(spelling);
@@ -58,8 +63,8 @@ TEST_CASE_TEMPLATE("golden archs: logits, loss and every gradient, from both spe
                     const auto at = golden_case(recorded);
                     CHECK(at.targets == recorded.at("targets").template get<std::int64_t>());
                     check_golden(golden_errors(model, at, golden->expected, key + ".", double(recorded.at("loss")), "",
-                                     recompute),
-                        golden_limits<T>());
+                                               recompute),
+                                 golden_limits<T>());
                 }
             }
         }
@@ -85,7 +90,7 @@ TEST_CASE_TEMPLATE("golden archs: greedy continuation through the KV cache", T, 
         const auto golden = arch(name);
         if (!golden) { return; }
         CAPTURE(name);
-        if (!golden->cases.contains("greedy")) {    // dynamic: the reference has no one answer
+        if (!golden->cases.contains("greedy")) {  // dynamic: the reference has no one answer
             CHECK(std::string(name) == "llama_dynamic_rope");
             continue;
         }
@@ -105,8 +110,8 @@ TEST_CASE("golden archs: what graft does not do is refused by name")
     struct Refused {
         const char *name, *word;
     };
-    for (const Refused& refused : {Refused{"gemma", "gemma"}, {"gemma2", "gemma2"}, {"phi3", "phi3"},
-             {"qwen3", "qwen3"}}) {
+    for (const Refused& refused :
+         {Refused{"gemma", "gemma"}, {"gemma2", "gemma2"}, {"phi3", "phi3"}, {"qwen3", "qwen3"}}) {
         const auto name = refused.name, word = refused.word;
         const auto golden = arch(name);
         if (!golden) { return; }

@@ -74,8 +74,8 @@ void check_quantized(graft::AnyModel<T>& model, const std::filesystem::path& fol
     CHECK(at.targets == recorded.at("targets").get<std::int64_t>());
     CHECK(golden_logits(model, at, expected.at("logits")) <= limits.logits);
     adapt(model, folder / "adapter");
-    check_golden(
-        golden_errors(model, at, expected, "adapter.", recorded.at("adapter_loss"), "base_model.model."), limits);
+    check_golden(golden_errors(model, at, expected, "adapter.", recorded.at("adapter_loss"), "base_model.model."),
+                 limits);
 }
 
 }  // namespace
@@ -85,7 +85,7 @@ TEST_CASE_TEMPLATE("golden nf4: a float32 checkpoint of bitsandbytes, nested sca
     const auto folder = quantized("checkpoint_double_f32");
     if (!folder) { return; }
     const auto expected = graft::SafetensorsFile::open(*folder / "expected.safetensors");
-    for (const auto base : {graft::Base::nf4, graft::Base::frozen}) {    // as 4 bits, and decoded while it is read
+    for (const auto base : {graft::Base::nf4, graft::Base::frozen}) {  // as 4 bits, and decoded while it is read
         CAPTURE(int(base));
         auto model = model_of<T>(*folder, base);
         CHECK(wrong_elements(model, expected) == 0);
@@ -200,7 +200,7 @@ TEST_CASE("nf4: QLoRA on stories260K trains like LoRA on the decoded weights")
                 }
             }
         });
-        CHECK(moved > 1e-3);    // quantisation did something
+        CHECK(moved > 1e-3);  // quantisation did something
 
         const auto losses = [&](graft::AnyModel<float>& model) {
             adapt(model, golden / "lora_all_linear/start");

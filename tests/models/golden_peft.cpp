@@ -122,7 +122,7 @@ TEST_CASE("golden peft: modules trained whole are written as PEFT writes them, a
         const auto config = graft::read_json(temp / "adapter_config.json"),
                    wanted = graft::read_json(folder / "adapter_config.json");
         CHECK(config.at("modules_to_save") == wanted.at("modules_to_save"));
-        CHECK(graft::read_adapter_config(temp.path()).trained_tokens == adapter.trained_tokens);    // however written
+        CHECK(graft::read_adapter_config(temp.path()).trained_tokens == adapter.trained_tokens);  // however written
         CHECK(config.at("ensure_weight_tying") == wanted.at("ensure_weight_tying"));
     }
 }
@@ -134,9 +134,14 @@ TEST_CASE("golden peft: every other kind is refused by the name of what it needs
     struct Refused {
         const char *name, *word;
     };
-    for (const Refused& refused : {Refused{"dora", "use_dora"}, {"dora_rslora", "use_dora"},
-             {"gemma2_dora", "use_dora"}, {"phi3_all_linear", "phi3"}, {"lora_bias", "lora_bias"},
-             {"lora_bias_without_base_bias", "lora_bias"}, {"bias_all", "bias"}, {"bias_lora_only", "bias"}}) {
+    for (const Refused& refused : {Refused{"dora", "use_dora"},
+                                   {"dora_rslora", "use_dora"},
+                                   {"gemma2_dora", "use_dora"},
+                                   {"phi3_all_linear", "phi3"},
+                                   {"lora_bias", "lora_bias"},
+                                   {"lora_bias_without_base_bias", "lora_bias"},
+                                   {"bias_all", "bias"},
+                                   {"bias_lora_only", "bias"}}) {
         const auto name = refused.name, word = refused.word;
         CAPTURE(name);
         const auto text = refusal([&] { adapted_model<float>(*root / name); });
@@ -162,18 +167,18 @@ TEST_CASE_TEMPLATE("golden peft: two adapters at once; only the second has gradi
 {
     const auto root = adapters();
     if (!root) { return; }
-    const auto folder   = *root / "two_adapters";
+    const auto folder = *root / "two_adapters";
     const auto recorded = graft::read_json(folder / "expected.json");
-    const auto at       = golden_case(recorded);
+    const auto at = golden_case(recorded);
     const auto expected = graft::SafetensorsFile::open(folder / "expected.safetensors");
     auto model = adapted_model<T>(*root / "rslora");
     const auto trained = graft::trained_tensors(model).size();
     graft::stack_adapter(model, *root / "lora_qv");
     CHECK(graft::trained_tensors(model).size() == trained);
     for (const bool recompute : {false, true}) {
-        check_golden(golden_errors(model, at, expected, "stacked.", recorded.at("stacked_loss"), "base_model.model.",
-                                   recompute),
-                     golden_limits<T>());
+        check_golden(
+            golden_errors(model, at, expected, "stacked.", recorded.at("stacked_loss"), "base_model.model.", recompute),
+            golden_limits<T>());
     }
 
     // Both frozen, in either order, as in generate.

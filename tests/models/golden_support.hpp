@@ -20,11 +20,11 @@ namespace graft_test {
 
 // The recorded case as graft takes it: documents back to back, without padding.
 struct GoldenCase {
-    std::vector<std::int32_t> ids, labels;    // labels are shifted
-    std::vector<std::int64_t> lengths;        // of the documents
-    std::vector<std::int64_t> rows;           // which row of the recorded (B, T, V) each row is
-    std::int64_t              targets = 0;
-    double                    loss = 0;
+    std::vector<std::int32_t> ids, labels;  // labels are shifted
+    std::vector<std::int64_t> lengths;      // of the documents
+    std::vector<std::int64_t> rows;         // which row of the recorded (B, T, V) each row is
+    std::int64_t targets = 0;
+    double loss = 0;
 };
 
 inline GoldenCase golden_case(const nlohmann::json& recorded)
@@ -68,11 +68,11 @@ inline std::vector<double> recorded_values(const graft::StoredTensor& tensor)
 
 // How far a model is from what was recorded.
 struct GoldenErrors {
-    double                logits = 0;      // absolute
-    double                loss = 0;        // absolute
-    double                gradient = 0;    // of a tensor: largest difference over its largest element
-    std::string           worst;           // the tensor of that gradient
-    std::set<std::string> unmatched;       // gradients that only one side has
+    double logits = 0;                // absolute
+    double loss = 0;                  // absolute
+    double gradient = 0;              // of a tensor: largest difference over its largest element
+    std::string worst;                // the tensor of that gradient
+    std::set<std::string> unmatched;  // gradients that only one side has
 };
 
 inline graft::Buffer<std::int32_t, graft::Cpu> golden_ids(const std::vector<std::int32_t>& ids)
@@ -102,7 +102,7 @@ double golden_logits(const Model& model, const GoldenCase& golden, const graft::
         for (std::int64_t j = 0; j < logits.cols(); ++j) {
             const double want = expected.at(std::size_t(golden.rows[std::size_t(i)] * logits.cols() + j));
             const double off = std::abs(double(logits.view().row(i)[j]) - want);
-            worst = off <= worst ? worst : off;    // a NaN stays
+            worst = off <= worst ? worst : off;  // a NaN stays
         }
     }
     return worst;
@@ -162,8 +162,11 @@ struct GoldenLimits {
 };
 template <class T> constexpr GoldenLimits golden_limits()
 {
-    if constexpr (std::is_same_v<T, double>) { return {1e-10, 1e-10, 1e-10}; }
-    else { return {5e-5, 1e-5, 5e-5}; }
+    if constexpr (std::is_same_v<T, double>) {
+        return {1e-10, 1e-10, 1e-10};
+    } else {
+        return {5e-5, 1e-5, 5e-5};
+    }
 }
 
 inline void check_golden(const GoldenErrors& found, const GoldenLimits& limits)

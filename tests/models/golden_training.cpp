@@ -13,7 +13,7 @@ using namespace graft_test;
 namespace {
 
 struct Limits {
-    double loss, norm, end;    // absolute; relative; the largest difference over the largest element of a tensor
+    double loss, norm, end;  // absolute; relative; the largest difference over the largest element of a tensor
 };
 
 // Micro-batches as the recorded run had them, padding left out.
@@ -45,8 +45,8 @@ template <class T> void replay(const std::string& name, const Limits& limits)
     auto model = graft::load_model<T>(*root / "golden/archs/llama");
     graft::add_adapter(model, folder / "start");
     const double rate = settings.at("lr");
-    graft::AdamW<T> adamw(model, {.lr = rate, .weight_decay = settings.at("weight_decay"),
-                                  .clip = settings.at("clip")});
+    graft::AdamW<T> adamw(model,
+                          {.lr = rate, .weight_decay = settings.at("weight_decay"), .clip = settings.at("clip")});
     const auto batches = recorded_batches(*root / "golden/training/batches.json");
     const auto rope = model.positions(64);
     double worst_loss = 0, worst_norm = 0;

@@ -40,7 +40,7 @@ TEST_CASE("models: every gradient of a whole model is right, trained whole or th
     }
     Llama<shape, LoraKit<double, Cpu, 3>> lora(config_of(shape));
     init(lora, 1, 0.3);
-    const auto begun = checked(lora);    // B is zero, and so are the gradients of A
+    const auto begun = checked(lora);  // B is zero, and so are the gradients of A
     CHECK_MESSAGE(begun.right(), begun.text());
     for (const auto& tensor : trained_tensors(lora)) {
         auto value = tensor.value;

@@ -40,7 +40,7 @@ std::vector<ReferenceBatch> batches()
         for (std::int64_t length : lengths) {
             for (std::int64_t t = 0; t < length; ++t) {
                 const auto n = std::int32_t(b.ids.size());
-                b.ids.push_back((n * n * 3 + 5 + std::int32_t(out.size())) % 37);    // some ids occur twice
+                b.ids.push_back((n * n * 3 + 5 + std::int32_t(out.size())) % 37);  // some ids occur twice
                 const bool scored = out.empty() ? n % 4 != 1 : out.size() == 1 && n == 2;
                 b.labels.push_back(scored ? (n * 11 + 2) % 37 : ignore);
             }
@@ -79,7 +79,7 @@ void against_reference(Model& model, double lora_scale, double tolerance, const 
             if constexpr (std::remove_cvref_t<decltype(leaf)>::trainable) {
                 ++trained;
                 CAPTURE(name);
-                REQUIRE(leaf.grad().written());    // trap: a branch that silently gets no gradient
+                REQUIRE(leaf.grad().written());  // trap: a branch that silently gets no gradient
                 const Matrix& expected = reference.grad.at(name);
                 double largest = 0;
                 for (double each : expected.at) { largest = std::fmax(largest, std::abs(each)); }
@@ -91,7 +91,7 @@ void against_reference(Model& model, double lora_scale, double tolerance, const 
         });
         CHECK(trained > 0);
         clear_gradients(model);
-        CHECK(pool->live_bytes() == before);    // nothing but the model outlives a step
+        CHECK(pool->live_bytes() == before);  // nothing but the model outlives a step
     }
 }
 
@@ -109,7 +109,7 @@ template <class T> Any<T> adapted(const ModelConfig& c, const std::shared_ptr<Po
         layer.mlp.gate.become(mlp), layer.mlp.up.become(mlp), layer.mlp.down.become(mlp);
         std::int64_t rank = 1;
         for (auto* each :
-            {&layer.attn.q, &layer.attn.k, &layer.attn.v, &layer.attn.o, &layer.mlp.gate, &layer.mlp.down}) {
+             {&layer.attn.q, &layer.attn.k, &layer.attn.v, &layer.attn.o, &layer.mlp.gate, &layer.mlp.down}) {
             each->adapt({.rank = rank, .alpha = 1.5 * double(rank)});
             rank += 3;
         }
@@ -134,8 +134,10 @@ TEST_CASE_TEMPLATE("llama: trap: an op right alone and wrong in the model: full 
 TEST_CASE_TEMPLATE("llama: trap: an op right alone and wrong in the model: LoRA over frozen, trained and NF4 bases", T,
                    double, float)
 {
-    for (auto [attention, mlp] : {std::pair{Base::frozen, Base::frozen}, {Base::nf4, Base::nf4},
-                                  {Base::trained, Base::nf4}, {Base::nf4, Base::frozen}}) {
+    for (auto [attention, mlp] : {std::pair{Base::frozen, Base::frozen},
+                                  {Base::nf4, Base::nf4},
+                                  {Base::trained, Base::nf4},
+                                  {Base::nf4, Base::frozen}}) {
         const auto pool = Pool<Cpu>::create({.poison = true});
         auto model = adapted<T>(config(attention == mlp), pool, attention, mlp);
         against_reference(model, 1.5, tolerance<T>(), pool);
@@ -203,7 +205,7 @@ TEST_CASE("llama: trap: masked rows: what stands where nothing is scored later c
         add_batch(model, batch, 1.0, false, pool);
         return matrix(model.embed.weight.grad());
     };
-    batch.ids[17] = 30, batch.labels[17] = ignore;    // the last row of its document: no later row sees it
+    batch.ids[17] = 30, batch.labels[17] = ignore;  // the last row of its document: no later row sees it
     const Matrix with_30 = gradient();
     batch.ids[17] = 31;
     const Matrix with_31 = gradient();

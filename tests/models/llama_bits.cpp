@@ -26,9 +26,7 @@ inline constexpr LlamaShape shape{.vocab = 67, .dim = 24, .ffn = 40, .layers = 2
 ReferenceBatch batch()
 {
     ReferenceBatch b{{90, 1, 30}, {}, {}};
-    for (int n = 0; n < 121; ++n) {
-        b.ids.push_back(n * 7 % 67), b.labels.push_back(n % 3 == 0 ? ignore : n * 5 % 67);
-    }
+    for (int n = 0; n < 121; ++n) { b.ids.push_back(n * 7 % 67), b.labels.push_back(n % 3 == 0 ? ignore : n * 5 % 67); }
     return b;
 }
 
@@ -37,7 +35,10 @@ template <class Model> Bits step(Model& model, bool again, double dropout = 0)
 {
     const auto pool = Pool<Cpu>::create({.poison = true});
     modules(model, [&](const std::string& name, auto& module) {
-        if constexpr (requires { module.dropout; module.module; }) {
+        if constexpr (requires {
+                          module.dropout;
+                          module.module;
+                      }) {
             module.dropout = dropout, module.module = std::uint32_t(stream_of(name.data(), name.size()));
         }
     });
@@ -76,7 +77,7 @@ template <class Model> void same_bits(Model& model)
     }
     set_threads(before);
     share_work_from(default_shared_work);
-    CHECK(step(model, true, 0.1) == first);    // recompute draws the same dropout and sums in the same order
+    CHECK(step(model, true, 0.1) == first);  // recompute draws the same dropout and sums in the same order
     CHECK_FALSE(step(model, false, 0.0) == first);
 }
 

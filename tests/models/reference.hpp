@@ -14,15 +14,15 @@
 namespace graft_test {
 
 struct ReferenceBatch {
-    std::vector<std::int64_t> lengths;    // of documents, back to back
+    std::vector<std::int64_t> lengths;  // of documents, back to back
     std::vector<std::int32_t> ids, labels;
 };
 
 class ReferenceLlama {
 public:
-    graft::ModelConfig            c;
+    graft::ModelConfig c;
     std::map<std::string, Matrix> weight, grad;
-    double                        lora_scale = 0, loss = 0;
+    double lora_scale = 0, loss = 0;
 
     // Adds the loss of a batch, times scale, to loss and its gradients to grad.
     void add(const ReferenceBatch& batch, double scale)
@@ -249,7 +249,10 @@ private:
 template <class Model> void fill_model(Model& model, std::uint64_t seed = 1)
 {
     graft::modules(model, [&](const std::string&, auto& module) {
-        if constexpr (requires { module.weight.view().codes; module.in; }) {
+        if constexpr (requires {
+                          module.weight.view().codes;
+                          module.in;
+                      }) {
             const std::int64_t elements = module.in * module.out;
             const auto values = filled<float>(1, elements, ++seed, 0.3);
             std::vector<std::uint8_t> codes(graft::nf4::bytes_of(std::size_t(elements)));

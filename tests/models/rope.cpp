@@ -12,9 +12,11 @@ namespace {
 // A config with these settings and positions, as transformers 5 spells it.
 graft::ModelConfig config_of(const nlohmann::json& rope, std::int64_t head, std::int64_t positions)
 {
-    const nlohmann::json json = {{"model_type", "llama"}, {"vocab_size", 19}, {"hidden_size", 2 * head},
-        {"intermediate_size", 24}, {"num_hidden_layers", 2}, {"num_attention_heads", 2}, {"num_key_value_heads", 1},
-        {"head_dim", head}, {"max_position_embeddings", positions}, {"rope_parameters", rope}};
+    const nlohmann::json json = {
+        {"model_type", "llama"},    {"vocab_size", 19},       {"hidden_size", 2 * head},
+        {"intermediate_size", 24},  {"num_hidden_layers", 2}, {"num_attention_heads", 2},
+        {"num_key_value_heads", 1}, {"head_dim", head},       {"max_position_embeddings", positions},
+        {"rope_parameters", rope}};
     return graft::parse_config(json.dump(), "config.json");
 }
 
@@ -66,11 +68,16 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
 const nlohmann::json plain = {{"rope_type", "default"}};
 const nlohmann::json linear = {{"rope_type", "linear"}, {"factor", 2}};
 const nlohmann::json yarn = {{"rope_type", "yarn"}, {"factor", 4}, {"original_max_position_embeddings", 2048}};
-const nlohmann::json llama3 = {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 1},
-    {"high_freq_factor", 4}, {"original_max_position_embeddings", 1024}};
+const nlohmann::json llama3 = {{"rope_type", "llama3"},
+                               {"factor", 8},
+                               {"low_freq_factor", 1},
+                               {"high_freq_factor", 4},
+                               {"original_max_position_embeddings", 1024}};
 const nlohmann::json dynamic = {{"rope_type", "dynamic"}, {"factor", 4}};
-const nlohmann::json longrope = {{"rope_type", "longrope"}, {"short_factor", {1, 1.5, 2, 2.5}},
-    {"long_factor", {2, 3, 4, 5}}, {"original_max_position_embeddings", 24}};
+const nlohmann::json longrope = {{"rope_type", "longrope"},
+                                 {"short_factor", {1, 1.5, 2, 2.5}},
+                                 {"long_factor", {2, 3, 4, 5}},
+                                 {"original_max_position_embeddings", 24}};
 
 }  // namespace
 
@@ -81,13 +88,13 @@ TEST_CASE("golden rope: frequencies, attention factor, cos and sin of every kind
     const auto recorded = graft::read_json(*root / "golden/rope.json");
     CHECK(recorded.size() == 16);
     for (const auto& [key, value] : recorded.items()) {
-        const std::string name = key;    // clang 14 captures no structured binding
+        const std::string name = key;  // clang 14 captures no structured binding
         const auto& at = value;
         CAPTURE(name);
         const auto head = at.at("head_dim").get<std::int64_t>();
-        auto       said = at.at("rope_parameters");
+        auto said = at.at("rope_parameters");
         const auto partial = said.value("partial_rotary_factor", 1.0);
-        said.erase("partial_rotary_factor");    // models here turn whole heads; the angles know of no head
+        said.erase("partial_rotary_factor");  // models here turn whole heads; the angles know of no head
         const auto config = config_of(said, head, at.at("max_position_embeddings").get<std::int64_t>());
         const auto last = at.at("last_position").get<std::int64_t>();
         const std::int64_t length = at.at("length").is_null() ? last + 1 : at.at("length").get<std::int64_t>();
@@ -113,8 +120,9 @@ TEST_CASE("golden rope: frequencies, attention factor, cos and sin of every kind
 
 TEST_CASE("rope angles: what llama3 and yarn leave, divide and mix (Llama-3.1-8B; Qwen2.5 with yarn)")
 {
-    const auto eight = graft::rope_angles({.theta = 5e5, .kind = graft::RopeKind::llama3, .factor = 8,
-                                           .original = 8192}, 128, 100).frequencies;
+    const auto eight =
+        graft::rope_angles({.theta = 5e5, .kind = graft::RopeKind::llama3, .factor = 8, .original = 8192}, 128, 100)
+            .frequencies;
     const auto plain_eight = graft::rope_angles({.theta = 5e5}, 128, 100).frequencies;
     for (std::size_t i = 0; i < 64; ++i) {
         CAPTURE(i);
@@ -125,8 +133,9 @@ TEST_CASE("rope angles: what llama3 and yarn leave, divide and mix (Llama-3.1-8B
     CHECK(eight[31] == doctest::Approx(8.567514129e-04).epsilon(1e-9));
     CHECK(eight[34] == doctest::Approx(1.785078128e-04).epsilon(1e-9));
 
-    const auto seven = graft::rope_angles({.theta = 1e6, .kind = graft::RopeKind::yarn, .factor = 4,
-                                           .original = 32768}, 128, 100).frequencies;
+    const auto seven =
+        graft::rope_angles({.theta = 1e6, .kind = graft::RopeKind::yarn, .factor = 4, .original = 32768}, 128, 100)
+            .frequencies;
     CHECK(seven[23] == doctest::Approx(6.978305849e-03).epsilon(1e-9));
     CHECK(seven[30] == doctest::Approx(1.064360981e-03).epsilon(1e-9));
     CHECK(seven[40] == doctest::Approx(4.445698525e-05).epsilon(1e-9));
@@ -142,7 +151,8 @@ TEST_CASE("rope angles: what cannot be is refused, also where no file said it")
     CHECK(says({.kind = RopeKind::yarn, .factor = 2}, 8).find("trained with") != std::string::npos);
     CHECK(says({.kind = RopeKind::dynamic, .factor = 2, .original = 8}, 2).find("more than two") != std::string::npos);
     CHECK(says({.kind = RopeKind::longrope, .original = 8, .short_factor = {1, 2}, .long_factor = {1}}, 4)
-              .find("1 factors for 2 pairs") != std::string::npos);
+              .find("1 factors for 2 pairs")
+          != std::string::npos);
 }
 
 TEST_CASE("how far a model's positions reach")
@@ -150,8 +160,8 @@ TEST_CASE("how far a model's positions reach")
     CHECK(graft::covered_positions(config_of(plain, 8, 4096)) == 4096);
     CHECK(graft::covered_positions(config_of(linear, 8, 4096)) == 8192);
     CHECK(graft::covered_positions(config_of(dynamic, 8, 4096)) == 16384);
-    CHECK(graft::covered_positions(config_of(yarn, 8, 2048)) == 8192);      // as Qwen's files have it
-    CHECK(graft::covered_positions(config_of(yarn, 8, 16384)) == 16384);    // the file counts further
+    CHECK(graft::covered_positions(config_of(yarn, 8, 2048)) == 8192);    // as Qwen's files have it
+    CHECK(graft::covered_positions(config_of(yarn, 8, 16384)) == 16384);  // the file counts further
     CHECK(graft::covered_positions(config_of(llama3, 8, 4096)) == 4096);
     CHECK(graft::covered_positions(config_of(longrope, 8, 64)) == 64);
 }
@@ -168,14 +178,14 @@ TEST_CASE_TEMPLATE("same weights, equal results for the first 4096 positions at 
         const auto short_table = model.positions(4096), long_table = model.positions(8192);
         for (std::int64_t p = 0; p < 4096; ++p) {
             const std::size_t bytes = 4 * sizeof(graft::acc<T>);
-            const bool same = std::memcmp(short_table->cos.view().row(p), long_table->cos.view().row(p), bytes) == 0 &&
-                              std::memcmp(short_table->sin.view().row(p), long_table->sin.view().row(p), bytes) == 0;
+            const bool same = std::memcmp(short_table->cos.view().row(p), long_table->cos.view().row(p), bytes) == 0
+                              && std::memcmp(short_table->sin.view().row(p), long_table->sin.view().row(p), bytes) == 0;
             REQUIRE(same);
         }
-        const std::int64_t most = std::is_same_v<T, float> && kind == "yarn" ? 4096 : 300;    // one kind in full
+        const std::int64_t most = std::is_same_v<T, float> && kind == "yarn" ? 4096 : 300;  // one kind in full
         const auto small = first_logits<T>(model, most, most, most);
-        CHECK(same_bits(small, first_logits<T>(model, most, 8192, most)));        // the option alone
-        CHECK(same_bits(small, first_logits<T>(model, 2 * most, 8192, most)));    // a longer document
+        CHECK(same_bits(small, first_logits<T>(model, most, 8192, most)));      // the option alone
+        CHECK(same_bits(small, first_logits<T>(model, 2 * most, 8192, most)));  // a longer document
     }
 }
 
@@ -190,7 +200,7 @@ TEST_CASE("dynamic and longrope turn the first positions otherwise once a docume
         CHECK(same_bits(within, first_logits<float>(model, 24, 24, 16)));
         CHECK(!same_bits(within, first_logits<float>(model, 16, 25, 16)));
         const bool again = same_bits(first_logits<float>(model, 16, 25, 16), first_logits<float>(model, 16, 90, 16));
-        CHECK(again == (kind == "longrope"));    // two sets of angles, or one for each length
+        CHECK(again == (kind == "longrope"));  // two sets of angles, or one for each length
     }
 }
 
@@ -207,7 +217,7 @@ TEST_CASE("generate follows the length: longrope wholly, dynamic up to its borde
         auto text = prompt;
         for (const std::int32_t id : found) {
             const auto n = std::int64_t(text.size());
-            if (kind == "dynamic" && n > 24) { break; }    // keys stay as they were turned
+            if (kind == "dynamic" && n > 24) { break; }  // keys stay as they were turned
             const auto logits = model(graft::no_tape, golden_ids(text),
                                       graft::context_for<double, graft::Cpu>({n}, model.positions(n)));
             const double* last = logits.view().row(n - 1);

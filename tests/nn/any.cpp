@@ -44,22 +44,23 @@ TEST_CASE_TEMPLATE("any linear: branches add, each with its scale; only the trai
 
     AnyLinear<dyn, dyn, T, Dev> layer(any_in, any_out, false, from);
     for (int i = 0; i < 2; ++i) { layer.stack(branches[std::size_t(i)].a.rows, branches[std::size_t(i)].scale); }
-    layer.adapt({.rank = 2, .alpha = 2});    // scale 1
+    layer.adapt({.rank = 2, .alpha = 2});  // scale 1
     branches[2].scale = 1;
     std::vector<std::string> names;
     leaves(layer, [&](const std::string& name, auto& leaf) {
         names.push_back(name);
         if constexpr (requires { leaf.value(); }) {
-            const Matrix& value = name == "weight"            ? w
-                                : name.ends_with("A.weight") ? branches[(names.size() - 2) / 2].a
-                                                             : branches[(names.size() - 2) / 2].b;
+            const Matrix& value = name == "weight"             ? w
+                                  : name.ends_with("A.weight") ? branches[(names.size() - 2) / 2].a
+                                                               : branches[(names.size() - 2) / 2].b;
             using Value = std::remove_pointer_t<decltype(leaf.value().data())>;
             put<Value>(View<Value>(leaf.value().view()), value, from);
         }
     });
-    CHECK(names == std::vector<std::string>{"weight", "stacked.0.lora_A.weight", "stacked.0.lora_B.weight",
-                                            "stacked.1.lora_A.weight", "stacked.1.lora_B.weight", "lora_A.weight",
-                                            "lora_B.weight"});
+    CHECK(names
+          == std::vector<std::string>{"weight", "stacked.0.lora_A.weight", "stacked.0.lora_B.weight",
+                                      "stacked.1.lora_A.weight", "stacked.1.lora_B.weight", "lora_A.weight",
+                                      "lora_B.weight"});
     auto& trained = *layer.branch();
     if constexpr (!std::same_as<T, acc<T>>) {
         auto a = trained.a.working(), b = trained.b.working();

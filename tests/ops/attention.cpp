@@ -64,7 +64,10 @@ template <class T>
 void against_formula(std::int64_t heads, std::int64_t kv_heads, std::int64_t head,
                      const std::vector<std::int64_t>& lengths)
 {
-    CAPTURE(heads); CAPTURE(kv_heads); CAPTURE(head); CAPTURE(lengths.size());
+    CAPTURE(heads);
+    CAPTURE(kv_heads);
+    CAPTURE(head);
+    CAPTURE(lengths.size());
     std::int64_t rows = 0;
     for (std::int64_t each : lengths) { rows += each; }
     const auto pool = Pool<Cpu>::create({.poison = true});
@@ -113,7 +116,7 @@ TEST_CASE_TEMPLATE("attention: documents of one row, of a block, across blocks a
     against_formula<T>(2, 1, 6, {1, 1, 1, 1});
     against_formula<T>(2, 1, 6, {48, 49, 47});
     against_formula<T>(2, 1, 6, {64, 65});
-    against_formula<T>(1, 1, 6, {193, 192});    // 193: the last row is a task of its own
+    against_formula<T>(1, 1, 6, {193, 192});  // 193: the last row is a task of its own
     against_formula<T>(1, 1, 70, {1, 300});
 }
 
@@ -176,7 +179,7 @@ TEST_CASE_TEMPLATE("attention: token by token and by parts through a cache equal
     const std::int64_t rows = 61, head = 10;
     const auto q = filled<T>(rows, 6 * head, 1), k = filled<T>(rows, 2 * head, 2), v = filled<T>(rows, 2 * head, 3);
     const auto whole = matrix(attention(q, k, v, int(head), context<T>({rows})));
-    for (std::int64_t first : {1, 40, 50}) {    // the prompt; then one token at a time, or two
+    for (std::int64_t first : {1, 40, 50}) {  // the prompt; then one token at a time, or two
         KvCache<T, Cpu> cache;
         for (int layer = 0; layer < 2; ++layer) { cache.layers.push_back({{rows, 2 * head}, {rows, 2 * head}}); }
         Matrix found(rows, 6 * head);
@@ -204,7 +207,7 @@ TEST_CASE_TEMPLATE("attention: token by token and by parts through a cache equal
 namespace {
 
 struct Shared {
-    std::int64_t prompt, first, second;    // rows of the prompt and of the two answers behind it
+    std::int64_t prompt, first, second;  // rows of the prompt and of the two answers behind it
 };
 
 // Prompt, first and second answer behind each other; the second sees the prompt and itself.
@@ -244,12 +247,12 @@ Matrix spread(const Matrix& from, const std::vector<std::int32_t>& rows)
 TEST_CASE_TEMPLATE("attention: documents that share their beginning give what each gives alone, and sum its gradients",
                    T, double, float, bf16)
 {
-    for (const auto& documents : {std::vector<Shared>{{5, 3, 4}}, {{1, 1, 1}, {0, 2, 3}}, {{60, 49, 1}, {3, 2, 100}},
-                                  {{47, 150, 97}}}) {
+    for (const auto& documents :
+         {std::vector<Shared>{{5, 3, 4}}, {{1, 1, 1}, {0, 2, 3}}, {{60, 49, 1}, {3, 2, 100}}, {{47, 150, 97}}}) {
         std::vector<std::int32_t> key_rows;
         const auto c = sharing<T>(documents, key_rows);
         std::vector<std::int64_t> lengths;
-        std::vector<char> repeated;    // rows of the separate documents that are a second copy of a prompt
+        std::vector<char> repeated;  // rows of the separate documents that are a second copy of a prompt
         std::int64_t rows = 0;
         for (const Shared& d : documents) {
             lengths.push_back(d.prompt + d.first), lengths.push_back(d.prompt + d.second);
@@ -350,8 +353,7 @@ TEST_CASE("attention: wrong widths, uncovered rows, a full cache, a cache or a c
     q.on(&tape).want_grad();
     CHECK_THROWS_AS(attention(q, k, k, 6, c), Error);
     auto continued = context<float>({4});
-    continued.segments = std::make_shared<const std::vector<Segment>>(
-        std::vector<Segment>{{0, 2, 0, 0}, {2, 2, 0, 2}});
+    continued.segments = std::make_shared<const std::vector<Segment>>(std::vector<Segment>{{0, 2, 0, 0}, {2, 2, 0, 2}});
     CHECK_THROWS_WITH_AS(attention(q, k, k, 6, continued), doctest::Contains("train on whole documents"), Error);
     q.on(nullptr);
     const auto parts = attention(q.detached(), k, k, 6, continued),

@@ -8,7 +8,7 @@ using namespace graft_test;
 namespace {
 
 constexpr std::int64_t chain_rows = 5, chain_dim = 20, chain_vocab = 11, chain_rank = 2;
-constexpr double       chain_eps = 1e-5, chain_scale = 1.5;
+constexpr double chain_eps = 1e-5, chain_scale = 1.5;
 
 // x + lora(nf4 base)(norm(x)) + bias, then a head and the loss: the skeleton of a block.
 struct Chain {
@@ -25,7 +25,7 @@ struct Chain {
                 normed(i, j) *= norm(0, j) / std::sqrt(squares / double(x.cols) + chain_eps);
             }
         }
-        Matrix       sum = times_transposed(normed, base);
+        Matrix sum = times_transposed(normed, base);
         const Matrix low = times_transposed(times_transposed(normed, a), b);
         for (std::int64_t i = 0; i < x.rows; ++i) {
             for (std::int64_t j = 0; j < x.cols; ++j) { sum(i, j) += x(i, j) + chain_scale * low(i, j) + bias(0, j); }
@@ -35,7 +35,7 @@ struct Chain {
     double loss() const
     {
         const Matrix z = logits();
-        double       total = 0;
+        double total = 0;
         for (std::int64_t i = 0; i < z.rows; ++i) {
             if (labels[std::size_t(i)] == ignore) { continue; }
             double sum = 0;
@@ -67,14 +67,14 @@ TEST_CASE_TEMPLATE("chain: gradients of a block's skeleton, through one tape and
     using V = Shape<dyn>;
     const auto from = pool<Dev>();
 
-    Chain chain{numbers<T>(chain_rows, chain_dim, 1),  numbers<T>(1, chain_dim, 2),
+    Chain chain{numbers<T>(chain_rows, chain_dim, 1),    numbers<T>(1, chain_dim, 2),
                 numbers<float>(chain_dim, chain_dim, 3), numbers<T>(chain_rank, chain_dim, 4),
-                numbers<T>(chain_dim, chain_rank, 5),  numbers<T>(1, chain_dim, 6),
+                numbers<T>(chain_dim, chain_rank, 5),    numbers<T>(1, chain_dim, 6),
                 numbers<T>(chain_vocab, chain_dim, 7)};
-    const auto                n = std::size_t(chain_dim * chain_dim);
-    std::vector<float>        weights(chain.base.at.begin(), chain.base.at.end());
+    const auto n = std::size_t(chain_dim * chain_dim);
+    std::vector<float> weights(chain.base.at.begin(), chain.base.at.end());
     std::vector<std::uint8_t> codes(nf4::bytes_of(n));
-    std::vector<float>        absmax(nf4::blocks_of(n, 64));
+    std::vector<float> absmax(nf4::blocks_of(n, 64));
     nf4::quantize<float>(weights, 64, codes, absmax);
     nf4::dequantize<float>(codes, absmax, 64, 0, weights);
     for (std::size_t i = 0; i < n; ++i) { chain.base.at[i] = double(T(weights[i])); }
@@ -101,7 +101,7 @@ TEST_CASE_TEMPLATE("chain: gradients of a block's skeleton, through one tape and
         CHECK(loss_there == doctest::Approx(chain.loss()).epsilon(4 * tolerance<T>(chain_dim)));
 
         const auto check = [&](const Matrix& got, Matrix Chain::*part) {
-            Chain      at = chain;
+            Chain at = chain;
             const auto want = differences(chain.*part, [&](const Matrix& value) {
                 at.*part = value;
                 return at.loss();
@@ -118,12 +118,12 @@ TEST_CASE_TEMPLATE("chain: gradients of a block's skeleton, through one tape and
         x.grad().clear();
         if (round == 0) { asked = from->system_calls(); }
     }
-    CHECK(from->system_calls() == asked);    // the second step of a shape asks the system for no memory
+    CHECK(from->system_calls() == asked);  // the second step of a shape asks the system for no memory
 }
 
 TEST_CASE_TEMPLATE("chain: a counting pool plans the memory of a step and runs no kernel", Case, GRAFT_TEST_TYPES)
 {
-    using Dev = typename Case::Dev;    // needs no device: it must work where the step itself could not
+    using Dev = typename Case::Dev;  // needs no device: it must work where the step itself could not
     using T = typename Case::T;
     using M = Shape<dyn, dyn>;
     const auto from = Pool<Dev>::create({.counting = true});

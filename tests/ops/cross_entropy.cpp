@@ -35,7 +35,7 @@ Labels labels_of(std::int64_t rows, std::int64_t cols, bool all_ignored)
 
 struct LossShape {
     std::int64_t rows, cols;
-    bool         all_ignored;
+    bool all_ignored;
 };
 constexpr LossShape loss_shapes[] = {{1, 1, false}, {1, 33, false}, {5, 17, false}, {8, 300, false}, {4, 9, true}};
 
@@ -51,10 +51,10 @@ TEST_CASE_TEMPLATE("cross_entropy: the formula and its gradient", Case, GRAFT_TE
         const bool all_ignored = shape.all_ignored;
         CAPTURE(rows);
         CAPTURE(cols);
-        const auto   from = pool<Dev>();
+        const auto from = pool<Dev>();
         const double scale = 0.25;
-        const auto   labels = labels_of(rows, cols, all_ignored);
-        Matrix       z = numbers<T>(rows, cols, 5);
+        const auto labels = labels_of(rows, cols, all_ignored);
+        Matrix z = numbers<T>(rows, cols, 5);
         for (double& value : z.at) { value *= 4; }
 
         Tape tape;
@@ -62,7 +62,7 @@ TEST_CASE_TEMPLATE("cross_entropy: the formula and its gradient", Case, GRAFT_TE
         z_there.on(&tape).want_grad();
         const auto labels_there = upload(labels, from);
         const auto loss = cross_entropy(z_there, labels_there, scale);
-        const auto again = cross_entropy(z_there, labels_there, scale);    // the second gradient is added to the first
+        const auto again = cross_entropy(z_there, labels_there, scale);  // the second gradient is added to the first
         const double want = loss_formula(z, labels, scale);
         CHECK(std::abs(item(loss) - want) <= tolerance<acc<T>>(cols) * (std::abs(want) + 4 * double(rows)));
         CHECK(item(loss) == item(again));
@@ -86,7 +86,7 @@ TEST_CASE_TEMPLATE("cross_entropy: a row that is not scored may hold anything", 
     using T = typename Case::T;
     if (!ready<Dev>()) { return; }
     const auto from = pool<Dev>(false);
-    Matrix     z = numbers<T>(2, 6, 5);
+    Matrix z = numbers<T>(2, 6, 5);
     for (std::int64_t j = 0; j < 6; ++j) { z(0, j) = std::numeric_limits<double>::quiet_NaN(); }
     Tape tape;
     auto z_there = upload<T, Shape<dyn, 6>>(z, from);
@@ -106,11 +106,11 @@ TEST_CASE_TEMPLATE("cross_entropy: masked logits, sure rows, no rows", Case, GRA
     using Dev = typename Case::Dev;
     using T = typename Case::T;
     if (!ready<Dev>()) { return; }
-    const auto   from = pool<Dev>();
+    const auto from = pool<Dev>();
     const double inf = std::numeric_limits<double>::infinity();
-    Matrix       z(2, 3);
-    z(0, 0) = -inf, z(0, 1) = 1, z(0, 2) = 1;    // -inf: a token that cannot come
-    z(1, 0) = 12, z(1, 1) = 0, z(1, 2) = -inf;   // p - 1 of the label is -exp(-12), and not 0
+    Matrix z(2, 3);
+    z(0, 0) = -inf, z(0, 1) = 1, z(0, 2) = 1;   // -inf: a token that cannot come
+    z(1, 0) = 12, z(1, 1) = 0, z(1, 2) = -inf;  // p - 1 of the label is -exp(-12), and not 0
     Tape tape;
     auto z_there = upload<T, Shape<dyn, 3>>(z, from);
     z_there.on(&tape).want_grad();
@@ -121,7 +121,7 @@ TEST_CASE_TEMPLATE("cross_entropy: masked logits, sure rows, no rows", Case, GRA
     const auto got = download(z_there.grad());
     CHECK(std::abs(got(0, 0)) < 1e-37);
     CHECK(got(0, 1) == doctest::Approx(-0.5).epsilon(tolerance<T>(3)));
-    CHECK(got(1, 0) == doctest::Approx(-std::exp(-12.0)).epsilon(0.1));    // an lse near 12 has 1e-6 left of f32
+    CHECK(got(1, 0) == doctest::Approx(-std::exp(-12.0)).epsilon(0.1));  // an lse near 12 has 1e-6 left of f32
     CHECK(std::abs(got(1, 2)) < 1e-37);
 
     CHECK(item(cross_entropy(Acts<T, 3, Dev>(0, from), Buffer<std::int32_t, Dev>(0, from))) == 0);

@@ -40,8 +40,8 @@ TYPE_TO_STRING_AS("Cpu, bf16", graft_test::On<graft::Cpu, graft::bf16>);
 #endif
 
 // The device that this compilation is for, with each element type.
-#define GRAFT_TEST_TYPES \
-    graft_test::On<GRAFT_TEST_DEVICE, float>, graft_test::On<GRAFT_TEST_DEVICE, double>, \
+#define GRAFT_TEST_TYPES                                                                                               \
+    graft_test::On<GRAFT_TEST_DEVICE, float>, graft_test::On<GRAFT_TEST_DEVICE, double>,                               \
         graft_test::On<GRAFT_TEST_DEVICE, graft::bf16>
 
 namespace graft_test {
@@ -68,7 +68,7 @@ template <graft::Device Dev> std::shared_ptr<graft::Pool<Dev>> pool(bool poison 
 // Numbers in (-1, 1) that T holds exactly, the same for the same seed.
 template <class T> Matrix numbers(std::int64_t rows, std::int64_t cols, std::uint64_t seed)
 {
-    Matrix        made(rows, cols);
+    Matrix made(rows, cols);
     std::uint64_t state = seed * 0x9e3779b97f4a7c15U + 1;
     for (double& value : made.at) {
         state = state * 6364136223846793005U + 1442695040888963407U;
@@ -108,7 +108,7 @@ void put(graft::View<T> to, const Matrix& from, const std::shared_ptr<graft::Poo
 
 template <class Dev, class T> Matrix get(graft::View<const T> from, const std::shared_ptr<graft::Pool<Dev>>& pool)
 {
-    Matrix         to(from.rows, from.cols());
+    Matrix to(from.rows, from.cols());
     std::vector<T> row(std::size_t(to.cols));
     for (std::int64_t i = 0; i < to.rows; ++i) {
         graft::memory<Dev>::copy(row.data(), from.row(i), row.size() * sizeof(T), pool->stream());
@@ -172,14 +172,14 @@ template <class T> double tolerance(std::int64_t n)
 inline Matrix differences(Matrix x, const std::function<double(const Matrix&)>& f)
 {
     constexpr double step = 1e-4;
-    Matrix           slope(x.rows, x.cols);
+    Matrix slope(x.rows, x.cols);
     for (std::size_t i = 0; i < x.at.size(); ++i) {
         const double at = x.at[i];
-        double       value[4];
+        double value[4];
         const double where[4] = {at - 2 * step, at - step, at + step, at + 2 * step};
         for (int k = 0; k < 4; ++k) { x.at[i] = where[k], value[k] = f(x); }
         x.at[i] = at;
-        slope.at[i] = (8 * (value[2] - value[1]) - (value[3] - value[0])) / (12 * step);    // error of order step^4
+        slope.at[i] = (8 * (value[2] - value[1]) - (value[3] - value[0])) / (12 * step);  // error of order step^4
     }
     return slope;
 }

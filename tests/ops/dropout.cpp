@@ -13,8 +13,8 @@ using namespace graft_test;
 namespace {
 
 template <class T>
-Context<T, Cpu> context(
-    const std::vector<std::int64_t>& lengths, std::uint32_t first_sample = 0, RandomKey key = {7, 3})
+Context<T, Cpu> context(const std::vector<std::int64_t>& lengths, std::uint32_t first_sample = 0,
+                        RandomKey key = {7, 3})
 {
     auto c = context_for<T, Cpu>(lengths, nullptr);
     auto segments = *c.segments;

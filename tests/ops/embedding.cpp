@@ -30,7 +30,7 @@ TEST_CASE_TEMPLATE("embedding: rows of the table, and a gradient that sums over 
         y.grad().adopt(up.memory());
         tape.run();
         CHECK(difference(matrix(table.grad()), gradient) < 4 * epsilon<acc<T>>());
-        for (std::int64_t j = 0; j < dim; ++j) {    // ids that do not occur: written, and zero
+        for (std::int64_t j = 0; j < dim; ++j) {  // ids that do not occur: written, and zero
             CHECK(matrix(table.grad())(3, j) == 0);
             CHECK(matrix(table.grad())(5, j) == 0);
         }
@@ -66,7 +66,7 @@ TEST_CASE("embedding: a second micro-batch adds, poisoned memory or not")
         if (step == 1) { once = matrix(table.grad()); }
     }
     for (double& each : once.at) { each *= 2; }
-    CHECK(difference(matrix(table.grad()), once) < 4 * epsilon<float>());    // id 2 occurs twice: another order
+    CHECK(difference(matrix(table.grad()), once) < 4 * epsilon<float>());  // id 2 occurs twice: another order
 }
 
 TEST_CASE("embedding: a frozen table records nothing; without a tape neither")

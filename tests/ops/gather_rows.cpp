@@ -12,7 +12,7 @@ using namespace graft_test;
 
 namespace {
 
-const std::vector<std::int32_t> some = {4, 0, 1, 1, 4, 4, 2};    // row 3 by nobody, row 4 three times
+const std::vector<std::int32_t> some = {4, 0, 1, 1, 4, 4, 2};  // row 3 by nobody, row 4 three times
 
 }  // namespace
 

@@ -20,9 +20,9 @@ enum Parts { rows_alone = 1, low_rank = 2, both = 3 };
 // A head, what is added to it, and the dense head that they amount to.
 template <class T> struct Adapted {
     static constexpr double scale = 0.75;
-    std::int64_t         rows, dim, vocab, rank = 2;
-    Parts                parts;
-    Acts<T, dyn, Cpu>    h;
+    std::int64_t rows, dim, vocab, rank = 2;
+    Parts parts;
+    Acts<T, dyn, Cpu> h;
     Frozen<T, Dense, Cpu> w;
     Param<T, Dense, Cpu> a, b;
     TokenRows<T, dyn, Cpu> own;
@@ -72,7 +72,7 @@ template <class T> struct Adapted {
             const auto target = targets[std::size_t(n)];
             if (target == ignore) { continue; }
             out.rows.push_back(n), out.targets.push_back(target), out.sums.push_back(n % 2);
-            if (n % 4 == 0) {    // scored again, for the other sum
+            if (n % 4 == 0) {  // scored again, for the other sum
                 out.rows.push_back(n), out.targets.push_back((target + 1) % std::int32_t(vocab));
                 out.sums.push_back(1 - n % 2);
             }
@@ -91,7 +91,8 @@ TEST_CASE_TEMPLATE("head_adapter: losses and log-probabilities are those of the 
 {
     for (const Parts parts : {rows_alone, low_rank, both}) {
         for (const std::int64_t rows : {std::int64_t{1}, std::int64_t{9}, std::int64_t{2500}}) {
-            CAPTURE(parts); CAPTURE(rows);
+            CAPTURE(parts);
+            CAPTURE(rows);
             const Adapted<T> at(rows, 6, 13, parts);
             auto whole = filled<T>(13, 6, 0);
             const Matrix dense = at.dense();
@@ -114,7 +115,8 @@ TEST_CASE("head_adapter: gradients against differences, of the loss and of log-p
 {
     for (const Parts parts : {rows_alone, low_rank, both}) {
         for (const std::int64_t rows : {1, 11}) {
-            CAPTURE(parts); CAPTURE(rows);
+            CAPTURE(parts);
+            CAPTURE(rows);
             Adapted<double> at(rows, 4, 9, parts);
             const auto loss = [&](TapeRef) {
                 return linear_cross_entropy(at.h, at.w, at.labels(), 0.3, at.with(at.h));
@@ -162,7 +164,7 @@ TEST_CASE_TEMPLATE("head_adapter: several chunks, several micro-batches, the sam
         const auto sums = linear_log_probs(g, two.w, scored, two.with(g));
         *sums.grad().sink().view.data = -1;
         other.run();
-        const double near = 32 * epsilon<T>() * 50 * (1 + time);    // sums over 2000 rows of values near 1
+        const double near = 32 * epsilon<T>() * 50 * (1 + time);  // sums over 2000 rows of values near 1
         CHECK(difference(matrix(h.grad()), matrix(g.grad())) <= 32 * epsilon<T>());
         CHECK(difference(matrix(one.a.grad()), matrix(two.a.grad())) <= near);
         CHECK(difference(matrix(one.b.grad()), matrix(two.b.grad())) <= near);

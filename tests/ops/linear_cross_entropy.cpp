@@ -49,10 +49,12 @@ Expected formula(const Matrix& h, const Matrix& w, const std::vector<std::int32_
     return out;
 }
 
-struct Size { std::int64_t rows, dim, vocab, ignored; };
+struct Size {
+    std::int64_t rows, dim, vocab, ignored;
+};
 // One row; one class; V not a multiple of a panel; one label among many rows; several chunks of 1008 rows.
-const Size sizes[] = {
-    {1, 5, 7, 0}, {4, 3, 1, 0}, {9, 16, 65, 3}, {40, 33, 130, 2}, {30, 8, 64, 1000}, {2500, 4, 11, 7}};
+const Size sizes[] = {{1, 5, 7, 0},     {4, 3, 1, 0},      {9, 16, 65, 3},
+                      {40, 33, 130, 2}, {30, 8, 64, 1000}, {2500, 4, 11, 7}};
 
 template <class T> auto trained(const Size& s) { return param<T>(s.vocab, s.dim, 2, 0.5); }
 template <class T> auto frozen(const Size& s)
@@ -62,12 +64,13 @@ template <class T> auto frozen(const Size& s)
 
 }  // namespace
 
-TEST_CASE_TEMPLATE(
-    "linear_cross_entropy: loss and gradients by the formula, trained head, seed other than 1", T, double, float, bf16)
+TEST_CASE_TEMPLATE("linear_cross_entropy: loss and gradients by the formula, trained head, seed other than 1", T,
+                   double, float, bf16)
 {
     const auto pool = Pool<Cpu>::create({.poison = true});
     for (const Size& s : sizes) {
-        CAPTURE(s.rows); CAPTURE(s.vocab);
+        CAPTURE(s.rows);
+        CAPTURE(s.vocab);
         for (double seed : {1.0, -2.0}) {
             const auto labels = labels_for(s.rows, s.vocab, s.ignored);
             auto h = Acts<T, dyn, Cpu>(s.rows, s.dim, pool);
@@ -86,10 +89,10 @@ TEST_CASE_TEMPLATE(
             // Logits: sums of dim products. dh sums over V classes, rounded to T twice; dW over rows, in acc<T>.
             const double each = 16 * epsilon<acc<T>>() * std::sqrt(double(std::max(s.dim, s.vocab)));
             CHECK(std::abs(item(loss) - expected.loss) <= each * (1 + std::abs(expected.loss)));
-            if (s.vocab == 1) { continue; }    // softmax of one class: gradients are all rounding
+            if (s.vocab == 1) { continue; }  // softmax of one class: gradients are all rounding
             CHECK(difference(matrix(h.grad()), expected.dh) < each + 2 * epsilon<T>());
-            CHECK(
-                difference(matrix(w.grad()), expected.dw) < each + 16 * epsilon<acc<T>>() * std::sqrt(double(s.rows)));
+            CHECK(difference(matrix(w.grad()), expected.dw)
+                  < each + 16 * epsilon<acc<T>>() * std::sqrt(double(s.rows)));
         }
     }
 }
@@ -142,7 +145,7 @@ TEST_CASE_TEMPLATE("linear_cross_entropy: trap: rows without a label get exactly
     const Size s{9, 16, 65, 3};
     const auto labels = labels_for(s.rows, s.vocab, s.ignored);
     auto h = filled<T>(s.rows, s.dim, 1);
-    for (std::int64_t j = 0; j < s.dim; ++j) { h.view().row(3)[j] = T(acc<T>(std::nan(""))); }    // ignored: never read
+    for (std::int64_t j = 0; j < s.dim; ++j) { h.view().row(3)[j] = T(acc<T>(std::nan(""))); }  // ignored: never read
     auto w = trained<T>(s);
     Tape tape;
     h.on(&tape).want_grad();
@@ -234,7 +237,7 @@ TEST_CASE("linear_cross_entropy: logits are never held for all rows, and not at 
         tape.backward(linear_cross_entropy(h, w, labels, 1.0));
         return pool->peak_bytes() - before;
     };
-    CHECK(peak(100000, 100000) < std::size_t{32} << 20);    // all logits would be 400 MB
+    CHECK(peak(100000, 100000) < std::size_t{32} << 20);  // all logits would be 400 MB
     CHECK(peak(1000, 1) + std::size_t{999} * 1000 * sizeof(float) <= peak(1000, 1000));
 }
 

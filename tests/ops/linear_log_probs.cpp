@@ -46,8 +46,8 @@ Expected formula(const Matrix& h, const Matrix& w, const ScoredRows& scored, con
         for (std::int64_t j = 0; j < z.cols; ++j) { sum += std::exp(z(n, j) - top); }
         out.sums[std::size_t(scored.sums[i])] += z(n, scored.targets[i]) - top - std::log(sum);
         for (std::int64_t j = 0; j < z.cols; ++j) {
-            dz(n, j) += slopes[std::size_t(scored.sums[i])] *
-                        (double(j == scored.targets[i]) - std::exp(z(n, j) - top) / sum);
+            dz(n, j) +=
+                slopes[std::size_t(scored.sums[i])] * (double(j == scored.targets[i]) - std::exp(z(n, j) - top) / sum);
         }
     }
     out.dh = times(dz, w);
@@ -62,7 +62,9 @@ void backward(Tape& tape, const Tensor<double, Shape<dyn>, Cpu>& sums, const std
     tape.run();
 }
 
-struct Size { std::int64_t rows, dim, vocab, sums, skip; };
+struct Size {
+    std::int64_t rows, dim, vocab, sums, skip;
+};
 const Size sizes[] = {{1, 5, 7, 1, 0}, {9, 16, 65, 2, 4}, {40, 33, 130, 6, 3}, {2500, 4, 11, 3, 7}};
 
 }  // namespace

@@ -42,11 +42,11 @@ TEST_CASE_TEMPLATE("lora: the formula and its gradients", Case, GRAFT_TEST_TYPES
         CAPTURE(in);
         CAPTURE(out);
         CAPTURE(rank);
-        const auto   from = pool<Dev>();
+        const auto from = pool<Dev>();
         const double scale = 2;
-        const auto   base = numbers<T>(rows, out, 1), x = numbers<T>(rows, in, 2), dy = numbers<T>(rows, out, 3);
-        const auto   a = numbers<T>(rank, in, 4), b = numbers<T>(out, rank, 5);
-        const auto   a_there = lora_param<T>(a, from), b_there = lora_param<T>(b, from);
+        const auto base = numbers<T>(rows, out, 1), x = numbers<T>(rows, in, 2), dy = numbers<T>(rows, out, 3);
+        const auto a = numbers<T>(rank, in, 4), b = numbers<T>(out, rank, 5);
+        const auto a_there = lora_param<T>(a, from), b_there = lora_param<T>(b, from);
 
         Tape tape;
         auto x_there = upload<T, Shape<dyn, dyn>>(x, from);
@@ -84,8 +84,8 @@ TEST_CASE_TEMPLATE("lora: a frozen A or B has no gradient and saves nothing; dx 
     const auto base = numbers<T>(rows, out, 1), x = numbers<T>(rows, in, 2), dy = numbers<T>(rows, out, 3);
     const auto a = numbers<T>(rank, in, 4), b = numbers<T>(out, rank, 5);
     struct Found {
-        Matrix      y, dx;
-        std::size_t held = 0;    // by the tape, beside what the test holds
+        Matrix y, dx;
+        std::size_t held = 0;  // by the tape, beside what the test holds
     };
     const auto with = [&](const auto& a_there, const auto& b_there) {
         Found found;

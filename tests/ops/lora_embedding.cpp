@@ -13,13 +13,15 @@ using namespace graft_test;
 
 namespace {
 
-struct Size { std::int64_t rows, vocab, dim, rank; };
+struct Size {
+    std::int64_t rows, vocab, dim, rank;
+};
 const Size sizes[] = {{1, 3, 5, 1}, {9, 4, 16, 3}, {700, 31, 33, 8}};
 
 std::vector<std::int32_t> some_ids(const Size& s)
 {
     std::vector<std::int32_t> ids;
-    for (std::int64_t n = 0; n < s.rows; ++n) { ids.push_back(std::int32_t(n * 7 % (s.vocab - 1))); }    // not the last
+    for (std::int64_t n = 0; n < s.rows; ++n) { ids.push_back(std::int32_t(n * 7 % (s.vocab - 1))); }  // not the last
     return ids;
 }
 

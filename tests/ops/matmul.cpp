@@ -16,10 +16,12 @@ template <class T, class Stored = T> double tolerance(std::int64_t k)
     return epsilon<Stored>() + 4 * epsilon<acc<T>>() * std::sqrt(double(k));
 }
 
-struct Size { std::int64_t rows, in, out; };
+struct Size {
+    std::int64_t rows, in, out;
+};
 // One of each; one row; odd; N not a multiple of 64; K over 1024 and not a multiple of 4; several tasks of rows; rows
 // of 4 KiB.
-const Size sizes[] = {{1, 1, 1},   {1, 64, 65},   {1, 1500, 3},  {3, 5, 7},     {7, 33, 100},  {48, 64, 64},
+const Size sizes[] = {{1, 1, 1},    {1, 64, 65},    {1, 1500, 3},   {3, 5, 7},      {7, 33, 100},   {48, 64, 64},
                       {50, 70, 17}, {49, 1029, 31}, {97, 2049, 66}, {2, 1024, 130}, {130, 40, 520}, {600, 12, 9}};
 
 // C by Gemm itself for one target: either operand transposed, assigned or added to what is there.
@@ -40,8 +42,11 @@ Matrix gemm(Target on, const Acts<T, dyn, Cpu>& a, bool ta, const Acts<T, dyn, C
             return cpu::rows_of<Real>(a.data(), a.stride(), ta, i, rows, k0, kn, room);
         },
         [&](std::int64_t k0, std::int64_t kn, std::int64_t j, std::int64_t cols, Real* panel, std::int64_t width) {
-            if (tb) { cpu::pack_transposed<Real>(b.data() + j * b.stride() + k0, b.stride(), kn, cols, panel, width); }
-            else { cpu::pack_rows<Real>(b.data() + k0 * b.stride() + j, b.stride(), kn, cols, panel, width); }
+            if (tb) {
+                cpu::pack_transposed<Real>(b.data() + j * b.stride() + k0, b.stride(), kn, cols, panel, width);
+            } else {
+                cpu::pack_rows<Real>(b.data() + k0 * b.stride() + j, b.stride(), kn, cols, panel, width);
+            }
         },
         cpu::store_to(Sink<Real>{c.view(), onto != nullptr}));
     return matrix(c);
@@ -62,7 +67,11 @@ TEST_CASE_TEMPLATE("matmul: every CPU target against the formula, all transposes
             const auto b = tb ? filled<T>(s.out, s.in, 2) : filled<T>(s.in, s.out, 2);
             Matrix expected = times(matrix(a), matrix(b), ta, tb);
             for (Target on : targets()) {
-                CAPTURE(name(on)); CAPTURE(s.rows); CAPTURE(s.in); CAPTURE(s.out); CAPTURE(form);
+                CAPTURE(name(on));
+                CAPTURE(s.rows);
+                CAPTURE(s.in);
+                CAPTURE(s.out);
+                CAPTURE(form);
                 CHECK(difference(gemm(on, a, ta, b, tb, nullptr), expected) < tolerance<T, acc<T>>(s.in));
                 Matrix sum = expected;
                 for (std::size_t i = 0; i < sum.at.size(); ++i) { sum.at[i] += onto.at[i]; }
@@ -76,7 +85,9 @@ TEST_CASE_TEMPLATE("matmul: value and both gradients by the formula, on poisoned
 {
     const auto pool = Pool<Cpu>::create({.poison = true});
     for (const Size& s : sizes) {
-        CAPTURE(s.rows); CAPTURE(s.in); CAPTURE(s.out);
+        CAPTURE(s.rows);
+        CAPTURE(s.in);
+        CAPTURE(s.out);
         auto x = Acts<T, dyn, Cpu>(s.rows, s.in, pool);
         fill(x, 1);
         auto w = param<T>(s.out, s.in, 2);

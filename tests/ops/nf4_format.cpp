@@ -26,8 +26,7 @@ struct Packed {
     std::vector<float> absmax;
 };
 
-template <class T>
-Packed quantize(const std::vector<T>& weights, int block = nf4::default_block)
+template <class T> Packed quantize(const std::vector<T>& weights, int block = nf4::default_block)
 {
     Packed q{.bytes = std::vector<std::uint8_t>(nf4::bytes_of(weights.size())),
              .absmax = std::vector<float>(nf4::blocks_of(weights.size(), std::size_t(block)))};
@@ -50,8 +49,7 @@ std::string hex(const std::vector<std::uint8_t>& bytes)
     return text;
 }
 
-template <class T>
-std::vector<T> random_weights(std::size_t count, unsigned seed, float scale = 0.03f)
+template <class T> std::vector<T> random_weights(std::size_t count, unsigned seed, float scale = 0.03f)
 {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal(0, scale);
@@ -60,8 +58,7 @@ std::vector<T> random_weights(std::size_t count, unsigned seed, float scale = 0.
     return weights;
 }
 
-template <class F>
-std::string message(F&& f)
+template <class F> std::string message(F&& f)
 {
     try {
         f();
@@ -171,9 +168,9 @@ TEST_CASE_TEMPLATE("nf4: every size and block size follows the rule, decodes wit
                 }
                 const int index = index_by_the_rule(float(weights[i]), absmax);
                 const float value = nf4::code.at[index] * absmax;
-                wrong += q.absmax[b] != absmax || int(nf4::index_in(q.bytes[i / 2], i)) != index ||
-                         bits(exact[i]) != bits(value) || bits(float(decoded[i])) != bits(float(T(value))) ||
-                         std::abs(double(float(weights[i])) - double(value)) > 0.1519037 * double(absmax);
+                wrong += q.absmax[b] != absmax || int(nf4::index_in(q.bytes[i / 2], i)) != index
+                         || bits(exact[i]) != bits(value) || bits(float(decoded[i])) != bits(float(T(value)))
+                         || std::abs(double(float(weights[i])) - double(value)) > 0.1519037 * double(absmax);
             }
             CHECK(wrong == 0);
             const auto again = quantize(decoded, block);

@@ -10,13 +10,13 @@ namespace {
 // A weight as codes, and what it stands for: each value rounded to f32 and then to T.
 struct QuantizedWeight {
     std::vector<std::uint8_t> packed;
-    std::vector<float>        absmax;
-    Matrix                    values;
+    std::vector<float> absmax;
+    Matrix values;
 
     template <class T> static QuantizedWeight make(std::int64_t rows, std::int64_t cols, int block, nf4::Type type)
     {
-        const auto         n = std::size_t(rows * cols);
-        const Matrix       drawn = numbers<float>(rows, cols, 7);
+        const auto n = std::size_t(rows * cols);
+        const Matrix drawn = numbers<float>(rows, cols, 7);
         std::vector<float> weights(drawn.at.begin(), drawn.at.end());
         std::fill(weights.begin(), weights.begin() + std::ptrdiff_t(std::min<std::size_t>(n, 32)), 0.0f);
         QuantizedWeight made{std::vector<std::uint8_t>(nf4::bytes_of(n)),
@@ -40,8 +40,8 @@ Matrix transposed(const Matrix& a)
 
 struct Nf4Shape {
     std::int64_t rows, in, out;
-    int          block;
-    nf4::Type    type;
+    int block;
+    nf4::Type type;
 };
 // 64 x 172: blocks straddle rows. Odd extents: bytes do, and the last byte is half used. Out 1: one row is the weight.
 constexpr Nf4Shape nf4_shapes[] = {{1, 64, 32, 64, nf4::Type::nf4},  {3, 172, 64, 64, nf4::Type::nf4},
@@ -79,7 +79,7 @@ TEST_CASE_TEMPLATE("nf4_matmul: the product with the decoded weight, and its gra
         tape.run();
         Matrix dx = times_transposed(dy, transposed(w.values));
         for (double& value : dx.at) { value *= 2; }
-        CHECK(distance(download(x_there.grad()), dx) < 2 * tolerance<T>(out));    // rounded twice on the way
+        CHECK(distance(download(x_there.grad()), dx) < 2 * tolerance<T>(out));  // rounded twice on the way
     }
 }
 
@@ -100,7 +100,7 @@ TEST_CASE_TEMPLATE("nf4_matmul: scales that stay nested give the bits of decoded
     using T = typename Case::T;
     if (!ready<Dev>()) { return; }
     const auto from = pool<Dev>();
-    const std::int64_t out = 101, in = 172;    // 272 blocks: two blocks of scales, the second short
+    const std::int64_t out = 101, in = 172;  // 272 blocks: two blocks of scales, the second short
     const auto w = QuantizedWeight::make<T>(out, in, 64, nf4::Type::nf4);
     const auto nested = nf4::nest(w.absmax);
     auto decoded = w.absmax;
@@ -142,7 +142,7 @@ TEST_CASE_TEMPLATE("nf4_matmul: every variant that fits gives the product", Case
         kernel<Nf4MatmulOp, Cuda>::Variants::all(problem, machine(), [&](auto variant) {
             CAPTURE(std::string(decltype(variant)::name));
             const auto scratch = Buffer<std::byte, Cuda>(std::int64_t(variant.template workspace<T>(problem)), from);
-            auto       y = Acts<T, dyn, Cuda>(rows, out, from);
+            auto y = Acts<T, dyn, Cuda>(rows, out, from);
             variant.forward(y.view(), x_there.view(), weight.view(), scratch.data(), from->stream());
             CHECK(distance(download(y), times_transposed(x, w.values)) < tolerance<T>(in));
         });

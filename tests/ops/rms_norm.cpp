@@ -25,7 +25,7 @@ Matrix norm_formula(const Matrix& x, const Matrix& w)
 double norm_terms(const Matrix& x, const Matrix& w, const Matrix& dy)
 {
     const Matrix y = norm_formula(x, w);
-    double       size = 0;
+    double size = 0;
     for (std::int64_t i = 0; i < x.rows; ++i) {
         for (std::int64_t j = 0; j < x.cols; ++j) { size = std::max(size, std::abs(y(i, j) / x(i, j) * dy(i, j))); }
     }
@@ -50,14 +50,14 @@ TEST_CASE_TEMPLATE("rms_norm: the formula and its gradients", Case, GRAFT_TEST_T
         CAPTURE(d);
         const auto from = pool<Dev>();
         const auto x = numbers<T>(rows, d, 1), w = numbers<T>(1, d, 2), dy = numbers<T>(rows, d, 3);
-        auto       x_there = upload<T, Shape<dyn, dyn>>(x, from);
+        auto x_there = upload<T, Shape<dyn, dyn>>(x, from);
         const auto weight = Param<T, Shape<dyn>, Dev>(upload<acc<T>, Shape<dyn>>(w, from));
         if constexpr (!std::same_as<T, acc<T>>) { put<T>(View<T>{weight.working().data(), 1, d, d}, w, from); }
 
         Tape tape;
         x_there.on(&tape).want_grad();
         const auto y = rms_norm(x_there, weight, norm_eps);
-        const auto again = rms_norm(x_there, weight, norm_eps);    // x and w are used twice: their gradients add
+        const auto again = rms_norm(x_there, weight, norm_eps);  // x and w are used twice: their gradients add
         CHECK(distance(download(y), norm_formula(x, w)) < tolerance<T>(d));
         CHECK(download(y).at == download(again).at);
         seed(y, dy);
@@ -78,7 +78,7 @@ TEST_CASE_TEMPLATE("rms_norm: a frozen weight, rows of zeros, no rows", Case, GR
     if (!ready<Dev>()) { return; }
     const auto from = pool<Dev>(false);
     const auto weight = Frozen<T, Shape<24>, Dev>(upload<T, Shape<24>>(numbers<T>(1, 24, 2), from));
-    Matrix     x = numbers<T>(3, 24, 1);
+    Matrix x = numbers<T>(3, 24, 1);
     for (std::int64_t j = 0; j < 24; ++j) { x(1, j) = 0; }
 
     Tape tape;

@@ -10,7 +10,7 @@ using namespace graft_test;
 
 namespace {
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-}
+}  // namespace
 
 TEST_CASE_TEMPLATE("silu_mul: value and gradients by the formula", T, double, float, bf16)
 {
@@ -26,7 +26,7 @@ TEST_CASE_TEMPLATE("silu_mul: value and gradients by the formula", T, double, fl
             value.at[i] = x * s * mu.at[i];
             dg.at[i] = mup.at[i] * mu.at[i] * s * (1 + x * (1 - s)), du.at[i] = mup.at[i] * x * s;
         }
-        const double tolerance = epsilon<T>() + 8 * epsilon<acc<T>>();    // exp and five operations, one rounding to T
+        const double tolerance = epsilon<T>() + 8 * epsilon<acc<T>>();  // exp and five operations, one rounding to T
         CHECK(difference(matrix(h), value) < tolerance);
         const auto sink = h.grad().sink();
         for (std::int64_t i = 0; i < rows; ++i) { std::copy_n(up.view().row(i), cols, sink.view.row(i)); }

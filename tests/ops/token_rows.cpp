@@ -17,10 +17,10 @@ namespace {
 // A frozen table of 9 tokens, and rows of three of them; `whole` is the table that the two amount to.
 template <class T> struct Rows {
     static constexpr std::int64_t vocab = 9, dim = 5;
-    std::vector<std::int32_t>            tokens{7, 0, 4};
-    Frozen<T, Shape<dyn, dyn>, Cpu>      table{filled<T>(vocab, dim, 2, 0.5)};
-    TokenRows<T, dyn, Cpu>               rows;
-    Frozen<T, Shape<dyn, dyn>, Cpu>      whole{filled<T>(vocab, dim, 2, 0.5)};
+    std::vector<std::int32_t> tokens{7, 0, 4};
+    Frozen<T, Shape<dyn, dyn>, Cpu> table{filled<T>(vocab, dim, 2, 0.5)};
+    TokenRows<T, dyn, Cpu> rows;
+    Frozen<T, Shape<dyn, dyn>, Cpu> whole{filled<T>(vocab, dim, 2, 0.5)};
 
     Rows()
     {
@@ -44,8 +44,8 @@ const std::vector<std::int32_t> labels{7, ignore, 4, 1, 0, 7, ignore, 5};
 TEST_CASE_TEMPLATE("token_rows: values are those of a table that holds the rows", T, double, float, bf16)
 {
     const Rows<T> r;
-    const auto    before = matrix(r.table.working());
-    const auto    e = embedding(no_tape, ids_of(ids), r.table, r.rows);
+    const auto before = matrix(r.table.working());
+    const auto e = embedding(no_tape, ids_of(ids), r.table, r.rows);
     CHECK(difference(matrix(e), matrix(embedding(no_tape, ids_of(ids), r.whole))) == 0);
     const auto h = filled<T>(8, r.dim, 3);
     const auto z = replace_logits(matmul(h, r.table), h, r.rows);
@@ -58,11 +58,11 @@ TEST_CASE_TEMPLATE("token_rows: values are those of a table that holds the rows"
 TEST_CASE("token_rows: gradients against differences, as embedding, as head, and as both at once")
 {
     Rows<double> r;
-    const auto   buffer = ids_of(ids);
-    const auto   table = gradcheck([&](TapeRef tape) { return probe(embedding(tape, buffer, r.table, r.rows)); },
-                                   {{"R", r.rows.value}});
+    const auto buffer = ids_of(ids);
+    const auto table =
+        gradcheck([&](TapeRef tape) { return probe(embedding(tape, buffer, r.table, r.rows)); }, {{"R", r.rows.value}});
     CHECK_MESSAGE(table.right(), table.text());
-    auto       h = filled<double>(8, r.dim, 3);
+    auto h = filled<double>(8, r.dim, 3);
     const auto head = gradcheck([&](TapeRef) { return linear_cross_entropy(h, r.table, labels, 0.3, head_of(r)); },
                                 {{"h", h}, {"R", r.rows.value}});
     CHECK_MESSAGE(head.right(), head.text());

@@ -23,7 +23,7 @@ TEST_CASE("exp: the relative error stays below what the header says, on every ta
 {
     for (Target on : targets()) {
         double worst = 0;
-        float  at = 0;
+        float at = 0;
         std::vector<float> x, y;
         for (double v = -87.29; v < 88.29; v += 1.0 / 8192) { x.push_back(float(v)); }
         y = x;
@@ -32,7 +32,8 @@ TEST_CASE("exp: the relative error stays below what the header says, on every ta
             const double error = std::abs(double(y[i]) / std::exp(double(x[i])) - 1);
             if (error > worst) { worst = error, at = x[i]; }
         }
-        CAPTURE(name(on)); CAPTURE(at);
+        CAPTURE(name(on));
+        CAPTURE(at);
         CHECK(worst < 3e-7);
     }
 }
@@ -41,7 +42,7 @@ TEST_CASE("exp: zero gives one, inputs out of range are held at its ends, NaN st
 {
     for (Target on : targets()) {
         std::vector<float> x = {0.0f, -0.0f, -1000, -HUGE_VALF, 1000, HUGE_VALF, std::nanf("")};
-        x.resize(33, 0.0f);    // both the vector loop and its end
+        x.resize(33, 0.0f);  // both the vector loop and its end
         x[32] = std::nanf("");
         cpu::row_loops(on, [&](auto loops) { loops.exp_sum(x.data(), 33, 1.0f, 0.0f); });
         CHECK(x[0] == 1);
@@ -62,7 +63,8 @@ TEST_CASE("row loops: sums, dot products and maxima for every length, on every t
 {
     for (Target on : targets()) {
         for (std::int64_t n = 1; n < 70; ++n) {
-            CAPTURE(name(on)); CAPTURE(n);
+            CAPTURE(name(on));
+            CAPTURE(n);
             auto x = row(n, 2);
             double sum = 0, dot = 0, size = 0, top = x[0];
             for (float v : x) {

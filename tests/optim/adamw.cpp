@@ -14,11 +14,12 @@ template <class T_> struct Small {
     using T = T_;
     using Dev = graft::Cpu;
     graft::Param<T, graft::Shape<graft::dyn, graft::dyn>, Dev> matrix;
-    graft::Param<T, graft::Shape<graft::dyn>, Dev>             vector;
+    graft::Param<T, graft::Shape<graft::dyn>, Dev> vector;
 
     Small(std::int64_t rows, std::int64_t cols, std::int64_t length)
         : matrix(graft::Tensor<graft::acc<T>, graft::Shape<graft::dyn, graft::dyn>, Dev>(rows, cols)),
-          vector(graft::Tensor<graft::acc<T>, graft::Shape<graft::dyn>, Dev>(1, length)) {}
+          vector(graft::Tensor<graft::acc<T>, graft::Shape<graft::dyn>, Dev>(1, length))
+    {}
     static void parts(auto& self, auto&& part) { part("matrix", self.matrix), part("vector", self.vector); }
 };
 
@@ -60,8 +61,11 @@ TEST_CASE_TEMPLATE("adamw: values and moments of torch.optim.AdamW after each st
         const auto start = run.at("start").template get<std::vector<double>>();
         Small<T> model(1, std::int64_t(start.size()), 1);
         set(model.matrix.value().view(), start);
-        graft::AdamW<T> adamw(model, {.lr = run.at("lr"), .beta1 = run.at("betas")[0], .beta2 = run.at("betas")[1],
-                                      .eps = run.at("eps"), .weight_decay = run.at("weight_decay")});
+        graft::AdamW<T> adamw(model, {.lr = run.at("lr"),
+                                      .beta1 = run.at("betas")[0],
+                                      .beta2 = run.at("betas")[1],
+                                      .eps = run.at("eps"),
+                                      .weight_decay = run.at("weight_decay")});
         const auto& gradients = run.at("gradients");
         // A step moves a value by about the rate: f32 rounds the value itself and the step, once each.
         const double limit = std::is_same_v<T, double> ? 1e-13 : 4 * 0x1p-23;
@@ -70,8 +74,8 @@ TEST_CASE_TEMPLATE("adamw: values and moments of torch.optim.AdamW after each st
             set(model.matrix.grad().sink().view, gradients[step].template get<std::vector<double>>());
             adamw.step().check();
             CHECK(!model.matrix.grad().written());
-            CHECK(largest_difference(
-                      get(model.matrix.value().view()), run.at("after")[step].template get<std::vector<double>>())
+            CHECK(largest_difference(get(model.matrix.value().view()),
+                                     run.at("after")[step].template get<std::vector<double>>())
                   <= limit * double(step + 1));
         }
         const auto moments = [&](const char* key) {

@@ -66,9 +66,8 @@ TEST_CASE("clip: limit 0 is off, a norm below the limit is not scaled up, and th
 
 TEST_CASE("clip: squares that f32 cannot hold are summed in f64, and tensors without a gradient add nothing")
 {
-    std::vector<graft::TrainedTensor<float, graft::Cpu>> tensors{with_gradient<float>({3e30, 0}),
-                                                                 with_gradient<float>({4e30}),
-                                                                 with_gradient<float>({1})};
+    std::vector<graft::TrainedTensor<float, graft::Cpu>> tensors{
+        with_gradient<float>({3e30, 0}), with_gradient<float>({4e30}), with_gradient<float>({1})};
     tensors[2].grad.clear();
     CHECK(norm_of<float>(tensors) == doctest::Approx(5e30).epsilon(1e-6));
     CHECK(norm_of<float>({with_gradient<float>({3e-30, 4e-30})}) == doctest::Approx(5e-30).epsilon(1e-6));

@@ -24,7 +24,7 @@ namespace {
 constexpr double eps = std::numeric_limits<float>::epsilon();
 
 struct Row {
-    int tokens, targets;    // the last so many tokens are targets
+    int tokens, targets;  // the last so many tokens are targets
 };
 
 // Rows of ready-made ids: number i has its own tokens, whatever stands beside it.
@@ -43,7 +43,7 @@ std::string row_text(const Row& row, int i)
 const std::vector<Row> uneven{{20, 1}, {61, 60}, {9, 2}, {33, 1}, {48, 40}, {5, 4}, {30, 3}, {17, 16}};
 
 struct Trained {
-    std::vector<nlohmann::json>               steps;
+    std::vector<nlohmann::json> steps;
     std::map<std::string, std::vector<float>> adapter;
 };
 
@@ -53,8 +53,9 @@ struct Runs {
     Trained operator()(const std::string& rows, const Arguments& more) const
     {
         write_text(place.temp / "rows.jsonl", rows);
-        const auto ended = run("finetune", place.with(joined(more, {"--no-shuffle", "--overwrite", "--schedule",
-            "constant", "--rank", "4", "--clip", "1e-9", "--lr", "0.1"})));
+        const auto ended =
+            run("finetune", place.with(joined(more, {"--no-shuffle", "--overwrite", "--schedule", "constant", "--rank",
+                                                     "4", "--clip", "1e-9", "--lr", "0.1"})));
         CAPTURE(ended.err);
         REQUIRE(ended.status == 0);
         Trained out{json_lines(place.temp / "out/metrics.jsonl"), {}};
@@ -107,15 +108,15 @@ TEST_CASE("finetune: 8 x 1, 4 x 2, 2 x 4 and 1 x 8 are one step: loss, gradient 
     }
     const double loss_limit = 80 * eps * loss, norm_limit = double(tokens) * eps * shares;
     CHECK(std::abs(weighted - loss) <= loss_limit);
-    CHECK(std::abs(mean_of_means - loss) > 1000 * loss_limit);    // the rows do tell the two apart
+    CHECK(std::abs(mean_of_means - loss) > 1000 * loss_limit);  // the rows do tell the two apart
     CHECK(norm_limit < 1e-3 * first_norm);
     const double moved = norm(whole.adapter, &start);
     CHECK(moved > 0.01);
 
     for (const char* batch : {"4", "2", "1"}) {
         CAPTURE(batch);
-        const auto parts = finetune(
-            rows, joined(four, {"--batch", batch, "--accumulate", std::to_string(8 / std::stoi(batch))}));
+        const auto parts =
+            finetune(rows, joined(four, {"--batch", batch, "--accumulate", std::to_string(8 / std::stoi(batch))}));
         REQUIRE(parts.steps.size() == 4);
         for (std::size_t k = 0; k < 4; ++k) {
             CAPTURE(k);
@@ -124,8 +125,8 @@ TEST_CASE("finetune: 8 x 1, 4 x 2, 2 x 4 and 1 x 8 are one step: loss, gradient 
             CHECK(a.at("tokens") == int(k + 1) * tokens);
             // Each step adds its own error to what the steps before it left: k + 1 of them.
             CHECK(std::abs(a.at("loss").get<double>() - b.at("loss").get<double>()) <= double(k + 1) * loss_limit);
-            CHECK(std::abs(a.at("grad_norm").get<double>() - b.at("grad_norm").get<double>()) <=
-                  double(k + 1) * norm_limit);
+            CHECK(std::abs(a.at("grad_norm").get<double>() - b.at("grad_norm").get<double>())
+                  <= double(k + 1) * norm_limit);
         }
         CHECK(norm(parts.adapter, &whole) <= 4 * norm_limit / first_norm * moved);
     }

@@ -7,9 +7,9 @@ namespace {
 
 std::string adapter_bytes(const Place& place, const Arguments& options)
 {
-    const auto ended = run("finetune", place.with(joined({"--steps", "5", "--batch", "2", "--rank", "4", "--lr", "0.01",
-                                                          "--overwrite"},
-                                                         options)));
+    const auto ended = run(
+        "finetune",
+        place.with(joined({"--steps", "5", "--batch", "2", "--rank", "4", "--lr", "0.01", "--overwrite"}, options)));
     CAPTURE(ended.err);
     REQUIRE(ended.status == 0);
     const bool full = fs::exists(place.out() + "/model.safetensors");

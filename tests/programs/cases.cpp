@@ -1,7 +1,7 @@
 #include "programs_support.hpp"
 
-// Rows, templates and tokenisers as people reported them, told again with small inputs of our own, through the programs:
-// each has its right value, and a sibling where the kind has one.
+// Rows, templates and tokenisers as people reported them, told again with small inputs of our own, through the
+// programs: each has its right value, and a sibling where the kind has one.
 using namespace graft_test;
 
 namespace {
@@ -43,8 +43,9 @@ std::string turn(const std::string& role, const std::string& content, const std:
 }
 std::string messages(const std::string& turns) { return R"({"messages": [)" + turns + "]}\n"; }
 
-const std::string plain_turns = "{%- for m in messages %}{{ '<|' + m.role + '|>' + m.content + eos_token }}{%- endfor %}"
-                                "{%- if add_generation_prompt %}{{ '<|assistant|>' }}{%- endif %}";
+const std::string plain_turns =
+    "{%- for m in messages %}{{ '<|' + m.role + '|>' + m.content + eos_token }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|assistant|>' }}{%- endif %}";
 
 // A folder with a tokeniser alone.
 struct Words {
@@ -62,8 +63,8 @@ struct Words {
 
 nlohmann::ordered_json added(int id, const std::string& content, bool rstrip = false, bool special = true)
 {
-    return {{"id", id}, {"content", content}, {"single_word", false}, {"lstrip", false}, {"rstrip", rstrip},
-            {"normalized", false}, {"special", special}};
+    return {{"id", id},         {"content", content},  {"single_word", false}, {"lstrip", false},
+            {"rstrip", rstrip}, {"normalized", false}, {"special", special}};
 }
 
 }  // namespace
@@ -84,7 +85,8 @@ TEST_CASE("cases: the question of a pair is its prompt, from instruction and inp
 TEST_CASE("cases: a system text stands before the prompt, in pairs and in SFT")
 {
     if (!built("inspect")) { return; }
-    const std::string system = R"({"system": "Be a crow.", )", turns = "<|system|>\\x0aBe a crow.</s> \\x0a<|user|>\\x0aHi</s>";
+    const std::string system = R"({"system": "Be a crow.", )",
+                      turns = "<|system|>\\x0aBe a crow.</s> \\x0a<|user|>\\x0aHi</s>";
     CHECK(has(pairs(system + R"("prompt": "Hi", "chosen": "Caw.", "rejected": "Hi."})"), turns));
     CHECK(has(pairs(system + R"("instruction": "Hi", "chosen": "Caw.", "rejected": "Hi."})"), turns));
     const Arguments zephyr{"--template", "zephyr"};
@@ -108,13 +110,16 @@ TEST_CASE("cases: messages that repeat the chosen answer are no prompt of a pair
 TEST_CASE("cases: arguments of a call are learnt as an object, however the row holds them")
 {
     if (!built("inspect")) { return; }
-    const std::string chat = "{%- for m in messages %}{{ '<|' + m.role + '|>' + (m.content or '') }}{% if m.tool_calls %}"
-                             "{% for c in m.tool_calls %}{{ '{\"name\": \"' + c.function.name + '\", \"arguments\": ' }}"
-                             "{{ c.function.arguments | tojson }}{{ '}' }}{% endfor %}{% endif %}{{ eos_token }}"
-                             "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
+    const std::string chat =
+        "{%- for m in messages %}{{ '<|' + m.role + '|>' + (m.content or '') }}{% if m.tool_calls %}"
+        "{% for c in m.tool_calls %}{{ '{\"name\": \"' + c.function.name + '\", \"arguments\": ' }}"
+        "{{ c.function.arguments | tojson }}{{ '}' }}{% endfor %}{% endif %}{{ eos_token }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
     const auto call = [&](const std::string& arguments) {
-        return messages(turn("user", "Where?") + R"(, {"role": "assistant", "content": null, "tool_calls": [{"type": )"
-                        R"("function", "function": {"name": "find", "arguments": )" + arguments + "}}]}");
+        return messages(turn("user", "Where?")
+                        + R"(, {"role": "assistant", "content": null, "tool_calls": [{"type": )"
+                          R"("function", "function": {"name": "find", "arguments": )"
+                        + arguments + "}}]}");
     };
     for (const char* arguments : {R"({"who": "Ann"})", R"("{\"who\": \"Ann\"}")"}) {
         CHECK(has(through(chat, call(arguments)), R"(«{"name": "find", "arguments": {"who": "Ann"}}</s>»)"));
@@ -124,12 +129,14 @@ TEST_CASE("cases: arguments of a call are learnt as an object, however the row h
 TEST_CASE("cases: reasoning is learnt under each of its names")
 {
     if (!built("inspect")) { return; }
-    const std::string chat = "{%- for m in messages %}{{ '<|' + m.role + '|>' }}{% if m.role == 'assistant' %}{{ '<think>' "
-                             "+ (m.reasoning_content if m.reasoning_content is string else '') + '</think>' }}{% endif %}"
-                             "{{ m.content + eos_token }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}"
-                             "{% endif %}";
+    const std::string chat =
+        "{%- for m in messages %}{{ '<|' + m.role + '|>' }}{% if m.role == 'assistant' %}{{ '<think>' "
+        "+ (m.reasoning_content if m.reasoning_content is string else '') + '</think>' }}{% endif %}"
+        "{{ m.content + eos_token }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}"
+        "{% endif %}";
     for (const std::string name : {"reasoning_content", "reasoning", "thinking"}) {
-        const auto row = messages(turn("user", "1+1?") + ", " + turn("assistant", "2", ", \"" + name + "\": \"One more.\""));
+        const auto row =
+            messages(turn("user", "1+1?") + ", " + turn("assistant", "2", ", \"" + name + "\": \"One more.\""));
         CHECK(has(through(chat, row), "«<think>One more.</think>2</s>»"));
     }
 }
@@ -137,8 +144,8 @@ TEST_CASE("cases: reasoning is learnt under each of its names")
 TEST_CASE("cases: an assistant that speaks first is learnt, by a template that looks at the first turn")
 {
     if (!built("inspect")) { return; }
-    const std::string chat = "{%- if messages[0]['role'] != 'system' %}{{ '<|system|>Help.' + eos_token }}{% endif %}"
-                             + plain_turns;
+    const std::string chat =
+        "{%- if messages[0]['role'] != 'system' %}{{ '<|system|>Help.' + eos_token }}{% endif %}" + plain_turns;
     const auto out = through(chat, R"({"conversations": [{"from": "gpt", "value": "Caw!"}, {"from": "human", "value": )"
                                    R"("Who?"}, {"from": "gpt", "value": "Me."}]})");
     CHECK(has(out, "1 used, 0 dropped"));
@@ -165,23 +172,27 @@ TEST_CASE("cases: a template that leaves the last turn open is refused with the 
                "add_generation_prompt %}{{ '<|im_end|>\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}"
                "{{ '<|im_start|>assistant\n' }}{% endif %}");
     const auto row = messages(turn("user", "Who?") + ", " + turn("assistant", "Me."));
-    check_refused(inspected(row, {"--template", (temp / "open.jinja").string()}),
-                  {"would not learn to stop", "it writes <|im_end|> only once another turn follows: --template chatml"});
+    check_refused(
+        inspected(row, {"--template", (temp / "open.jinja").string()}),
+        {"would not learn to stop", "it writes <|im_end|> only once another turn follows: --template chatml"});
     CHECK(has(seen(row, {"--template", "chatml"}), "<|im_start|>assistant\\x0a«Me.<|im_end|>»"));
 }
 
 TEST_CASE("cases: what a tool says inside the assistant's turn is no target")
 {
     if (!built("inspect")) { return; }
-    const std::string chat = "{%- for m in messages %}{%- if m.role == 'assistant' %}{{ '<|model|>' }}{%- if m.tool_calls %}"
-                             "{{ '<call>' + m.tool_calls[0].function.name + '</call>' }}{%- for later in "
-                             "messages[loop.index:] %}{%- if later.role == 'tool' and loop.first %}{{ '<result>' + "
-                             "later.content + '</result>' }}{%- endif %}{%- endfor %}{%- endif %}{{ (m.content or '') + "
-                             "'<turn>' }}{%- elif m.role == 'user' %}{{ '<|user|>' + m.content + '<turn>' }}{%- endif %}"
-                             "{%- endfor %}{%- if add_generation_prompt %}{{ '<|model|>' }}{%- endif %}";
-    const auto out = through(chat, messages(
-        turn("user", "Where?") + ", " + turn("assistant", "I looked.", R"(, "tool_calls": [{"type": "function", "function": )"
-        R"({"name": "find", "arguments": {}}}])") + ", " + turn("tool", "BRANCH SIX") + ", " + turn("assistant", "On six.")));
+    const std::string chat =
+        "{%- for m in messages %}{%- if m.role == 'assistant' %}{{ '<|model|>' }}{%- if m.tool_calls %}"
+        "{{ '<call>' + m.tool_calls[0].function.name + '</call>' }}{%- for later in "
+        "messages[loop.index:] %}{%- if later.role == 'tool' and loop.first %}{{ '<result>' + "
+        "later.content + '</result>' }}{%- endif %}{%- endfor %}{%- endif %}{{ (m.content or '') + "
+        "'<turn>' }}{%- elif m.role == 'user' %}{{ '<|user|>' + m.content + '<turn>' }}{%- endif %}"
+        "{%- endfor %}{%- if add_generation_prompt %}{{ '<|model|>' }}{%- endif %}";
+    const auto out = through(chat, messages(turn("user", "Where?") + ", "
+                                            + turn("assistant", "I looked.",
+                                                   R"(, "tool_calls": [{"type": "function", "function": )"
+                                                   R"({"name": "find", "arguments": {}}}])")
+                                            + ", " + turn("tool", "BRANCH SIX") + ", " + turn("assistant", "On six.")));
     CHECK(has(out, "«<call>find</call>»<result>BRANCH SIX</result>«I looked.<turn>»<|model|>«On six.<turn>»"));
 }
 
@@ -189,16 +200,22 @@ TEST_CASE("cases: what a tool says inside the assistant's turn is no target")
 TEST_CASE("cases: a pattern that matches the empty text cuts there")
 {
     if (!built("inspect")) { return; }
-    const nlohmann::ordered_json split{{"type", "Split"}, {"pattern", {{"Regex", "(?=(\\d{3})+(?!\\d))"}}},
-                                       {"behavior", "Isolated"}, {"invert", false}};
-    const nlohmann::ordered_json bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true},
-                                       {"use_regex", false}};
+    const nlohmann::ordered_json split{{"type", "Split"},
+                                       {"pattern", {{"Regex", "(?=(\\d{3})+(?!\\d))"}}},
+                                       {"behavior", "Isolated"},
+                                       {"invert", false}};
+    const nlohmann::ordered_json bytes{
+        {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
     const auto with = [&](const nlohmann::ordered_json& steps) {
         return Words({{"added_tokens", {added(6, "<end>")}},
                       {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", steps}}},
                       {"decoder", {{"type", "ByteLevel"}}},
-                      {"model", {{"type", "BPE"}, {"vocab", {{"0", 0}, {"1", 1}, {"Ġ", 2}, {"k", 3}, {"00", 4}, {"000", 5}}},
-                                 {"merges", {"0 0", "00 0"}}}}}, "<end>").text("1000000 k");
+                      {"model",
+                       {{"type", "BPE"},
+                        {"vocab", {{"0", 0}, {"1", 1}, {"Ġ", 2}, {"k", 3}, {"00", 4}, {"000", 5}}},
+                        {"merges", {"0 0", "00 0"}}}}},
+                     "<end>")
+            .text("1000000 k");
     };
     CHECK(has(with(nlohmann::ordered_json::array({split, bytes})), "1 used, 0 dropped; 6 tokens"));
     CHECK(has(with(nlohmann::ordered_json::array({bytes})), "1 used, 0 dropped; 7 tokens"));
@@ -208,15 +225,25 @@ TEST_CASE("cases: a pattern that matches the empty text cuts there")
 TEST_CASE("cases: a Unigram tokeniser takes the best sum of scores")
 {
     if (!built("inspect")) { return; }
-    const nlohmann::ordered_json space{{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"},
-                                       {"split", false}};
+    const nlohmann::ordered_json space{
+        {"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}, {"split", false}};
     auto pieces = nlohmann::ordered_json::array();
-    for (const auto& [text, score] : std::vector<std::pair<std::string, double>>{
-             {"<unk>", 0}, {"</s>", 0}, {"▁the", -2}, {"▁kite", -3}, {"▁", -4}, {"k", -5}, {"i", -5}, {"t", -5}, {"e", -5}}) {
+    for (const auto& [text, score] : std::vector<std::pair<std::string, double>>{{"<unk>", 0},
+                                                                                 {"</s>", 0},
+                                                                                 {"▁the", -2},
+                                                                                 {"▁kite", -3},
+                                                                                 {"▁", -4},
+                                                                                 {"k", -5},
+                                                                                 {"i", -5},
+                                                                                 {"t", -5},
+                                                                                 {"e", -5}}) {
         pieces.push_back(nlohmann::ordered_json::array({text, score}));
     }
-    const Words words({{"added_tokens", {added(0, "<unk>"), added(1, "</s>")}}, {"pre_tokenizer", space}, {"decoder", space},
-                       {"model", {{"type", "Unigram"}, {"unk_id", 0}, {"byte_fallback", false}, {"vocab", pieces}}}}, "</s>");
+    const Words words({{"added_tokens", {added(0, "<unk>"), added(1, "</s>")}},
+                       {"pre_tokenizer", space},
+                       {"decoder", space},
+                       {"model", {{"type", "Unigram"}, {"unk_id", 0}, {"byte_fallback", false}, {"vocab", pieces}}}},
+                      "</s>");
     CHECK(has(words.text("the kite"), "1 used, 0 dropped; 3 tokens"));
     CHECK(has(words.text("the kite"), "the« kite</s>»"));
     CHECK(has(words.text("the kit"), "1 used, 0 dropped; 6 tokens"));
@@ -227,10 +254,12 @@ TEST_CASE("cases: white space that a token takes along comes again where it is a
 {
     if (!built("inspect")) { return; }
     const auto with = [](bool rstrip) {
-        return Words({{"added_tokens", {added(2, "<end>", rstrip), added(3, "\n", false, false)}},
-                      {"decoder", {{"type", "ByteLevel"}}},
-                      {"model", {{"type", "BPE"}, {"vocab", {{"a", 0}, {"b", 1}}}, {"merges", nlohmann::json::array()}}}},
-                     "<end>").text("a<end>\nb<end>");
+        return Words(
+                   {{"added_tokens", {added(2, "<end>", rstrip), added(3, "\n", false, false)}},
+                    {"decoder", {{"type", "ByteLevel"}}},
+                    {"model", {{"type", "BPE"}, {"vocab", {{"a", 0}, {"b", 1}}}, {"merges", nlohmann::json::array()}}}},
+                   "<end>")
+            .text("a<end>\nb<end>");
     };
     CHECK(has(with(true), "1 used, 0 dropped; 5 tokens"));
     CHECK(has(with(false), "1 used, 0 dropped; 5 tokens"));
@@ -242,9 +271,10 @@ TEST_CASE("cases: an adapter whose keys carry its name says what it says without
     if (!built("generate") || !built("finetune")) { return; }
     const TempFolder temp;
     const std::string plain = (temp / "plain").string(), named = (temp / "named").string();
-    const auto trained = run("finetune", {"--model", small_model(), "--data",
-        std::string(GRAFT_EXAMPLES_DIR) + "/data/conversations.jsonl", "--template", "zephyr", "--output", plain, "--rank",
-        "2", "--steps", "2", "--lr", "0.05", "--quiet"});
+    const auto trained =
+        run("finetune",
+            {"--model", small_model(), "--data", std::string(GRAFT_EXAMPLES_DIR) + "/data/conversations.jsonl",
+             "--template", "zephyr", "--output", plain, "--rank", "2", "--steps", "2", "--lr", "0.05", "--quiet"});
     CAPTURE(trained.err);
     REQUIRE(trained.status == 0);
     for (const std::string name : {"default", "my_adapter"}) {

@@ -11,7 +11,7 @@ TEST_CASE("chain: each stage goes on from the one before, its loss falls, and th
     const TempFolder temp;
     const std::string out = (temp / "chain").string();
     const std::string command = std::string(GRAFT_EXAMPLES_DIR) + "/chain.sh " + GRAFT_BIN_DIR + " " + out + " >"
-                              + (temp / "log").string() + " 2>&1";
+                                + (temp / "log").string() + " 2>&1";
     ::setenv("GRAFT_THREADS", "1", 1);
     const int status = std::system(command.c_str());
     const auto log = read_text(temp / "log");

@@ -58,7 +58,7 @@ TEST_CASE("guide: coming-from: the TOML file is the same run as its words on the
         if (line.substr(0, at) != "output") { same.push_back("--" + line.substr(0, at)), same.push_back(value); }
     }
     const auto before = fs::current_path();
-    fs::current_path(repo() / "..");    // the file names files of the repository
+    fs::current_path(repo() / "..");  // the file names files of the repository
     const auto train = [&](const std::string& output, Arguments more) {
         more = joined(more, {"--output", (temp / output).string(), "--steps", "2", "--quiet"});
         const auto ended = run("finetune", more);
@@ -88,7 +88,8 @@ TEST_CASE("guide: coming-from: every option that it names is one, and every defa
         CAPTURE(ours);
         const auto program = ours.starts_with("| `inspect ")    ? "inspect"
                              : ours.starts_with("| `generate ") ? "generate"
-                             : ours.starts_with("| `merge ")    ? "merge" : "";
+                             : ours.starts_with("| `merge ")    ? "merge"
+                                                                : "";
         const auto there = *program != '\0' ? options_in(run(program, {"--help"}).out) : known;
         for (const auto& option : options_in(ours)) {
             CAPTURE(option);
@@ -104,10 +105,13 @@ TEST_CASE("guide: coming-from: every option that it names is one, and every defa
         CHECK(anywhere);
     }
 
-    const std::vector<std::pair<std::string, std::string>> defaults{{"--rank", "16"}, {"--alpha", "32"},
-        {"--dropout", "0"}, {"--target", "all-linear"}, {"--lr", "0.0002"}, {"--schedule", "linear"}, {"--warmup", "0"},
-        {"--weight-decay", "0"}, {"--clip", "1"}, {"--batch", "4"}, {"--accumulate", "1"}, {"--epochs", "1"},
-        {"--seed", "42"}, {"--train-on", "responses"}, {"--dtype", "f32"}, {"--template", "auto"}};
+    const std::vector<std::pair<std::string, std::string>> defaults{
+        {"--rank", "16"},           {"--alpha", "32"},           {"--dropout", "0"},
+        {"--target", "all-linear"}, {"--lr", "0.0002"},          {"--schedule", "linear"},
+        {"--warmup", "0"},          {"--weight-decay", "0"},     {"--clip", "1"},
+        {"--batch", "4"},           {"--accumulate", "1"},       {"--epochs", "1"},
+        {"--seed", "42"},           {"--train-on", "responses"}, {"--dtype", "f32"},
+        {"--template", "auto"}};
     for (const auto& item : defaults) {
         const std::string option = item.first;
         CAPTURE(option);

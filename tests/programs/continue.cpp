@@ -22,9 +22,9 @@ std::string module_name(int layer, const std::string& module)
 }
 
 struct Kind {
-    std::string                         name;
-    nlohmann::ordered_json              config;    // beside r 4, lora_alpha 8, q_proj and v_proj
-    std::map<std::string, std::int64_t> ranks;     // module -> rank
+    std::string name;
+    nlohmann::ordered_json config;              // beside r 4, lora_alpha 8, q_proj and v_proj
+    std::map<std::string, std::int64_t> ranks;  // module -> rank
 };
 
 std::map<std::string, std::int64_t> each(std::vector<int> layers, const std::vector<std::string>& modules,
@@ -83,7 +83,10 @@ std::vector<Kind> kinds()
 
 nlohmann::ordered_json config_of(const Kind& kind)
 {
-    nlohmann::ordered_json config{{"peft_type", "LORA"}, {"task_type", "CAUSAL_LM"}, {"r", 4}, {"lora_alpha", 8},
+    nlohmann::ordered_json config{{"peft_type", "LORA"},
+                                  {"task_type", "CAUSAL_LM"},
+                                  {"r", 4},
+                                  {"lora_alpha", 8},
                                   {"target_modules", {"q_proj", "v_proj"}}};
     config.update(kind.config);
     return config;
@@ -99,8 +102,8 @@ std::string element(const std::string& dtype, std::uint32_t n)
     }
     // F16: exponents 0 (subnormal) to 12; BF16: 2^-15 to 2^-3.
     const auto exponent = dtype == "F16" ? (random >> 8) % 13 : 112 + (random >> 8) % 13;
-    const auto bits = std::uint16_t((random >> 31) << 15 | exponent << (dtype == "F16" ? 10 : 7) |
-                                    ((random >> 16) & (dtype == "F16" ? 0x3ffu : 0x7fu)));
+    const auto bits = std::uint16_t((random >> 31) << 15 | exponent << (dtype == "F16" ? 10 : 7)
+                                    | ((random >> 16) & (dtype == "F16" ? 0x3ffu : 0x7fu)));
     return {reinterpret_cast<const char*>(&bits), 2};
 }
 
@@ -143,12 +146,12 @@ void check_config(const fs::path& folder, const Kind& kind)
     const auto found = nlohmann::ordered_json::parse(read_text(folder / "adapter_config.json"));
     const auto given = config_of(kind);
     for (const auto& [key, value] : given.items()) {
-        const auto& name = key;    // clang 14 captures no structured binding
+        const auto& name = key;  // clang 14 captures no structured binding
         CAPTURE(name);
-        CHECK(found.at(name).dump() == value.dump());    // as text: patterns keep their order
+        CHECK(found.at(name).dump() == value.dump());  // as text: patterns keep their order
     }
-    for (const char* key : {"rank_pattern", "alpha_pattern", "exclude_modules", "layers_to_transform", "layers_pattern",
-                            "use_rslora"}) {
+    for (const char* key :
+         {"rank_pattern", "alpha_pattern", "exclude_modules", "layers_to_transform", "layers_pattern", "use_rslora"}) {
         CAPTURE(key);
         const bool empty = !found.contains(key) || found[key].empty() || found[key] == false;
         CHECK(empty == !kind.config.contains(key));
@@ -183,7 +186,7 @@ TEST_CASE("finetune --adapter: patterns, regular expressions, exclusions and lay
         for (const auto& [tensor, bytes] : before) {
             const auto& which = tensor;
             CAPTURE(which);
-            CHECK(after.at(which) != bytes);    // each of them is trained
+            CHECK(after.at(which) != bytes);  // each of them is trained
         }
         check_config(place.out(), kind);
 
@@ -225,8 +228,8 @@ TEST_CASE("finetune --adapter: another rank, alpha or target beside patterns nam
 {
     if (!ready()) { return; }
     struct Case {
-        Arguments                arguments;
-        std::vector<std::string> words;    // none: accepted
+        Arguments arguments;
+        std::vector<std::string> words;  // none: accepted
     };
     const std::vector<std::vector<Case>> cases{
         {{{"--rank", "8"}, {"--rank 8 (it has 4; by rank_pattern: 3 for .*.k_proj, 2 for down_proj and 6 for "}},
@@ -255,8 +258,10 @@ TEST_CASE("finetune --adapter: another rank, alpha or target beside patterns nam
         write_adapter(place.temp / "start", all[i], {"F32"});
         for (const auto& item : cases[i]) {
             CAPTURE(item.arguments);
-            const auto ended = run("finetune", place.with(joined(joined(few, {"--adapter",
-                (place.temp / "start").string(), "--steps", "0"}), item.arguments)));
+            const auto ended =
+                run("finetune",
+                    place.with(joined(joined(few, {"--adapter", (place.temp / "start").string(), "--steps", "0"}),
+                                      item.arguments)));
             if (item.words.empty()) {
                 CAPTURE(ended.err);
                 CHECK(ended.status == 0);
@@ -274,7 +279,8 @@ TEST_CASE("finetune --adapter: the same text that excludes by name and by expres
 {
     if (!ready()) { return; }
     // As an expression it has to match whole names, and so excludes nothing; as a name it takes k_proj out.
-    Kind kind{"", {{"target_modules", {"q_proj", "k_proj"}}, {"exclude_modules", "k_proj"}},
+    Kind kind{"",
+              {{"target_modules", {"q_proj", "k_proj"}}, {"exclude_modules", "k_proj"}},
               each({0, 1, 2, 3, 4}, {"q_proj", "k_proj"}, 4)};
     const Place place;
     write_adapter(place.temp / "start", kind, {"F32"});

@@ -30,10 +30,10 @@ struct Rows {
 };
 
 struct Plan {
-    const char*      batch;
-    const char*      accumulate;
-    bool             shuffle;
-    std::vector<int> steps;    // rows in each step of an epoch
+    const char* batch;
+    const char* accumulate;
+    bool shuffle;
+    std::vector<int> steps;  // rows in each step of an epoch
 };
 
 }  // namespace
@@ -42,14 +42,14 @@ TEST_CASE("finetune: changing any row of the data changes the adapter; each row 
 {
     if (!ready()) { return; }
     constexpr int count = 7;
-    for (const Plan& plan : {Plan{"3", "1", true, {3, 3, 1}}, Plan{"2", "2", true, {4, 3}},
-                             Plan{"3", "2", false, {6, 1}}, Plan{"100", "1", true, {7}},
-                             Plan{"1", "5", true, {5, 2}}}) {
+    for (const Plan& plan :
+         {Plan{"3", "1", true, {3, 3, 1}}, Plan{"2", "2", true, {4, 3}}, Plan{"3", "2", false, {6, 1}},
+          Plan{"100", "1", true, {7}}, Plan{"1", "5", true, {5, 2}}}) {
         const std::string name = std::string(plan.batch) + " x " + plan.accumulate;
         CAPTURE(name);
         const Place place;
-        Arguments settings{"--batch", plan.batch, "--accumulate", plan.accumulate, "--epochs", "2", "--rank", "2",
-                           "--lr", "0.01", "--schedule", "constant", "--overwrite"};
+        Arguments settings{"--batch", plan.batch, "--accumulate", plan.accumulate, "--epochs", "2",          "--rank",
+                           "2",       "--lr",     "0.01",         "--schedule",    "constant", "--overwrite"};
         if (!plan.shuffle) { settings.push_back("--no-shuffle"); }
         const auto train = [&](const Rows& rows) {
             write_text(place.temp / "rows.jsonl", rows.all());
@@ -61,7 +61,7 @@ TEST_CASE("finetune: changing any row of the data changes the adapter; each row 
         Rows rows(count);
         const auto unchanged = train(rows);
         const auto steps = json_lines(place.temp / "out/metrics.jsonl");
-        CHECK(train(rows) == unchanged);    // so that a difference means something
+        CHECK(train(rows) == unchanged);  // so that a difference means something
 
         REQUIRE(steps.size() == 2 * plan.steps.size());
         std::int64_t tokens_of_all = 0, tokens = 0;
@@ -77,12 +77,12 @@ TEST_CASE("finetune: changing any row of the data changes the adapter; each row 
                     if ((targets >> k & 1) != 0) { ++rows_here, expected += (1 << k) + 3 + k; }
                 }
                 CHECK(rows_here == plan.steps[s]);
-                CHECK((seen & targets) == 0);    // no row twice
+                CHECK((seen & targets) == 0);  // no row twice
                 seen |= targets;
                 CHECK(step.at("tokens").get<std::int64_t>() - tokens == expected);
                 tokens = step["tokens"];
             }
-            CHECK(seen == (1 << count) - 1);    // and none left out
+            CHECK(seen == (1 << count) - 1);  // and none left out
         }
         CHECK(tokens == 2 * tokens_of_all);
 
@@ -90,9 +90,9 @@ TEST_CASE("finetune: changing any row of the data changes the adapter; each row 
         for (int k = 0; k < count; ++k) {
             CAPTURE(k);
             auto other = rows;
-            other.lines[std::size_t(k)] = Rows::text(k, 3);    // its last token, one target
+            other.lines[std::size_t(k)] = Rows::text(k, 3);  // its last token, one target
             results.insert(train(other));
-            CHECK(results.size() == std::size_t(k) + 2);    // differs from the unchanged run's and from every other
+            CHECK(results.size() == std::size_t(k) + 2);  // differs from the unchanged run's and from every other
         }
     }
 }
@@ -103,8 +103,8 @@ TEST_CASE("finetune: every row of conversations changes the adapter too, in JSON
     constexpr int count = 5;
     const auto conversation = [](int k, const std::string& answer) {
         const std::string question = "Who is number " + std::to_string(k) + "?";
-        return nlohmann::json({{"messages", {{{"role", "user"}, {"content", question}},
-                                             {{"role", "assistant"}, {"content", answer}}}}});
+        return nlohmann::json(
+            {{"messages", {{{"role", "user"}, {"content", question}}, {{"role", "assistant"}, {"content", answer}}}}});
     };
     for (const bool array : {false, true}) {
         CAPTURE(array);
@@ -119,8 +119,8 @@ TEST_CASE("finetune: every row of conversations changes the adapter too, in JSON
             }
             write_text(file, array ? all.dump() : lines);
             const auto ended = run("finetune", {"--model", small_model(), "--data", file, "--template", "zephyr",
-                "--output", place.out(), "--epochs", "2", "--batch", "2", "--rank", "2", "--lr", "0.01", "--overwrite",
-                "--quiet"});
+                                                "--output", place.out(), "--epochs", "2", "--batch", "2", "--rank", "2",
+                                                "--lr", "0.01", "--overwrite", "--quiet"});
             CAPTURE(ended.err);
             REQUIRE(ended.status == 0);
             return read_text(place.temp / "out/adapter_model.safetensors");

@@ -46,11 +46,19 @@ std::vector<nlohmann::json> trl_run(const fs::path& root, const nlohmann::json& 
     std::string rows;
     for (const auto& row : golden.at("main").at("rows")) { rows += row.dump() + "\n"; }
     write_text(temp / "rows.jsonl", rows);
-    const auto ended = run("finetune", joined(
-        {"--model", (root / "data/models/stories260K").string(), "--data", (temp / "rows.jsonl").string(), "--output",
-         (temp / "out").string(), "--task", "dpo", "--adapter",
-         (root / "data/golden_training/dpo_lora" / from).string(), "--reference", reference, "--batch", "2", "--steps", std::to_string(steps), "--lr", "0.002", "--weight-decay",
-         "0.01", "--no-shuffle", "--quiet"}, more));
+    const auto ended =
+        run("finetune", joined({"--model",        (root / "data/models/stories260K").string(),
+                                "--data",         (temp / "rows.jsonl").string(),
+                                "--output",       (temp / "out").string(),
+                                "--task",         "dpo",
+                                "--adapter",      (root / "data/golden_training/dpo_lora" / from).string(),
+                                "--reference",    reference,
+                                "--batch",        "2",
+                                "--steps",        std::to_string(steps),
+                                "--lr",           "0.002",
+                                "--weight-decay", "0.01",
+                                "--no-shuffle",   "--quiet"},
+                               more));
     CAPTURE(ended.err);
     REQUIRE(ended.status == 0);
     return json_lines(temp / "out/metrics.jsonl");
@@ -90,20 +98,43 @@ TEST_CASE("finetune replays golden_training: dpo_lora")
         };
         for (const std::size_t i : {0, 1}) {
             REQUIRE(side(i, false) == side(i + 2, false));
-            rows += nlohmann::json({{"prompt_ids", side(i, false)}, {"chosen_ids", side(i, true)},
-                                    {"rejected_ids", side(i + 2, true)}}).dump() + "\n";
+            rows += nlohmann::json({{"prompt_ids", side(i, false)},
+                                    {"chosen_ids", side(i, true)},
+                                    {"rejected_ids", side(i + 2, true)}})
+                        .dump()
+                    + "\n";
         }
     }
     write_text(temp / "rows.jsonl", rows);
-    for (const Arguments& more : {Arguments{"--reference", "adapter-off"}, {"--reference", "start"}, {"--recompute",
-                                  "--reference", (golden / "dpo_lora/start").string()},
-                                 {"--share-prompt", "--reference", "start"},
-                                 {"--share-prompt", "--recompute", "--reference", "adapter-off"}}) {
-        const auto ended = run("finetune", joined(
-            {"--model", (*root / "data/models/stories260K").string(), "--data", (temp / "rows.jsonl").string(),
-             "--output", (temp / "out").string(), "--overwrite", "--task", "dpo", "--beta", "0.1", "--adapter",
-             (golden / "dpo_lora/start").string(), "--batch", "2", "--steps", "12", "--lr", "0.0002", "--weight-decay",
-             "0.01", "--no-shuffle", "--quiet"}, more));
+    for (const Arguments& more : {Arguments{"--reference", "adapter-off"},
+                                  {"--reference", "start"},
+                                  {"--recompute", "--reference", (golden / "dpo_lora/start").string()},
+                                  {"--share-prompt", "--reference", "start"},
+                                  {"--share-prompt", "--recompute", "--reference", "adapter-off"}}) {
+        const auto ended = run("finetune", joined({"--model",
+                                                   (*root / "data/models/stories260K").string(),
+                                                   "--data",
+                                                   (temp / "rows.jsonl").string(),
+                                                   "--output",
+                                                   (temp / "out").string(),
+                                                   "--overwrite",
+                                                   "--task",
+                                                   "dpo",
+                                                   "--beta",
+                                                   "0.1",
+                                                   "--adapter",
+                                                   (golden / "dpo_lora/start").string(),
+                                                   "--batch",
+                                                   "2",
+                                                   "--steps",
+                                                   "12",
+                                                   "--lr",
+                                                   "0.0002",
+                                                   "--weight-decay",
+                                                   "0.01",
+                                                   "--no-shuffle",
+                                                   "--quiet"},
+                                                  more));
         CAPTURE(ended.err);
         REQUIRE(ended.status == 0);
         const auto found = json_lines(temp / "out/metrics.jsonl");
@@ -174,17 +205,19 @@ TEST_CASE("finetune replays TRL's DPO trainer: main, continue_adapter, and its l
 TEST_CASE("finetune --task dpo learns which answers are better, whatever is trained")
 {
     if (!ready()) { return; }
-    for (const Arguments& method : {Arguments{"--lr", "0.005"}, {"--lr", "0.005", "--method", "qlora"},
-                                    {"--lr", "0.0005", "--method", "full"},
-                                    {"--lr", "0.005", "--loss", "ipo", "--beta", "0.3"},
-                                    {"--lr", "0.005", "--train-tokens", "403,261", "--embedding-lr", "0.01"},
-                                    {"--lr", "0.005", "--target", "all-linear,embed_tokens,lm_head", "--untie",
-                                     "--share-prompt"},
-                                    {"--lr", "0.005", "--dtype", "bf16", "--recompute"}}) {
+    for (const Arguments& method :
+         {Arguments{"--lr", "0.005"},
+          {"--lr", "0.005", "--method", "qlora"},
+          {"--lr", "0.0005", "--method", "full"},
+          {"--lr", "0.005", "--loss", "ipo", "--beta", "0.3"},
+          {"--lr", "0.005", "--train-tokens", "403,261", "--embedding-lr", "0.01"},
+          {"--lr", "0.005", "--target", "all-linear,embed_tokens,lm_head", "--untie", "--share-prompt"},
+          {"--lr", "0.005", "--dtype", "bf16", "--recompute"}}) {
         const Pairs place;
         const std::string rows = (place.temp / "rows.jsonl").string();
         const auto ended = run("finetune", place.dpo(joined({"--batch", "3", "--accumulate", "2", "--epochs", "12",
-                                                             "--schedule", "constant", "--eval", rows}, method)));
+                                                             "--schedule", "constant", "--eval", rows},
+                                                            method)));
         CAPTURE(ended.err);
         REQUIRE(ended.status == 0);
         const auto found = json_lines(place.temp / "out/metrics.jsonl");
@@ -254,11 +287,14 @@ TEST_CASE("finetune --task dpo: a resumed run is the run that was never cut, to 
     const std::string adapter = (place.temp / "sft").string();
     fs::rename(place.temp / "out", adapter);
     for (const Arguments& more : {Arguments{"--reference", "start", "--adapter", adapter},
-                                  {"--reference", "adapter-off", "--adapter", adapter}, {"--reference", adapter},
-                                  {"--method", "full"}, {"--loss", "hinge", "--share-prompt"}}) {
+                                  {"--reference", "adapter-off", "--adapter", adapter},
+                                  {"--reference", adapter},
+                                  {"--method", "full"},
+                                  {"--loss", "hinge", "--share-prompt"}}) {
         const auto to = [&](const char* name, const Arguments& also) {
-            auto arguments = place.dpo(joined(joined({"--batch", "2", "--epochs", "2", "--lr", "0.01", "--save-every",
-                                                      "1", "--keep", "99"}, more), also));
+            auto arguments = place.dpo(joined(
+                joined({"--batch", "2", "--epochs", "2", "--lr", "0.01", "--save-every", "1", "--keep", "99"}, more),
+                also));
             *(std::find(arguments.begin(), arguments.end(), "--output") + 1) = (place.temp / name).string();
             return run("finetune", arguments);
         };
@@ -295,9 +331,9 @@ TEST_CASE("finetune --task dpo: six pairs at once, two by two or one by one are 
     const Pairs place;
     std::vector<nlohmann::json> first;
     for (const char* pairs : {"6", "2", "1"}) {
-        const auto ended = run("finetune", place.dpo({"--steps", "2", "--batch", pairs, "--accumulate",
-                                                      std::to_string(6 / std::stoi(pairs)), "--lr", "0.003",
-                                                      "--overwrite"}));
+        const auto ended =
+            run("finetune", place.dpo({"--steps", "2", "--batch", pairs, "--accumulate",
+                                       std::to_string(6 / std::stoi(pairs)), "--lr", "0.003", "--overwrite"}));
         REQUIRE(ended.status == 0);
         const auto found = json_lines(place.temp / "out/metrics.jsonl");
         if (first.empty()) { first = found; }
@@ -315,8 +351,8 @@ TEST_CASE("finetune --task dpo --share-prompt is the run without it, within roun
 {
     if (!ready()) { return; }
     const Pairs place;
-    const Arguments arguments = place.dpo({"--steps", "6", "--batch", "3", "--accumulate", "2", "--lr", "0.003",
-                                           "--overwrite"});
+    const Arguments arguments =
+        place.dpo({"--steps", "6", "--batch", "3", "--accumulate", "2", "--lr", "0.003", "--overwrite"});
     REQUIRE(run("finetune", arguments).status == 0);
     const auto apart = json_lines(place.temp / "out/metrics.jsonl");
     REQUIRE(run("finetune", joined(arguments, {"--share-prompt"})).status == 0);
@@ -337,8 +373,8 @@ TEST_CASE("finetune --task dpo: a checkpoint as the reference")
     const Pairs place;
     REQUIRE(run("finetune", place.dpo({"--steps", "3", "--batch", "6"})).status == 0);
     const auto own = json_lines(place.temp / "out/metrics.jsonl");
-    const auto ended = run("finetune", place.dpo({"--steps", "3", "--batch", "6", "--reference", small_model(),
-                                                  "--overwrite"}));
+    const auto ended =
+        run("finetune", place.dpo({"--steps", "3", "--batch", "6", "--reference", small_model(), "--overwrite"}));
     CAPTURE(ended.err);
     REQUIRE(ended.status == 0);
     const auto other = json_lines(place.temp / "out/metrics.jsonl");
@@ -364,8 +400,8 @@ TEST_CASE("finetune --task dpo: what it refuses")
     check_refused(run("finetune", place.with({"--beta", "0.2"})), {"--beta", "--task dpo"});
     check_refused(run("finetune", place.with({"--truncate"})), {"--truncate", "--task dpo"});
     check_refused(run("finetune", place.with({})), {"preference pairs", "--task dpo"});
-    check_refused(run("finetune", place.dpo({"--max-length", "20"})), {"rows.jsonl:1", "tokens, --max-length is 20",
-                                                                       "--truncate"});
+    check_refused(run("finetune", place.dpo({"--max-length", "20"})),
+                  {"rows.jsonl:1", "tokens, --max-length is 20", "--truncate"});
     check_refused(run("finetune", place.dpo({"--max-prompt-length", "12"})), {"--max-prompt-length is 12"});
     CHECK(run("finetune", place.dpo({"--max-length", "20", "--truncate", "--steps", "1"})).status == 0);
     write_text(place.temp / "rows.jsonl", few_rows);

@@ -13,7 +13,8 @@ std::string said(const Arguments& more, const std::string& rows = conversations)
     const TempFolder temp;
     const auto out = (temp / "out").string();
     const auto ended = run("finetune", joined({"--model", small_model(), "--data", rows, "--output", out, "--quiet",
-                                               "--batch", "8", "--lr", "5e-3"}, more));
+                                               "--batch", "8", "--lr", "5e-3"},
+                                              more));
     CAPTURE(ended.err);
     CHECK(ended.status == 0);
     const auto at = ended.out.find(" samples did not end: ");
@@ -50,7 +51,8 @@ TEST_CASE("finetune: an end that is trained and not learnt yet, with any method,
                                     Arguments{"--modules-to-save", "embed_tokens,lm_head"}}) {
         const auto line = said(joined({"--template", "zephyr", "--steps", "1"}, method));
         CAPTURE(line);
-        CHECK(has(line, "it is not learnt yet (of 8 places of the data where it is due it is the likeliest token at 0"));
+        CHECK(
+            has(line, "it is not learnt yet (of 8 places of the data where it is due it is the likeliest token at 0"));
         CHECK(line.ends_with("train longer (--epochs) or at a higher --lr"));
     }
 }
@@ -61,8 +63,9 @@ TEST_CASE("finetune: data without an end is the reason; answers longer than a sa
     const TempFolder temp;
     write_text(temp / "rows.jsonl", few_rows);
     const auto line = said({"--steps", "1"}, (temp / "rows.jsonl").string());
-    CHECK(line == "2 of 2 samples did not end: none of the 3 examples has a token that ends a text (</s> (2)) among its "
-                  "targets, so nothing teaches the model to stop");
+    CHECK(line
+          == "2 of 2 samples did not end: none of the 3 examples has a token that ends a text (</s> (2)) among its "
+             "targets, so nothing teaches the model to stop");
     std::string text = R"({"text": ")";
     for (int i = 0; i < 30; ++i) { text += "One day Tom saw a cat. "; }
     write_text(temp / "long.jsonl", text + "\"}\n");

@@ -24,10 +24,7 @@ void write_names(const fs::path& folder, const std::function<std::string(const s
     if (!metadata.is_null()) { header["__metadata__"] = metadata; }
     file.write(folder / "model.safetensors", header);
 }
-std::string as_head(const std::string& name)
-{
-    return name == "model.embed_tokens.weight" ? "lm_head.weight" : name;
-}
+std::string as_head(const std::string& name) { return name == "model.embed_tokens.weight" ? "lm_head.weight" : name; }
 Ended asked(const std::string& model, const Arguments& more = {})
 {
     return run("generate", joined({"--model", model, "--prompt", once, "--max-tokens", "12"}, more));
@@ -103,7 +100,8 @@ TEST_CASE("programs: a Git LFS pointer, a page or another kind in the place of a
         check_refused(run("inspect", {small_model(), "--data", (temp / "rows.jsonl").string()}), {kind.second});
         write_text(temp / "good.jsonl", R"({"prompt": "a", "completion": "b"})");
         check_refused(run("inspect", {small_model(), "--data", (temp / "good.jsonl").string(), "--template",
-                                      (temp / "rows.jsonl").string()}), {kind.second});
+                                      (temp / "rows.jsonl").string()}),
+                      {kind.second});
     }
 }
 
@@ -141,8 +139,9 @@ TEST_CASE("finetune: over a base with other names the adapter is that of the pla
     int at = 0;
     for (const auto& base : {small_model(), model}) {
         const std::string out = (temp / ("out" + std::to_string(at))).string();
-        const auto ended = run("finetune", {"--model", base, "--data", (temp / "corpus.md").string(), "--task", "text",
-                                            "--split-on", "---", "--output", out, "--steps", "2", "--rank", "2", "--quiet"});
+        const auto ended =
+            run("finetune", {"--model", base, "--data", (temp / "corpus.md").string(), "--task", "text", "--split-on",
+                             "---", "--output", out, "--steps", "2", "--rank", "2", "--quiet"});
         CAPTURE(ended.err);
         CHECK(ended.status == 0);
         CHECK(has(ended.out, "2 rows of text, 2 used"));

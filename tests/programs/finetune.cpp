@@ -34,16 +34,26 @@ void replay(const std::string& name)
     std::string rows;
     for (const auto& batch : batches.at(settings.at("batches").get<std::string>())) {
         for (std::size_t i = 0; i < batch.at("input_ids").size(); ++i) {
-            rows += nlohmann::json({{"input_ids", batch["input_ids"][i]}, {"labels", batch.at("labels")[i]},
-                                    {"attention_mask", batch.at("attention_mask")[i]}}).dump() + "\n";
+            rows += nlohmann::json({{"input_ids", batch["input_ids"][i]},
+                                    {"labels", batch.at("labels")[i]},
+                                    {"attention_mask", batch.at("attention_mask")[i]}})
+                        .dump()
+                    + "\n";
         }
     }
     write_text(temp / "rows.jsonl", rows);
-    Arguments arguments{"--model", (*root / "data/models/stories260K").string(), "--data",
-        (temp / "rows.jsonl").string(), "--output", (temp / "out").string(), "--batch", "4", "--accumulate",
-        number("accum"), "--steps", number("steps"), "--lr", number("lr"), "--schedule",
-        settings.at("schedule").get<std::string>(), "--warmup", number("warmup"), "--weight-decay",
-        number("weight_decay"), "--clip", number("clip"), "--no-shuffle", "--quiet"};
+    Arguments arguments{"--model",        (*root / "data/models/stories260K").string(),
+                        "--data",         (temp / "rows.jsonl").string(),
+                        "--output",       (temp / "out").string(),
+                        "--batch",        "4",
+                        "--accumulate",   number("accum"),
+                        "--steps",        number("steps"),
+                        "--lr",           number("lr"),
+                        "--schedule",     settings.at("schedule").get<std::string>(),
+                        "--warmup",       number("warmup"),
+                        "--weight-decay", number("weight_decay"),
+                        "--clip",         number("clip"),
+                        "--no-shuffle",   "--quiet"};
     arguments = joined(arguments, full ? Arguments{"--method", "full"}
                                        : Arguments{"--adapter", (golden / name / "start").string()});
     const auto ended = run("finetune", arguments);
@@ -82,7 +92,7 @@ void replay(const std::string& name)
     const auto& expected = recorded.at("final_sum_and_l2_of_each_trained_tensor");
     CHECK(found.list.size() == expected.size());
     for (const auto& [name, want] : expected.items()) {
-        const auto& tensor = name;    // clang 14 captures no structured binding
+        const auto& tensor = name;  // clang 14 captures no structured binding
         CAPTURE(tensor);
         const auto values = found.at(tensor).values();
         const Sums got = sums(values);
@@ -102,13 +112,22 @@ void replay(const std::string& name)
 
 }  // namespace
 
-TEST_CASE("finetune replays golden_training: lora_all_linear") { if (built("finetune")) { replay("lora_all_linear"); } }
-TEST_CASE("finetune replays golden_training: rslora") { if (built("finetune")) { replay("rslora"); } }
+TEST_CASE("finetune replays golden_training: lora_all_linear")
+{
+    if (built("finetune")) { replay("lora_all_linear"); }
+}
+TEST_CASE("finetune replays golden_training: rslora")
+{
+    if (built("finetune")) { replay("rslora"); }
+}
 TEST_CASE("finetune replays golden_training: lora_qv_accum4_linear_schedule")
 {
     if (built("finetune")) { replay("lora_qv_accum4_linear_schedule"); }
 }
-TEST_CASE("finetune replays golden_training: full") { if (built("finetune")) { replay("full"); } }
+TEST_CASE("finetune replays golden_training: full")
+{
+    if (built("finetune")) { replay("full"); }
+}
 TEST_CASE("finetune replays golden_training: full_pretraining_text")
 {
     if (built("finetune")) { replay("full_pretraining_text"); }
@@ -120,7 +139,7 @@ TEST_CASE("finetune: without a step the loaded adapter comes back bit for bit, w
     const Place place;
     REQUIRE(run("finetune", place.with({"--steps", "2", "--rank", "3", "--lr", "0.01"})).status == 0);
     copy_folder(place.out(), place.temp / "start");
-    fs::remove(place.temp / "start/run.json");    // these tensors are not those of its run
+    fs::remove(place.temp / "start/run.json");  // these tensors are not those of its run
     const auto trained = Tensors::read(place.temp / "start/adapter_model.safetensors");
     for (const char* dtype : {"F32", "BF16", "F16", "F64"}) {
         CAPTURE(dtype);
@@ -146,8 +165,8 @@ TEST_CASE("finetune: without a step the loaded adapter comes back bit for bit, w
             tensor.dtype = dtype, tensor.bytes = bytes;
         }
         start.write(place.temp / "start/adapter_model.safetensors");
-        const auto ended = run("finetune", place.with({"--adapter", (place.temp / "start").string(), "--steps", "0",
-                                                       "--overwrite"}));
+        const auto ended =
+            run("finetune", place.with({"--adapter", (place.temp / "start").string(), "--steps", "0", "--overwrite"}));
         CAPTURE(ended.err);
         REQUIRE(ended.status == 0);
         CHECK(Tensors::read(place.temp / "out/adapter_model.safetensors").bytes() == start.bytes());
@@ -162,8 +181,8 @@ TEST_CASE("finetune: --steps 0 with --method full writes the weights unchanged")
     const auto ended = run("finetune", place.with({"--method", "full", "--steps", "0"}));
     CAPTURE(ended.err);
     REQUIRE(ended.status == 0);
-    CHECK(Tensors::read(place.temp / "out/model.safetensors").bytes() ==
-          Tensors::read(small_model() + "/model.safetensors").bytes());
+    CHECK(Tensors::read(place.temp / "out/model.safetensors").bytes()
+          == Tensors::read(small_model() + "/model.safetensors").bytes());
 }
 
 TEST_CASE("finetune: an adapter is continued, not begun again; threads change no bit; the base stays as it is")

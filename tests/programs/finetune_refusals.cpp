@@ -66,21 +66,23 @@ TEST_CASE("finetune refuses data that it cannot learn from")
         return Arguments{"--model", small_model(), "--data", (place.temp / name).string(), "--output", place.out()};
     };
     refused(place,
-        {"--model", small_model(), "--data", (place.temp / "absent.jsonl").string(), "--output", place.out()},
-        {"absent.jsonl"});
+            {"--model", small_model(), "--data", (place.temp / "absent.jsonl").string(), "--output", place.out()},
+            {"absent.jsonl"});
     refused(place, with_data("empty.jsonl", ""), {"empty.jsonl"});
     refused(place, with_data("list.json", "[]"), {"list.json"});
     refused(place, with_data("broken.jsonl", std::string(few_rows) + "{\"input_ids\": [1,\n"), {"broken.jsonl:4"});
     refused(place, with_data("broken.json", "[{\"input_ids\": [1, 2], \"labels\": [1, 2]},\n {\"input_ids\": }]"),
-        {"broken.json", "2"});
-    refused(
-        place, with_data("none.jsonl", "{\"input_ids\": [1, 2, 3], \"labels\": [-100, -100, -100]}\n"), {"none.jsonl"});
+            {"broken.json", "2"});
+    refused(place, with_data("none.jsonl", "{\"input_ids\": [1, 2, 3], \"labels\": [-100, -100, -100]}\n"),
+            {"none.jsonl"});
     refused(place, with_data("id.jsonl", "{\"input_ids\": [1, 512], \"labels\": [1, 512]}\n"), {"id.jsonl", "512"});
     refused(place, with_data("uneven.jsonl", "{\"input_ids\": [1, 2, 3], \"labels\": [1, 2]}\n"), {"uneven.jsonl"});
     refused(place, with_data("a.parquet", "PAR1"), {"parquet"});
     refused(place, with_data("a.csv", "a,b\n1,2\n"), {"a.csv:2", "fields a, b"});
-    refused(place, with_data("chat.jsonl", R"({"messages": [{"role": "user", "content": "a"}, )"
-                                           R"({"role": "assistant", "content": "b"}]})" "\n"),
+    refused(place,
+            with_data("chat.jsonl", R"({"messages": [{"role": "user", "content": "a"}, )"
+                                    R"({"role": "assistant", "content": "b"}]})"
+                                    "\n"),
             {"template", "chatml", "zephyr"});
 }
 
@@ -279,7 +281,7 @@ TEST_CASE("finetune on a full disk: one line, exit 2, nothing half-written")
 {
     if (!ready()) { return; }
     const Place place;
-    for (const std::uint64_t bytes : {1000, 20000}) {    // the one line of stderr needs some
+    for (const std::uint64_t bytes : {1000, 20000}) {  // the one line of stderr needs some
         CAPTURE(bytes);
         refused(place, place.with({"--steps", "3"}), {"out"}, {.most_file_bytes = bytes});
         refused(place, place.with({"--steps", "3", "--method", "full"}), {"out"}, {.most_file_bytes = bytes});
@@ -302,5 +304,5 @@ TEST_CASE("finetune stops at a loss that is not finite: names step, tensor and s
     std::memcpy(one.at("model.embed_tokens.weight").bytes.data() + 419 * 64 * 4, &nan, 4);
     one.write(model / "model.safetensors");
     refused(place, place.with({"--steps", "2", "--no-shuffle", "--max-length", "64"}, model.string()),
-        {"step 0", "embed_tokens"});
+            {"step 0", "embed_tokens"});
 }

@@ -8,7 +8,7 @@ using namespace graft_test;
 namespace {
 
 struct Golden {
-    std::string    folder;
+    std::string folder;
     nlohmann::json records;
 };
 
@@ -52,8 +52,8 @@ TEST_CASE("generate: greedy text of the sharded bf16 folder")
         auto ids = record.at("prompt_ids").get<std::vector<std::int32_t>>();
         const auto more = record.at("greedy_ids").get<std::vector<std::int32_t>>();
         ids.insert(ids.end(), more.begin(), more.end());
-        const auto ended = run("generate", {"--model", g->folder, "--prompt", prompt, "--max-tokens",
-                                            std::to_string(more.size())});
+        const auto ended =
+            run("generate", {"--model", g->folder, "--prompt", prompt, "--max-tokens", std::to_string(more.size())});
         CHECK(ended.status == 0);
         CHECK(ended.out == tokenizer.decode(ids, true) + "\n");
     }
@@ -90,7 +90,7 @@ TEST_CASE("generate: refusals are one line on stderr, nothing on stdout and exit
     const TempFolder temp;
     const std::string model = small_model();
     struct Refused {
-        Arguments                arguments;
+        Arguments arguments;
         std::vector<std::string> words;
     };
     const std::vector<Refused> cases{

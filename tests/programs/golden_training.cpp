@@ -21,17 +21,22 @@ TEST_CASE("finetune replays golden/training: lora")
     for (const auto& batch : nlohmann::json::parse(read_text(golden / "batches.json"))) {
         REQUIRE(batch.at("input_ids").size() == 2);
         for (std::size_t i = 0; i < 2; ++i, ++count) {
-            rows += nlohmann::json({{"input_ids", batch["input_ids"][i]}, {"labels", batch.at("labels")[i]},
-                                    {"attention_mask", batch.at("attention_mask")[i]}}).dump() + "\n";
+            rows += nlohmann::json({{"input_ids", batch["input_ids"][i]},
+                                    {"labels", batch.at("labels")[i]},
+                                    {"attention_mask", batch.at("attention_mask")[i]}})
+                        .dump()
+                    + "\n";
         }
     }
     REQUIRE(count == 48);
     write_text(place.temp / "rows.jsonl", rows);
     const auto model = golden / settings.at("base").get<std::string>();
-    const auto ended = run("finetune", place.with({"--adapter", (golden / "lora/start").string(), "--batch", "2",
-        "--accumulate", number("accumulation"), "--steps", number("steps"), "--lr", number("lr"), "--schedule",
-        settings.at("schedule").get<std::string>(), "--warmup", number("warmup_steps"), "--weight-decay",
-        number("weight_decay"), "--clip", number("clip"), "--no-shuffle"}, model.string()));
+    const auto ended = run(
+        "finetune", place.with({"--adapter", (golden / "lora/start").string(), "--batch", "2", "--accumulate",
+                                number("accumulation"), "--steps", number("steps"), "--lr", number("lr"), "--schedule",
+                                settings.at("schedule").get<std::string>(), "--warmup", number("warmup_steps"),
+                                "--weight-decay", number("weight_decay"), "--clip", number("clip"), "--no-shuffle"},
+                               model.string()));
     CAPTURE(ended.err);
     REQUIRE(ended.status == 0);
 

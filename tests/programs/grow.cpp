@@ -25,8 +25,8 @@ Arguments grow(const std::string& model, const std::string& output, const Argume
 
 std::string says(const std::string& model, const Arguments& more = {})
 {
-    const auto ended = run("generate", joined({"--model", model, "--prompt", "Once upon a time", "--max-tokens", "40"},
-                                              more));
+    const auto ended =
+        run("generate", joined({"--model", model, "--prompt", "Once upon a time", "--max-tokens", "40"}, more));
     CHECK(ended.status == 0);
     return ended.out;
 }
@@ -44,10 +44,10 @@ TEST_CASE("grow: says what it did, and the folder stands alone and speaks as bef
         CAPTURE(ended.out);
         CHECK(ended.err == "");
         REQUIRE(ended.status == 0);
-        for (const std::string line : {
-                 "<|im_start|>  512\n", "<|im_end|>    513\n",
-                 "model.embed_tokens.weight: 512 rows before, 514 after (F32); new ones are the mean of 512\n",
-                 "the head is the embedding (tied)\n", "inspect --verify ", " --train-tokens 512,513 "}) {
+        for (const std::string line :
+             {"<|im_start|>  512\n", "<|im_end|>    513\n",
+              "model.embed_tokens.weight: 512 rows before, 514 after (F32); new ones are the mean of 512\n",
+              "the head is the embedding (tied)\n", "inspect --verify ", " --train-tokens 512,513 "}) {
             CAPTURE(line);
             CHECK(ended.out.find(line) != std::string::npos);
         }
@@ -74,7 +74,7 @@ TEST_CASE("grow: brackets and spaces belong to a token, a multiple of rows, not 
     CHECK(tokenizer.token(513) == " x");
     CHECK(tokenizer.token(514) == "[/INST]");
     CHECK(!tokenizer.is_special(514));
-    const auto padded = run("grow", grow(out, (temp / "more").string()));    // 61 rows are free
+    const auto padded = run("grow", grow(out, (temp / "more").string()));  // 61 rows are free
     CHECK(padded.out.find("516  in a row that was padding\n") != std::string::npos);
     CHECK(padded.out.find("576 rows before, 576 after") != std::string::npos);
 }

@@ -74,16 +74,21 @@ inline std::vector<std::size_t> aligned(const std::vector<std::string>& shown, c
     for (auto i = n; i-- > 0;) {
         for (auto j = m; j-- > 0;) {
             const double like = elided(shown[i])                  ? 0
-                                : same_line(shown[i], printed[j]) ? 2 : likeness(shown[i], printed[j]);
+                                : same_line(shown[i], printed[j]) ? 2
+                                                                  : likeness(shown[i], printed[j]);
             pair[i][j] = like < least ? 0 : like + best[i + 1][j + 1];
             best[i][j] = std::max({best[i + 1][j], best[i][j + 1], pair[i][j]});
         }
     }
     std::vector<std::size_t> out(n, std::string::npos);
     for (std::size_t i = 0, j = 0; i < n && j < m;) {
-        if (pair[i][j] > 0 && pair[i][j] == best[i][j]) { out[i++] = j++; }
-        else if (best[i][j] == best[i + 1][j]) { ++i; }
-        else { ++j; }
+        if (pair[i][j] > 0 && pair[i][j] == best[i][j]) {
+            out[i++] = j++;
+        } else if (best[i][j] == best[i + 1][j]) {
+            ++i;
+        } else {
+            ++j;
+        }
     }
     return out;
 }
@@ -94,11 +99,14 @@ inline std::string recorded(const std::string& shown_text, const std::string& pr
     const auto shown = lines_of(shown_text), printed = lines_of(printed_text);
     const auto at = aligned(shown, printed);
     std::vector<std::string> out;
-    std::size_t next = 0;     // of the output
-    std::string left_out{};   // the "…" that stands before
+    std::size_t next = 0;    // of the output
+    std::string left_out{};  // the "…" that stands before
     const auto up_to = [&](std::size_t line) {
-        if (!left_out.empty() && next < line) { out.push_back(left_out); }
-        else { out.insert(out.end(), printed.begin() + std::ptrdiff_t(next), printed.begin() + std::ptrdiff_t(line)); }
+        if (!left_out.empty() && next < line) {
+            out.push_back(left_out);
+        } else {
+            out.insert(out.end(), printed.begin() + std::ptrdiff_t(next), printed.begin() + std::ptrdiff_t(line));
+        }
         next = line, left_out.clear();
     };
     for (std::size_t i = 0; i < shown.size(); ++i) {

@@ -46,16 +46,16 @@ inline std::string joined_lines(const std::vector<std::string>& lines)
 
 struct GuideBlock {
     std::string language, text;
-    std::size_t begin = 0;          // where the text lies in the page
-    bool        output = false;     // nothing but an empty line lies between it and the block before
-    std::string file{};             // of a marker above it
+    std::size_t begin = 0;  // where the text lies in the page
+    bool output = false;    // nothing but an empty line lies between it and the block before
+    std::string file{};     // of a marker above it
 };
 
 inline std::vector<GuideBlock> blocks_of(const std::string& page)
 {
     std::vector<GuideBlock> out;
     const std::string fence = "```", marker = "<!-- file: ";
-    std::size_t last = page.npos;    // the end of the block before
+    std::size_t last = page.npos;  // the end of the block before
     for (std::size_t at = 0; (at = page.find(fence, at)) != page.npos;) {
         if (at > 0 && page[at - 1] != '\n') {
             at += fence.size();
@@ -64,7 +64,8 @@ inline std::vector<GuideBlock> blocks_of(const std::string& page)
         const auto line = page.find('\n', at), end = page.find("\n```\n", line - 1);
         REQUIRE(end != page.npos);
         GuideBlock block{.language = page.substr(at + fence.size(), line - at - fence.size()),
-                         .text = page.substr(line + 1, end - line), .begin = line + 1};
+                         .text = page.substr(line + 1, end - line),
+                         .begin = line + 1};
         block.output = last != page.npos && page.substr(last, at - last) == "\n";
         const auto above = page.rfind(marker, at);
         if (above != page.npos) {
@@ -127,7 +128,7 @@ inline std::size_t matched(const std::string& piece, const std::string& text, st
 {
     for (std::size_t i = 0; i < piece.size();) {
         const auto end = number_end(piece, i), other = number_end(text, at);
-        const bool inside = i > 0 && std::isalnum(static_cast<unsigned char>(piece[i - 1]));    // of a word, of a hash
+        const bool inside = i > 0 && std::isalnum(static_cast<unsigned char>(piece[i - 1]));  // of a word, of a hash
         if (end > i && other > at && !inside) {
             if (!same_number(piece.substr(i, end - i), text.substr(at, other - at))) { return text.npos; }
             i = end, at = other;
@@ -154,7 +155,7 @@ inline bool same_line(const std::string& shown_line, const std::string& printed_
                 end = found;
                 break;
             }
-            if (first) { break; }    // a line begins as it is shown
+            if (first) { break; }  // a line begins as it is shown
         }
         if (end == shown.npos) { return false; }
         if (cut == shown.npos) { return true; }
@@ -166,7 +167,7 @@ inline bool same_line(const std::string& shown_line, const std::string& printed_
 inline std::optional<std::string> missing_line(const std::string& shown_text, const std::string& printed_text)
 {
     const auto shown = lines_of(shown_text), printed = lines_of(printed_text);
-    std::size_t at = 0, done = 0;    // in the output, in what is shown
+    std::size_t at = 0, done = 0;  // in the output, in what is shown
     while (done < shown.size()) {
         if (elided(shown[done])) {
             if (++done == shown.size()) { return std::nullopt; }

@@ -44,7 +44,7 @@ struct Reader {
         }
         fs::create_directories(temp / "build/release");
         fs::create_directory_symlink(GRAFT_BIN_DIR, temp / "build/release/bin");
-        ::setenv("GRAFT_THREADS", "1", 1);    // the same bits on any number, and kinder to tests beside this one
+        ::setenv("GRAFT_THREADS", "1", 1);  // the same bits on any number, and kinder to tests beside this one
     }
     Ended run(const std::string& commands) const
     {
@@ -128,8 +128,8 @@ TEST_CASE("guides: the README lists them all, and every block is run, compared, 
         for (std::size_t i = 0; i < blocks.size(); ++i) {
             const auto& block = blocks[i];
             INFO("block: " << block.text);
-            const bool known = block.language == "sh" || block.language == "cpp" || block.language == "text" ||
-                               block.language == "toml" || block.language == "json" || block.language == "yaml";
+            const bool known = block.language == "sh" || block.language == "cpp" || block.language == "text"
+                               || block.language == "toml" || block.language == "json" || block.language == "yaml";
             const bool output = block.language.empty() && i > 0 && blocks[i - 1].language == "sh" && block.output;
             CHECK((known || output));
         }
@@ -161,7 +161,7 @@ TEST_CASE("guides: code stands in a compiled file that the page names")
 
 TEST_CASE("guides: a folder of another guide is named with a link to it")
 {
-    std::map<std::string, std::string> made;    // folder, the guide that has it first
+    std::map<std::string, std::string> made;  // folder, the guide that has it first
     for (const auto& name : guides()) {
         const auto page = page_of(name);
         for (const auto& block : blocks_of(page)) {
@@ -191,7 +191,7 @@ TEST_CASE("README: the first program prints what is shown, and its commands are 
         for (const auto& script : words_of(block.text, "scripts/", " \n")) { CHECK(fs::exists(root / script)); }
     }
     const std::string demo = read_text(root / "scripts/demo");
-    CHECK(demo.find("--target programs") != demo.npos);    // all of them: examples/CMakeLists.txt
+    CHECK(demo.find("--target programs") != demo.npos);  // all of them: examples/CMakeLists.txt
     if (!built("00_first")) { return; }
     const auto ended = Reader().run("build/release/bin/00_first");
     CHECK(ended.status == 0);
@@ -218,7 +218,8 @@ TEST_CASE("docs: every table has its head, and no row of docs/errors.md stands t
             CHECK((!first || (rule && !lines[i + 1].empty())));
             const auto cell = lines[i].substr(0, lines[i].find(" | "));
             if (path.filename() != "errors.md" || first) { continue; }
-            CHECK((cell.find_first_not_of("|-: ") == cell.npos || std::find(seen.begin(), seen.end(), cell) == seen.end()));
+            CHECK((cell.find_first_not_of("|-: ") == cell.npos
+                   || std::find(seen.begin(), seen.end(), cell) == seen.end()));
             seen.push_back(cell);
         }
     }
@@ -236,7 +237,9 @@ TEST_CASE("docs: every option of every program stands on some page")
     for (const char* program : {"finetune", "generate", "grow", "inspect", "merge"}) {
         int options = 0;
         for (const auto& option : words_of(run(program, {"--help"}).out, "--", after)) {
-            if (option.find_first_not_of("-abcdefghijklmnopqrstuvwxyz") != option.npos || option == "--help") { continue; }
+            if (option.find_first_not_of("-abcdefghijklmnopqrstuvwxyz") != option.npos || option == "--help") {
+                continue;
+            }
             ++options;
             INFO(program << " " << option);
             CHECK(std::find(named.begin(), named.end(), option) != named.end());
@@ -280,10 +283,10 @@ TEST_CASE("guides: what counts as the output that is shown")
 TEST_CASE("guides: outputs are written anew as they are shown")
 {
     CHECK(recorded("…\nstep 60/60  loss 0.3844  …\n…\nsaved x\n",
-                   "audit\nstep 60/60  loss 0.2392  lr 8.33e-05\nproof\nsaved x\n") ==
-          "…\nstep 60/60  loss 0.2392  …\n…\nsaved x\n");
-    CHECK(recorded("total  117\ntrainable  70\n", "total  117\nbase  47\ntrainable  71\n") ==
-          "total  117\nbase  47\ntrainable  71\n");
+                   "audit\nstep 60/60  loss 0.2392  lr 8.33e-05\nproof\nsaved x\n")
+          == "…\nstep 60/60  loss 0.2392  …\n…\nsaved x\n");
+    CHECK(recorded("total  117\ntrainable  70\n", "total  117\nbase  47\ntrainable  71\n")
+          == "total  117\nbase  47\ntrainable  71\n");
     const std::string step = "step 1/6  loss 2  9 tok/s  0:02 left\n";
     CHECK(recorded(step, "step 1/6  loss 2  12 tok/s  0:01 left\n") == step);
     CHECK(recorded(step, "step 1/6  loss 3  12 tok/s  0:01 left\n") == "step 1/6  loss 3  9 tok/s  0:02 left\n");

@@ -6,7 +6,7 @@ using namespace graft_test;
 namespace {
 
 std::string examples(const std::string& name) { return std::string(GRAFT_EXAMPLES_DIR) + "/data/" + name; }
-bool        has(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
+bool has(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
 
 }  // namespace
 
@@ -23,7 +23,7 @@ TEST_CASE("inspect --data: the conversations that ship with the examples")
     CHECK(has(ended.out, "  the end of turn </s> is a target in 48 of 48 rows\n"));
     CHECK(has(ended.out, "    25-29 |####                                    | 2\n"));
     CHECK(has(ended.out, "«Mia is happy. She made a cake with her mom, and it was very good.</s>»"));
-    CHECK(!has(ended.out, "embedding"));    // the audit is another question
+    CHECK(!has(ended.out, "embedding"));  // the audit is another question
     // Row by row: no more than asked for.
     CHECK(!has(run("inspect", joined(base, {"--rows", "0"})).out, "«"));
     const auto one = run("inspect", joined(base, {"--rows", "1"})).out;
@@ -48,8 +48,8 @@ TEST_CASE("inspect --data: what is cut, dropped and typed, in several files, wit
                       "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}\n");
     write_text(second, "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"assistant\", "
                        "\"content\": \"Once upon a time there was a little girl who had a dog and a cat\"}]}\n");
-    const auto ended = run("inspect", {small_model(), "--data", first + "," + second, "--template", "zephyr",
-                                       "--max-length", "48"});
+    const auto ended =
+        run("inspect", {small_model(), "--data", first + "," + second, "--template", "zephyr", "--max-length", "48"});
     CAPTURE(ended.out);
     CAPTURE(ended.err);
     CHECK(ended.status == 0);
@@ -57,8 +57,8 @@ TEST_CASE("inspect --data: what is cut, dropped and typed, in several files, wit
     CHECK(has(ended.out, "dropped 1 row: no assistant turn (" + first + ":2)"));
     CHECK(has(ended.out, "cut 1 row at the maximum length"));
     CHECK(has(ended.out, "; 1 row lost the end of turn"));
-    CHECK(has(ended.out, "1 control token inside the contents of 1 row, encoded as plain text (first " + first +
-                             ":1, user: </s>)"));
+    CHECK(has(ended.out, "1 control token inside the contents of 1 row, encoded as plain text (first " + first
+                             + ":1, user: </s>)"));
     CHECK(has(ended.out, "the end of turn </s> is a target in 1 of 2 rows"));
     CHECK(has(ended.out, "how many rows have so many (0: dropped)"));
     CHECK(has(ended.out, "\\x1b[2J"));
@@ -97,12 +97,14 @@ TEST_CASE("inspect: a real adapter on its folder alone, its prefix doubled")
     const auto ended = run("inspect", {folder.string()});
     CHECK(ended.status == 0);
     CHECK(ended.err == "");
-    CHECK(ended.out == "adapter " + folder.string() + "\n"
-                       "  rank 8, alpha 32, dropout 0.05\n"
-                       "  base google/gemma-2b-it\n"
-                       "  144 tensors (BF16), 1,843,200 parameters, 3,686,400 bytes\n"
-                       "  sha256 fffcaf51d11b8f016f3d37cd56c7fc17aab142dd3b684d5f54b87089911468f8\n"
-                       "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n");
+    CHECK(ended.out
+          == "adapter " + folder.string()
+                 + "\n"
+                   "  rank 8, alpha 32, dropout 0.05\n"
+                   "  base google/gemma-2b-it\n"
+                   "  144 tensors (BF16), 1,843,200 parameters, 3,686,400 bytes\n"
+                   "  sha256 fffcaf51d11b8f016f3d37cd56c7fc17aab142dd3b684d5f54b87089911468f8\n"
+                   "  its names carry the prefix base_model.model. twice, as a model wrapped twice writes it\n");
     static_assert(18 * 8 * (2 * (2048 + 2048) + 2 * (2048 + 256)) == 1843200);
 
     // The same where the prefix is there once: not a word of it.
@@ -137,7 +139,7 @@ TEST_CASE("inspect --data: refusals are one line on stderr and exit 2")
     write_text(none, "{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}]}\n");
     const std::string model = small_model();
     struct Refused {
-        Arguments                arguments;
+        Arguments arguments;
         std::vector<std::string> words;
     };
     const std::vector<Refused> cases{
@@ -175,9 +177,9 @@ TEST_CASE("finetune says of the data what inspect says, and so does its report")
     CHECK(ended.status == 0);
     const auto proof = run("inspect", {small_model(), "--data", data, "--template", "zephyr"}).out;
     const auto report = read_text(fs::path(out) / "report.html");
-    for (const char* line : {"48 rows of messages, 48 used, 0 dropped; 4329 tokens, 1979 targets (45.7 %)",
-                             "targets a row: min 28, mean 41.2, max 53", "no row is cut",
-                             "no control tokens inside the contents"}) {
+    for (const char* line :
+         {"48 rows of messages, 48 used, 0 dropped; 4329 tokens, 1979 targets (45.7 %)",
+          "targets a row: min 28, mean 41.2, max 53", "no row is cut", "no control tokens inside the contents"}) {
         CAPTURE(line);
         CHECK(has(ended.out, std::string("  ") + line + "\n"));
         CHECK(has(proof, std::string("  ") + line + "\n"));
@@ -194,7 +196,7 @@ TEST_CASE("guide: check-what-is-learnt prints what it says")
     if (!built("inspect")) { return; }
     const auto guide = read_text(repo() / "../docs/guides/check-what-is-learnt.md");
     const auto before = fs::current_path();
-    fs::current_path(repo() / "..");    // the commands name files of the repository
+    fs::current_path(repo() / "..");  // the commands name files of the repository
     int commands = 0;
     const std::string start = "```sh\nbuild/release/bin/inspect ";
     for (auto at = guide.find(start); at != guide.npos; at = guide.find(start, at + 1)) {

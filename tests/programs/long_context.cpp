@@ -21,7 +21,8 @@ struct LongPlace : Place {
     Arguments run_of(const Arguments& more, const std::string& out = "out", const std::string& model = small_model())
     {
         return joined({"--model", model, "--data", (temp / "rows.jsonl").string(), "--output", (temp / out).string(),
-                       "--quiet", "--steps", "1", "--batch", "1", "--no-shuffle"}, more);
+                       "--quiet", "--steps", "1", "--batch", "1", "--no-shuffle"},
+                      more);
     }
     // The same with another value of an option that is there.
     static Arguments changed(Arguments arguments, const std::string& option, const std::string& value)
@@ -56,7 +57,7 @@ TEST_CASE("a length beyond the model's positions is refused unless a scaling cov
         CAPTURE(wrong);
         check_refused(run("finetune", place.run_of({"--rope-scaling", wrong})), {"--rope-scaling", wrong});
     }
-    CHECK(contents(place.temp.path()).size() == 1);    // nothing was written
+    CHECK(contents(place.temp.path()).size() == 1);  // nothing was written
 
     const Arguments data{small_model(), "--data", place.at("rows.jsonl"), "--max-length", "700"};
     check_refused(run("inspect", data), {"--max-length 700", "--rope-scaling yarn:2"});
@@ -77,12 +78,12 @@ TEST_CASE("an adapter keeps the name of its scaling; whoever uses it has to name
         CAPTURE(ended.err);
         REQUIRE(ended.status == 0);
         CHECK(has(ended.out, std::string("trained with --rope-scaling ") + scaling));
-        CHECK(has(ended.out, "rotary scaling: "));    // in the audit
+        CHECK(has(ended.out, "rotary scaling: "));  // in the audit
         CHECK(metadata(place.temp / "out/adapter_model.safetensors") == scaling);
-        CHECK(json_lines(place.temp / "out/metrics.jsonl").at(0).at("targets") == 699);    // whole rows
+        CHECK(json_lines(place.temp / "out/metrics.jsonl").at(0).at("targets") == 699);  // whole rows
 
-        const Arguments ask{"--model", small_model(), "--adapter", place.out(), "--prompt", "Once upon a time",
-                            "--max-tokens", "4"};
+        const Arguments ask{"--model",  small_model(),      "--adapter",    place.out(),
+                            "--prompt", "Once upon a time", "--max-tokens", "4"};
         check_refused(run("generate", ask), {place.out(), std::string("--rope-scaling ") + scaling});
         check_refused(run("generate", joined(ask, {"--rope-scaling", "yarn:3"})),
                       {std::string("--rope-scaling ") + scaling, "instead of yarn:3"});
@@ -101,8 +102,9 @@ TEST_CASE("a whole checkpoint has the scaling in its config.json and needs no op
 {
     if (!ready() || !built("generate") || !built("inspect")) { return; }
     LongPlace place;
-    const auto full = run("finetune", place.run_of({"--method", "full", "--lr", "1e-4", "--max-length", "700",
-                                                    "--rope-scaling", "yarn:2"}, "full"));
+    const auto full = run(
+        "finetune",
+        place.run_of({"--method", "full", "--lr", "1e-4", "--max-length", "700", "--rope-scaling", "yarn:2"}, "full"));
     CAPTURE(full.err);
     REQUIRE(full.status == 0);
     CHECK(has(full.out, "rotary scaling in its config.json: yarn, factor 2, from 512 to 1024 positions"));
@@ -119,15 +121,15 @@ TEST_CASE("a whole checkpoint has the scaling in its config.json and needs no op
     CHECK(over.status == 0);
     CHECK(!has(over.out, "trained with"));
     CHECK(metadata(place.temp / "over/adapter_model.safetensors") == "none");
-    const auto again = run("finetune", place.run_of({"--max-length", "700", "--rope-scaling", "yarn:2"}, "again",
-                                                    place.at("full")));
+    const auto again =
+        run("finetune", place.run_of({"--max-length", "700", "--rope-scaling", "yarn:2"}, "again", place.at("full")));
     CHECK(again.status == 0);
     CHECK(Tensors::read(place.temp / "again/adapter_model.safetensors").bytes()
           == Tensors::read(place.temp / "over/adapter_model.safetensors").bytes());
     check_refused(run("finetune", place.run_of({"--rope-scaling", "linear:2"}, "no", place.at("full"))),
                   {"has a scaling already", "yarn, factor 2"});
-    const Arguments ask{"--model", place.at("full"), "--adapter", place.at("over"), "--prompt", "Once", "--max-tokens",
-                        "600"};
+    const Arguments ask{"--model",  place.at("full"), "--adapter",    place.at("over"),
+                        "--prompt", "Once",           "--max-tokens", "600"};
     CHECK(run("generate", ask).status == 0);
 }
 
@@ -150,7 +152,7 @@ TEST_CASE("the same rows train to the same bits whatever --max-length allows; dy
     const auto within = trained("dynamic:2", "512");
     CHECK(within != trained("dynamic:2", "1024"));
     REQUIRE(run("finetune", place.changed(place.run_of({"--overwrite"}), "--steps", "3")).status == 0);
-    CHECK(within == Tensors::read(place.temp / "out/adapter_model.safetensors").bytes());    // plain up to its border
+    CHECK(within == Tensors::read(place.temp / "out/adapter_model.safetensors").bytes());  // plain up to its border
 }
 
 TEST_CASE("a resumed run has the scaling that it began with")

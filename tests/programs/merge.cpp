@@ -10,9 +10,10 @@ namespace {
 std::string trained(const Place& place, const std::string& name, const std::string& model, const Arguments& more = {})
 {
     const std::string out = (place.temp / name).string();
-    const auto ended = run("finetune", joined({"--model", model, "--data", (place.temp / "rows.jsonl").string(),
-                                               "--output", out, "--quiet", "--steps", "8", "--lr", "3e-2", "--rank",
-                                               "6", "--alpha", "14"}, more));
+    const auto ended =
+        run("finetune", joined({"--model", model, "--data", (place.temp / "rows.jsonl").string(), "--output", out,
+                                "--quiet", "--steps", "8", "--lr", "3e-2", "--rank", "6", "--alpha", "14"},
+                               more));
     CHECK(ended.err == "");
     REQUIRE(ended.status == 0);
     return out;
@@ -93,7 +94,7 @@ TEST_CASE("merge --requantize: NF4 in, NF4 out, loads and speaks; a dense base i
     CHECK(ended.out.find("is NF4") != std::string::npos);
     CHECK(read_text(out + "/config.json") == read_text(model + "/config.json"));
     CHECK(says(out, "", "Once").size() > 4);
-    tell(adapter, "x", "y");    // says nothing of its base any more
+    tell(adapter, "x", "y");  // says nothing of its base any more
     check_refused(run("merge", {"--model", small_model(), "--adapter", adapter, "--output", out + "2", "--requantize"}),
                   {"--requantize", "dense"});
     CHECK(!fs::exists(out + "2"));
@@ -110,14 +111,16 @@ TEST_CASE("merge --grow-rank and --concat: the same text from an adapter of a la
     CHECK(ended.err == "");
     REQUIRE(ended.status == 0);
     CHECK(says(small_model(), grown, "Once upon a time") == says(small_model(), one, "Once upon a time"));
-    ended = run("merge", {"--model", small_model() + "/config.json", "--adapter", one, "--concat", two, "--output",
-                          sum});
+    ended =
+        run("merge", {"--model", small_model() + "/config.json", "--adapter", one, "--concat", two, "--output", sum});
     CHECK(ended.err == "");
     REQUIRE(ended.status == 0);
     CHECK(ended.out.find("no value was rounded") != std::string::npos);
     const auto stacked = (place.temp / "stacked").string(), joined_up = (place.temp / "joined").string();
     REQUIRE(run("merge", {"--model", small_model(), "--adapter", one + "," + two, "--output", stacked, "--prompt",
-                          "Once upon a time"}).out.find("64 of 64") != std::string::npos);
+                          "Once upon a time"})
+                .out.find("64 of 64")
+            != std::string::npos);
     REQUIRE(run("merge", {"--model", small_model(), "--adapter", sum, "--output", joined_up}).status == 0);
     CHECK(says(stacked, "", "Once upon a time") == says(small_model(), sum, "Once upon a time"));
     CHECK(read_text(stacked + "/model.safetensors") == read_text(joined_up + "/model.safetensors"));

@@ -9,7 +9,8 @@ namespace {
 Arguments run_of(const Place& place, const std::string& out, const std::string& model, const Arguments& more)
 {
     return joined({"--model", model, "--data", (place.temp / "rows.jsonl").string(), "--output",
-                   (place.temp / out).string(), "--quiet", "--steps", "6", "--lr", "3e-2", "--rank", "4"}, more);
+                   (place.temp / out).string(), "--quiet", "--steps", "6", "--lr", "3e-2", "--rank", "4"},
+                  more);
 }
 
 std::string trained(const Place& place, const std::string& out, const std::string& model, const Arguments& more = {})
@@ -53,8 +54,8 @@ TEST_CASE("finetune --merge-adapter: trains over base + adapter, which stands in
     const auto over = trained(place, "over", merged, {"--no-shuffle"});
     CHECK(read_text(over + "/adapter_model.safetensors") == read_text(out + "/adapter_model.safetensors"));
 
-    const auto ended = run("generate", {"--model", out + "/base", "--adapter", out, "--prompt", "Once", "--max-tokens",
-                                        "8"});
+    const auto ended =
+        run("generate", {"--model", out + "/base", "--adapter", out, "--prompt", "Once", "--max-tokens", "8"});
     CHECK(ended.status == 0);
 }
 
@@ -70,8 +71,9 @@ TEST_CASE("finetune --merge-adapter over NF4: the merged base is dense, and qlor
         CHECK(ended.err == "");
         REQUIRE(ended.status == 0);
         CHECK(ended.out.find("were decoded") != std::string::npos);
-        CHECK((ended.out.find("NF4, in blocks") != std::string::npos ||
-               ended.out.find("attention  NF4") != std::string::npos) == (method == "qlora"));
+        CHECK((ended.out.find("NF4, in blocks") != std::string::npos
+               || ended.out.find("attention  NF4") != std::string::npos)
+              == (method == "qlora"));
         const auto config = nlohmann::json::parse(read_text(place.temp / (method + "/base/config.json")));
         CHECK(!config.contains("quantization_config"));
         CHECK(config.at("torch_dtype") == "bfloat16");
@@ -82,8 +84,8 @@ TEST_CASE("finetune --merge-adapter --resume: the same bits, whatever is left of
 {
     if (!ready()) { return; }
     const Place place;
-    const auto first = trained(place, "first", small_model()), other = trained(place, "other", small_model(),
-                                                                               {"--seed", "9"});
+    const auto first = trained(place, "first", small_model()),
+               other = trained(place, "other", small_model(), {"--seed", "9"});
     const Arguments more{"--merge-adapter", first, "--save-every", "2"};
     const fs::path whole = trained(place, "whole", small_model(), more);
     const auto expected = read_text(whole / "adapter_model.safetensors");
@@ -106,8 +108,8 @@ TEST_CASE("finetune --merge-adapter --resume: the same bits, whatever is left of
         CHECK(!fs::exists(place.temp / "out/base.partial-1"));
     }
     cut(place.temp / "out");
-    check_refused(run("finetune", run_of(place, "out", small_model(), {"--merge-adapter", other, "--save-every", "2",
-                                                                       "--resume"})),
+    check_refused(run("finetune",
+                      run_of(place, "out", small_model(), {"--merge-adapter", other, "--save-every", "2", "--resume"})),
                   {"other settings", "--merge-adapter was"});
 }
 
@@ -119,9 +121,9 @@ TEST_CASE("finetune --merge-adapter: what is refused, and what a failure leaves"
     const auto before = contents(place.temp.path());
     const auto refused = [&](const Arguments& more, const std::vector<std::string>& words,
                              const ProcessOptions& options = {}) {
-        check_refused(run("finetune", run_of(place, "out", small_model(), joined({"--merge-adapter", first}, more)),
-                          options),
-                      words);
+        check_refused(
+            run("finetune", run_of(place, "out", small_model(), joined({"--merge-adapter", first}, more)), options),
+            words);
         CHECK(contents(place.temp.path()) == before);
     };
     refused({"--adapter", first}, {"--merge-adapter"});

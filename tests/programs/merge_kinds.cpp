@@ -20,7 +20,7 @@ TEST_CASE("merge: for every kind of adapter, the merged checkpoint says what bas
     finetune(rows, below);
     struct Kind {
         Arguments more;
-        std::string with;    // adapters below it
+        std::string with;  // adapters below it
     };
     const std::vector<Kind> kinds{
         {rows, ""},

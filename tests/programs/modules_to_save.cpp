@@ -19,7 +19,9 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 Ended train(const Place& place, const std::string& name, const Arguments& more)
 {
     Arguments all = joined(joined({"--model", small_model(), "--data", (place.temp / "rows.jsonl").string(), "--output",
-                                   (place.temp / name).string(), "--quiet"}, settings), more);
+                                   (place.temp / name).string(), "--quiet"},
+                                  settings),
+                           more);
     const auto given = [&](const char* option) { return std::find(all.begin(), all.end(), option) != all.end(); };
     if (!given("--steps")) { all = joined(all, three); }
     if (!given("--adapter")) { all = joined(all, {"--rank", "3"}); }
@@ -168,8 +170,8 @@ TEST_CASE("finetune --modules-to-save: a base in bf16 has them back in bf16, and
     CHECK(file.at(head).dtype == "BF16");
     CHECK(file.at("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight").dtype == "F32");
     copy_folder(place.out(), place.temp / "first");
-    const auto next = run("finetune", place.with({"--adapter", (place.temp / "first").string(), "--steps", "0",
-                                                  "--overwrite"}, model));
+    const auto next = run(
+        "finetune", place.with({"--adapter", (place.temp / "first").string(), "--steps", "0", "--overwrite"}, model));
     CAPTURE(next.err);
     CHECK(next.status == 0);
     const auto run_json = json_of(place, "out/run.json"), earlier = json_of(place, "first/run.json");
@@ -184,8 +186,8 @@ TEST_CASE("finetune --train-tokens: only these rows, stored alone; continued, re
     if (!ready() || !built("generate")) { return; }
     const Place place;
     const std::string rows = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta";
-    const Arguments   some{"--train-tokens", "403,261,7", "--embedding-lr", "0.05", "--save-every", "2"};
-    const auto        first = train(place, "first", some);
+    const Arguments some{"--train-tokens", "403,261,7", "--embedding-lr", "0.05", "--save-every", "2"};
+    const auto first = train(place, "first", some);
     CHECK(has(first.out, "group 3 rows of model.embed_tokens  1 tensor, 192 parameters, rate 0.05\n"));
     CHECK(has(first.out, "the adapter's file will hold 71 tensors, "));
     auto file = file_of(place, "first");
@@ -200,8 +202,8 @@ TEST_CASE("finetune --train-tokens: only these rows, stored alone; continued, re
         for (std::size_t j = 0; j < 64; ++j) {
             moved = std::max(moved, double(std::abs(new_rows[s * 64 + j] - base[tokens[s] * 64 + j])));
         }
-        CHECK(moved > (s < 2 ? 1e-3 : 0.0));    // the last is in no row: only the head's softmax moves it
-        CHECK(moved < 1);    // values of rows, near those of the base
+        CHECK(moved > (s < 2 ? 1e-3 : 0.0));  // the last is in no row: only the head's softmax moves it
+        CHECK(moved < 1);                     // values of rows, near those of the base
     }
     CHECK(json_of(place, "first/adapter_config.json").at("trainable_token_indices")
           == nlohmann::json({{"embed_tokens", {403, 261, 7}}}));
@@ -247,7 +249,7 @@ TEST_CASE("finetune --target embed_tokens,lm_head: branches on both, of an untie
     CHECK(file.at(in + "B").shape == Extents{64, 3});
     CHECK(file.at(out + "A.weight").shape == Extents{3, 64});
     CHECK(file.at(out + "B.weight").shape == Extents{512, 3});
-    for (const auto& name : {in + "A", out + "B.weight"}) {    // which begin as zero
+    for (const auto& name : {in + "A", out + "B.weight"}) {  // which begin as zero
         const auto values = file.at(name).values();
         CHECK(std::any_of(values.begin(), values.end(), [](double value) { return std::abs(value) > 1e-3; }));
     }

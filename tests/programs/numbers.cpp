@@ -9,7 +9,7 @@ namespace {
 
 struct Numeric {
     std::string program, option;
-    bool        whole = false;
+    bool whole = false;
 };
 
 // The options of a program whose values are numbers. A new one is among them by the type that CLI11 shows for it.
@@ -51,7 +51,7 @@ TEST_CASE("nan, infinity and other texts are refused by every numeric option of 
             ++found[program];
             for (const std::string value : {"nan", "NaN", "-nan", "nan(0x7)", "inf", "-inf", "Infinity", "1e999",
                                             "-1e999", "0x1p3", "0x10", "abc", "3 4", "1,5", "+-3", "--5"}) {
-                if (value == "1,5" && option.option == "--train-tokens") { continue; }    // two of them
+                if (value == "1,5" && option.option == "--train-tokens") { continue; }  // two of them
                 check_named(run(program, {option.option + "=" + value}), option, value);
             }
             if (option.whole) {
@@ -131,7 +131,7 @@ TEST_CASE("what is probably a mistake is a line of the run, and of its plan; a u
     if (!ready()) { return; }
     const Place place;
     struct Doubt {
-        Arguments   options;
+        Arguments options;
         std::string line;
     };
     const std::vector<Doubt> doubts{

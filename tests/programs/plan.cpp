@@ -44,17 +44,19 @@ TEST_CASE("finetune --plan: the peak is the one that the run measures, to the by
     write_text(place.temp / "rows.jsonl", full_rows(8, 96));
     const std::string below = (place.temp / "below").string();
     REQUIRE(run("finetune", {"--model", small_model(), "--data", (place.temp / "rows.jsonl").string(), "--output",
-                             below, "--quiet", "--steps", "1", "--rank", "5"}).status == 0);
-    for (const Arguments& method : {Arguments{"--method", "lora"}, Arguments{"--method", "qlora"},
-                                    Arguments{"--method", "qlora", "--double-quant"}, Arguments{"--method", "full"},
-                                    Arguments{"--dtype", "bf16"}, Arguments{"--recompute"},
-                                    Arguments{"--modules-to-save", "embed_tokens,lm_head"},
-                                    Arguments{"--train-tokens", "5,9"},
-                                    Arguments{"--untie", "--dropout", "0.1", "--target", "q_proj,embed_tokens,lm_head"},
-                                    Arguments{"--dtype", "bf16", "--modules-to-save", "lm_head,norm", "--untie"},
-                                    Arguments{"--accumulate", "2", "--dropout", "0.1"},
-                                    Arguments{"--stack", below}, Arguments{"--method", "qlora", "--stack", below},
-                                    Arguments{"--dtype", "bf16", "--recompute", "--stack", below}}) {
+                             below, "--quiet", "--steps", "1", "--rank", "5"})
+                .status
+            == 0);
+    for (const Arguments& method :
+         {Arguments{"--method", "lora"}, Arguments{"--method", "qlora"},
+          Arguments{"--method", "qlora", "--double-quant"}, Arguments{"--method", "full"}, Arguments{"--dtype", "bf16"},
+          Arguments{"--recompute"}, Arguments{"--modules-to-save", "embed_tokens,lm_head"},
+          Arguments{"--train-tokens", "5,9"},
+          Arguments{"--untie", "--dropout", "0.1", "--target", "q_proj,embed_tokens,lm_head"},
+          Arguments{"--dtype", "bf16", "--modules-to-save", "lm_head,norm", "--untie"},
+          Arguments{"--accumulate", "2", "--dropout", "0.1"}, Arguments{"--stack", below},
+          Arguments{"--method", "qlora", "--stack", below},
+          Arguments{"--dtype", "bf16", "--recompute", "--stack", below}}) {
         CAPTURE(method.back());
         const auto options = joined(method, {"--batch", "4", "--steps", "3", "--overwrite"});
         const auto plan = run("finetune", place.with(joined(options, {"--plan"})));
@@ -79,8 +81,8 @@ TEST_CASE("finetune --plan: a bound for ragged rows; without data for rows of --
     CHECK(plan.out.find("at most") != std::string::npos);
     CHECK(!fs::exists(place.out()));
     REQUIRE(run("finetune", place.with({"--steps", "3"})).status == 0);
-    CHECK(json_lines(place.temp / "out/metrics.jsonl").back().at("peak_bytes").get<std::int64_t>() <=
-          number_after(plan.out, "peak"));
+    CHECK(json_lines(place.temp / "out/metrics.jsonl").back().at("peak_bytes").get<std::int64_t>()
+          <= number_after(plan.out, "peak"));
 
     // A config.json alone will do.
     fs::create_directory(place.temp / "alone");
@@ -100,8 +102,8 @@ TEST_CASE("finetune --memory-limit refuses before loading and says what would fi
     const Arguments options{"--batch", "8"};
     const auto peak = number_after(run("finetune", place.with(joined(options, {"--plan"}))).out, "peak");
     const auto with_limit = [&](std::int64_t bytes, const Arguments& more) {
-        return run("finetune", place.with(joined(joined(options, more), {"--steps", "1", "--memory-limit",
-                                                                         std::to_string(bytes)})));
+        return run("finetune", place.with(joined(joined(options, more),
+                                                 {"--steps", "1", "--memory-limit", std::to_string(bytes)})));
     };
     const auto refused = with_limit(peak - 1, {});
     check_refused(refused, {"--memory-limit", "the run would take", "what would fit: --recompute", "or --batch 4"});

@@ -41,13 +41,13 @@ inline std::map<std::string, std::string> contents(const fs::path& folder)
 }
 
 struct Ended {
-    int         status = -1;    // the exit status, or minus the signal that ended it
+    int status = -1;  // the exit status, or minus the signal that ended it
     std::string out, err;
 };
 
 struct ProcessOptions {
-    std::uint64_t most_file_bytes = 0;    // writing more to one file fails; 0: no limit
-    std::string   folder{};               // where it runs; empty: where the test does
+    std::uint64_t most_file_bytes = 0;  // writing more to one file fails; 0: no limit
+    std::string folder{};               // where it runs; empty: where the test does
 };
 
 // A program that runs beside the test.
@@ -60,10 +60,10 @@ public:
         for (const auto& argument : arguments) { argv.push_back(const_cast<char*>(argument.c_str())); }
         argv.push_back(nullptr);
         const std::string out = (folder_ / "out").string(), err = (folder_ / "err").string();
-        ::setenv("GRAFT_THREADS", "1", 1);    // small work beside other tests; --threads decides where it is given
+        ::setenv("GRAFT_THREADS", "1", 1);  // small work beside other tests; --threads decides where it is given
         id_ = ::fork();
         REQUIRE(id_ >= 0);
-        if (id_ == 0) {    // only calls that are safe between fork and exec
+        if (id_ == 0) {  // only calls that are safe between fork and exec
             const int to_out = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
             const int to_err = ::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
             ::dup2(::open("/dev/null", O_RDONLY), 0);
@@ -88,7 +88,7 @@ public:
 
     void signal(int number) const
     {
-        if (id_ > 0) { ::kill(id_, number); }    // 0 would be the test itself
+        if (id_ > 0) { ::kill(id_, number); }  // 0 would be the test itself
     }
     bool running()
     {
@@ -105,8 +105,8 @@ public:
 
 private:
     TempFolder folder_;
-    pid_t      id_ = 0;
-    int        status_ = 0;
+    pid_t id_ = 0;
+    int status_ = 0;
 };
 
 inline Ended run(const std::string& program, const Arguments& arguments, const ProcessOptions& options = {})
@@ -240,8 +240,8 @@ inline void copy_folder(const fs::path& from, const fs::path& to)
 
 // The one file of a checkpoint becomes a.safetensors and b.safetensors and an index.
 struct Shards {
-    fs::path       folder;
-    Tensors        first, second;
+    fs::path folder;
+    Tensors first, second;
     nlohmann::json map;
 
     explicit Shards(const fs::path& at) : folder(at)

@@ -182,8 +182,9 @@ TEST_CASE("finetune --replay: what has changed is refused before a step; a resul
     write_text(place.temp / "rows.jsonl", rows + "{\"input_ids\": [1, 2], \"labels\": [-100, 2]}\n");
     check_refused(place.replay(), {"cannot be run again", "--data was sha256"});
     write_text(place.temp / "rows.jsonl", rows);
-    with_changed(fs::path(place.model) / "model.safetensors", 5,
-                 [&] { check_refused(place.replay(), {"cannot be run again", "--model was sha256"}); });
+    with_changed(fs::path(place.model) / "model.safetensors", 5, [&] {
+        check_refused(place.replay(), {"cannot be run again", "--model was sha256"});
+    });
     check_refused(place.replay({"--lr", "0.1"}), {"--replay takes its settings from run.json", "--lr"});
     check_refused(place.replay({"--seed", "3"}), {"--seed"});
     CHECK((contents(place.temp.path()) == before));
@@ -285,15 +286,15 @@ TEST_CASE("finetune --replay: runs of an earlier version end in the same bytes")
 #if defined(__clang__)
     return skip("the runs were made by g++; another compiler rounds otherwise in places");
 #endif
-    ::setenv("GRAFT_TARGET", "avx2", 1);    // that of the runs
+    ::setenv("GRAFT_TARGET", "avx2", 1);  // that of the runs
     std::size_t runs = 0;
     for (const auto& entry : fs::directory_iterator(*root / "runs")) {
         if (!fs::exists(entry.path() / "run.json")) { continue; }
         CAPTURE(entry.path().filename().string());
         const TempFolder temp;
-        const auto ended = run("finetune", {"--replay", entry.path().filename().string(), "--output",
-                                            (temp / "out").string(), "--quiet"},
-                               {.folder = (*root / "runs").string()});
+        const auto ended = run(
+            "finetune", {"--replay", entry.path().filename().string(), "--output", (temp / "out").string(), "--quiet"},
+            {.folder = (*root / "runs").string()});
         CAPTURE(ended.err);
         CHECK(ended.status == 0);
         runs += 1;

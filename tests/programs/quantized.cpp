@@ -13,10 +13,10 @@ std::string conversations() { return std::string(GRAFT_EXAMPLES_DIR) + "/data/co
 // A run on conversations; returns what finetune itself answers after it, for the first prompts.
 std::vector<std::string> train(const std::string& output, const Arguments& method, const std::string& model)
 {
-    const auto ended = run("finetune", joined({"--model", model, "--data", conversations(), "--template", "zephyr",
-                                               "--output", output, "--rank", "8", "--lr", "1e-2", "--steps", "8",
-                                               "--batch", "8"},
-                                              method));
+    const auto ended =
+        run("finetune", joined({"--model", model, "--data", conversations(), "--template", "zephyr", "--output", output,
+                                "--rank", "8", "--lr", "1e-2", "--steps", "8", "--batch", "8"},
+                               method));
     CAPTURE(ended.err);
     REQUIRE(ended.status == 0);
     std::vector<std::string> out;
@@ -33,7 +33,7 @@ const std::vector<std::string> questions{"Who lives in the old tree?", "What did
 
 struct Answers {
     std::vector<std::string> text;
-    std::string              notes;
+    std::string notes;
 };
 
 Answers ask(const std::string& adapter, const Arguments& how, const std::string& model)
@@ -69,7 +69,7 @@ TEST_CASE("generate --quantize nf4: the tokens are those of finetune's own answe
         {"", {}}, {nf4, {"--quantize", "nf4"}}, {twice, {"--quantize", "nf4", "--double-quant"}}};
     struct Case {
         std::string name, way, form;
-        Arguments   method;
+        Arguments method;
     };
     const std::vector<Case> cases{
         {"dense", "", "dense", {}},
@@ -100,14 +100,15 @@ TEST_CASE("generate --quantize nf4: the tokens are those of finetune's own answe
                 CHECK(answers.notes.find("as it was trained: " + as + "\n") != std::string::npos);
             }
         }
-        CHECK(other);    // the test can fail: elsewhere the answers are others
+        CHECK(other);  // the test can fail: elsewhere the answers are others
     }
     // Several adapters, each with its note; one that says nothing of itself has none.
-    const auto both = run("generate", {"--model", model, "--adapter", (temp / "dense").string() + ","
-                                       + (temp / "nf4").string(), "--prompt", "Tom", "--max-tokens", "1"});
+    const auto both =
+        run("generate", {"--model", model, "--adapter", (temp / "dense").string() + "," + (temp / "nf4").string(),
+                         "--prompt", "Tom", "--max-tokens", "1"});
     CHECK(std::count(both.err.begin(), both.err.end(), '\n') == 1);
     auto old = Tensors::read(temp / "nf4/adapter_model.safetensors");
-    old.write(temp / "nf4/adapter_model.safetensors");    // without metadata, as earlier versions and PEFT write it
+    old.write(temp / "nf4/adapter_model.safetensors");  // without metadata, as earlier versions and PEFT write it
     CHECK(ask((temp / "nf4").string(), {}, model).notes.empty());
     CHECK(ask((temp / "nf4").string(), {"--quantize", "nf4"}, model).notes.empty());
 }
@@ -117,10 +118,11 @@ TEST_CASE("the form of the base is said by inspect, finetune and merge, and kept
     if (!ready() || !built("generate") || !built("inspect") || !built("merge")) { return; }
     const Place place;
     const std::string first = (place.temp / "first").string();
-    const Arguments begin{"--model", small_model(), "--data", (place.temp / "rows.jsonl").string(), "--output", first,
-                          "--method", "qlora", "--rank", "2", "--steps", "2", "--save-every", "1", "--quiet"};
-    REQUIRE(run("finetune", begin).out.find("generate --quantize nf4 asks it as it was trained")
-            != std::string::npos);
+    const Arguments begin{"--model",      small_model(), "--data",   (place.temp / "rows.jsonl").string(),
+                          "--output",     first,         "--method", "qlora",
+                          "--rank",       "2",           "--steps",  "2",
+                          "--save-every", "1",           "--quiet"};
+    REQUIRE(run("finetune", begin).out.find("generate --quantize nf4 asks it as it was trained") != std::string::npos);
     CHECK(form(first) == "nf4");
     CHECK(form(first + "/checkpoint-1") == "nf4");
     CHECK(run("inspect", {first}).out.find("trained over NF4\n") != std::string::npos);
@@ -130,8 +132,8 @@ TEST_CASE("the form of the base is said by inspect, finetune and merge, and kept
     CHECK(more.status == 0);
     CHECK(more.out.find("note: " + first + " was trained over NF4, this is a dense base") != std::string::npos);
     CHECK(form(place.out()) == "dense");
-    const auto same = run("finetune", place.with({"--adapter", first, "--steps", "1", "--method", "qlora",
-                                                  "--overwrite"}));
+    const auto same =
+        run("finetune", place.with({"--adapter", first, "--steps", "1", "--method", "qlora", "--overwrite"}));
     CHECK(same.out.find("was trained over NF4") == std::string::npos);
     const auto over = run("finetune", place.with({"--stack", first, "--steps", "1", "--overwrite"}));
     CHECK(over.out.find("note: " + first + " was trained over NF4") != std::string::npos);

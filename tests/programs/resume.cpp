@@ -29,16 +29,18 @@ struct Runs : Place {
     Arguments settings;
 
     explicit Runs(Arguments more = {})
-        : settings(joined({"--batch", "2", "--accumulate", "2", "--epochs", "3", "--lr", "0.01", "--warmup", "2",
-                           "--schedule", "cosine", "--weight-decay", "0.1", "--eval", (temp / "rows.jsonl").string(),
-                           "--eval-every", "4", "--save-every", "2"},
+        : settings(joined({"--batch",        "2",   "--accumulate", "2",
+                           "--epochs",       "3",   "--lr",         "0.01",
+                           "--warmup",       "2",   "--schedule",   "cosine",
+                           "--weight-decay", "0.1", "--eval",       (temp / "rows.jsonl").string(),
+                           "--eval-every",   "4",   "--save-every", "2"},
                           more))
     {
         write_text(temp / "rows.jsonl", rows());
     }
     explicit Runs(const char* lora) : Runs(Arguments{"--rank", lora, "--dropout", "0.1"}) {}
 
-    fs::path  folder(const std::string& name) const { return temp / name; }
+    fs::path folder(const std::string& name) const { return temp / name; }
     Arguments to(const std::string& name, const Arguments& more = {}) const
     {
         return joined(joined({"--model", small_model(), "--data", (temp / "rows.jsonl").string(), "--output",
@@ -57,7 +59,7 @@ struct Runs : Place {
                       int number = SIGKILL) const
     {
         const fs::path previous = folder(name).string() + ".previous";
-        const bool     aside = fs::exists(folder(name));    // an old run, whose metrics are not meant
+        const bool aside = fs::exists(folder(name));  // an old run, whose metrics are not meant
         Process process("finetune", to(name, more));
         while (process.running()) {
             if (aside && !fs::exists(previous)) { continue; }
@@ -156,8 +158,7 @@ TEST_CASE("finetune --resume: killed after each step, the result is the uninterr
         CAPTURE(step);
         const std::string name = "cut" + std::to_string(step);
         runs.killed_after(step, name);
-        const bool saved = !graft_test::contents(runs.folder(name)).empty()
-                        && fs::exists(runs.folder(name)) && [&] {
+        const bool saved = !graft_test::contents(runs.folder(name)).empty() && fs::exists(runs.folder(name)) && [&] {
             for (const auto& entry : fs::directory_iterator(runs.folder(name))) {
                 const auto file = entry.path().filename().string();
                 if (file.starts_with("checkpoint-") && file.find('.') == std::string::npos) { return true; }
@@ -202,8 +203,11 @@ TEST_CASE("finetune --resume: killed at random again and again until it is done"
         bool resume = false;
         for (int attempt = 0; attempt < 60; ++attempt) {
             Process process("finetune", runs.to(name, resume ? Arguments{"--resume"} : Arguments{"--overwrite"}));
-            if (attempt < 6) { std::this_thread::sleep_for(took * int(random() % 100) / 100); }
-            else { process.wait(); }
+            if (attempt < 6) {
+                std::this_thread::sleep_for(took * int(random() % 100) / 100);
+            } else {
+                process.wait();
+            }
             process.signal(SIGKILL);
             const auto ended = process.wait();
             CAPTURE(ended.err);
@@ -246,7 +250,7 @@ TEST_CASE("finetune --resume: stopped, resumed and killed before the new result 
     runs.keep_all();
     runs.cut_at(9, "cut");
     fs::copy(runs.folder("all") / "checkpoint-9", runs.folder("cut") / "checkpoint-9");
-    for (const char* file : {"adapter_config.json", "adapter_model.safetensors"}) {    // the result of an earlier stop
+    for (const char* file : {"adapter_config.json", "adapter_model.safetensors"}) {  // the result of an earlier stop
         fs::copy(runs.folder("all") / "checkpoint-4" / file, runs.folder("cut") / file);
     }
     write_text(runs.folder("cut") / ".resumed", "");
@@ -292,9 +296,15 @@ TEST_CASE("finetune --resume refuses other settings, names them with both values
 
     // Eight are listed.
     auto many = runs.to("cut", {"--resume"});
-    for (const auto& [option, value] : std::map<std::string, std::string>{
-             {"--lr", "0.5"}, {"--batch", "1"}, {"--accumulate", "3"}, {"--epochs", "9"}, {"--warmup", "0"},
-             {"--schedule", "constant"}, {"--weight-decay", "0"}, {"--rank", "9"}, {"--dropout", "0.3"}}) {
+    for (const auto& [option, value] : std::map<std::string, std::string>{{"--lr", "0.5"},
+                                                                          {"--batch", "1"},
+                                                                          {"--accumulate", "3"},
+                                                                          {"--epochs", "9"},
+                                                                          {"--warmup", "0"},
+                                                                          {"--schedule", "constant"},
+                                                                          {"--weight-decay", "0"},
+                                                                          {"--rank", "9"},
+                                                                          {"--dropout", "0.3"}}) {
         *(std::find(many.begin(), many.end(), option) + 1) = value;
     }
     runs.refused(many, {"; and 1 more"});
@@ -312,8 +322,8 @@ TEST_CASE("finetune --resume refuses other settings, names them with both values
     runs.refused(moved, {"--model was sha256", small_model()});
 
     // What is free to change.
-    const auto ended = runs.resume("cut", {"--threads", "2", "--keep", "5", "--metrics",
-                                           (runs.temp / "elsewhere.jsonl").string()});
+    const auto ended =
+        runs.resume("cut", {"--threads", "2", "--keep", "5", "--metrics", (runs.temp / "elsewhere.jsonl").string()});
     CHECK(ended.status == 0);
     CHECK(json_lines(runs.temp / "elsewhere.jsonl").size() == 9);
     CHECK(read_text(runs.folder("cut") / "adapter_model.safetensors")
@@ -420,7 +430,7 @@ TEST_CASE("finetune --resume: with an old run aside, which stays until the new o
     runs.whole();
     REQUIRE(run("finetune", runs.to("cut", {"--seed", "7"})).status == 0);
     const auto old = contents(runs.folder("cut"));
-    fs::rename(runs.folder("cut"), runs.folder("cut.previous"));    // as --overwrite does
+    fs::rename(runs.folder("cut"), runs.folder("cut.previous"));  // as --overwrite does
     write_text(runs.folder("cut.previous") / ".superseded", "");
     runs.keep_all();
     runs.cut_at(4, "cut");

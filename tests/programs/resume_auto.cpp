@@ -8,8 +8,8 @@ using namespace graft_test;
 namespace {
 
 struct Auto : Place {
-    Arguments settings{"--batch", "1", "--epochs", "3", "--lr", "0.01", "--rank", "3", "--dropout", "0.1",
-                       "--save-every", "2"};
+    Arguments settings{"--batch", "1", "--epochs",  "3",   "--lr",         "0.01",
+                       "--rank",  "3", "--dropout", "0.1", "--save-every", "2"};
 
     Arguments to(const std::string& name, const Arguments& more = {}) const
     {
@@ -125,8 +125,11 @@ TEST_CASE("finetune --resume auto: killed at random until it is done, with one c
         bool done = false;
         for (int attempt = 0; attempt < 40 && !done; ++attempt) {
             Process process("finetune", runs.again(name));
-            if (attempt < 8) { std::this_thread::sleep_for(took * int(random() % 100) / 100); }
-            else { process.wait(); }
+            if (attempt < 8) {
+                std::this_thread::sleep_for(took * int(random() % 100) / 100);
+            } else {
+                process.wait();
+            }
             process.signal(attempt % 5 == 4 ? SIGTERM : SIGKILL);
             const auto ended = process.wait();
             CAPTURE(ended.err);
@@ -160,8 +163,8 @@ TEST_CASE("finetune --resume auto: what a kill before the first checkpoint can l
     for (const auto& [name, bytes] : contents(left)) { CHECK(name.find("partial") == std::string::npos); }
 
     // Files that a run writes only beside checkpoints, or that somebody else has put there.
-    for (const char* name : {"adapter_model.safetensors", "model.safetensors", "tokenizer.json", "report.html",
-                             "checkpoint-2.damaged"}) {
+    for (const char* name :
+         {"adapter_model.safetensors", "model.safetensors", "tokenizer.json", "report.html", "checkpoint-2.damaged"}) {
         CAPTURE(name);
         fs::remove_all(left);
         fs::create_directory(left);
@@ -201,7 +204,7 @@ TEST_CASE("finetune --resume auto: another run's folder, another result, --overw
     runs.refused(runs.again("model"), {"nothing to resume", "neither a checkpoint nor a run.json"});
     // A run that ended early without a checkpoint: its adapter is all there is.
     Auto stopped;
-    stopped.settings.resize(stopped.settings.size() - 2);    // no --save-every
+    stopped.settings.resize(stopped.settings.size() - 2);  // no --save-every
     Process process("finetune", stopped.to("short", {"--steps", "3000000", "--schedule", "constant"}));
     while (process.running() && read_text(stopped.folder("short") / "metrics.jsonl").empty()) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -250,8 +253,8 @@ TEST_CASE("two runs into one folder at once: one goes on undisturbed, the other 
                 if (ended.status == 0) { continue; }
                 CHECK(ended.status == 2);
                 const bool said = ended.err.find("another run") != std::string::npos
-                               || ended.err.find("already holds a run") != std::string::npos
-                               || ended.err.find("interrupted run") != std::string::npos;
+                                  || ended.err.find("already holds a run") != std::string::npos
+                                  || ended.err.find("interrupted run") != std::string::npos;
                 CHECK(said);
             }
             runs.same(name);

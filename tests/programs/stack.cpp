@@ -19,7 +19,8 @@ struct Stacked : Place {
     Ended train_as(const std::string& output, const Arguments& more) const
     {
         return run("finetune", joined({"--model", small_model(), "--data", (temp / "rows.jsonl").string(), "--output",
-                                       output, "--quiet", "--no-shuffle", "--batch", "3"}, more));
+                                       output, "--quiet", "--no-shuffle", "--batch", "3"},
+                                      more));
     }
     void train(const std::string& output, const Arguments& more) const
     {
@@ -39,8 +40,8 @@ double first_loss(const fs::path& folder) { return json_lines(folder / "metrics.
 
 Arguments once(const std::string& adapters, const Arguments& more = {})
 {
-    return joined({"--model", small_model(), "--prompt", "Once upon a time", "--max-tokens", "24", "--adapter",
-                   adapters}, more);
+    return joined(
+        {"--model", small_model(), "--prompt", "Once upon a time", "--max-tokens", "24", "--adapter", adapters}, more);
 }
 
 std::map<std::string, std::string> tensors_of(const fs::path& folder)
@@ -62,24 +63,24 @@ bool says(const Ended& ended, const std::string& text, int status = 0)
 TEST_CASE("finetune --stack: starts at the loss that continuing would have, and leaves the first adapter as it is")
 {
     if (!ready()) { return; }
-    for (const Arguments& method : {Arguments{}, Arguments{"--dtype", "bf16"}, Arguments{"--method", "qlora"},
-                                    Arguments{"--recompute"}}) {
+    for (const Arguments& method :
+         {Arguments{}, Arguments{"--dtype", "bf16"}, Arguments{"--method", "qlora"}, Arguments{"--recompute"}}) {
         CAPTURE(method.empty() ? std::string("lora") : method.back());
         const Stacked at(method);
         const auto before = contents(at.first);
         at.train((at.temp / "more").string(), joined(method, {"--adapter", at.first, "--steps", "1"}));
         at.train(at.second, joined(method, {"--stack", at.first, "--rank", "2", "--lr", "5e-3", "--steps", "3"}));
         CHECK(contents(at.first) == before);
-        CHECK(first_loss(at.second) == first_loss(at.temp / "more"));    // B is zero
-        CHECK(json_lines(fs::path(at.second) / "metrics.jsonl").back().at("loss").get<double>() <
-              first_loss(at.second));
+        CHECK(first_loss(at.second) == first_loss(at.temp / "more"));  // B is zero
+        CHECK(json_lines(fs::path(at.second) / "metrics.jsonl").back().at("loss").get<double>()
+              < first_loss(at.second));
 
         const auto second = Tensors::read(fs::path(at.second) / "adapter_model.safetensors");
         const auto first = Tensors::read(fs::path(at.first) / "adapter_model.safetensors");
         CHECK(second.list.size() == first.list.size());
         for (const auto& t : second.list) {
             CAPTURE(t.name);
-            CHECK(first.has(t.name));    // the same modules, no word of a stack
+            CHECK(first.has(t.name));  // the same modules, no word of a stack
             CHECK(t.shape.at(t.name.ends_with("lora_A.weight") ? 0 : 1) == 2);
         }
         CHECK(Stacked::over(at.first).empty());
@@ -185,8 +186,8 @@ TEST_CASE("finetune --stack: a resumed run is the run that was not cut; over ano
     check_refused(at.train_as(cut, joined(changed, {"--steps", "2", "--resume"})), {"--stack was sha256"});
     check_refused(at.train_as(cut, {"--rank", "2", "--schedule", "constant", "--steps", "2", "--resume"}), {"--stack"});
     at.train(cut, joined(run_of, {"--steps", "4", "--resume", "--allow-changed", "steps"}));
-    CHECK(read_text(fs::path(cut) / "adapter_model.safetensors") ==
-          read_text(fs::path(at.second) / "adapter_model.safetensors"));
+    CHECK(read_text(fs::path(cut) / "adapter_model.safetensors")
+          == read_text(fs::path(at.second) / "adapter_model.safetensors"));
 }
 
 TEST_CASE("a base that holds an adapter: the choices are named, and each of them answers")

@@ -2,8 +2,8 @@
 
 #include "graft/text/tokenizer.hpp"
 
-// A checkpoint with several chat templates, as a list in its configuration and as files: which one the programs take, and
-// that a checkpoint made from it has them all.
+// A checkpoint with several chat templates, as a list in its configuration and as files: which one the programs take,
+// and that a checkpoint made from it has them all.
 using namespace graft_test;
 
 namespace {
@@ -12,8 +12,9 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 
 std::string template_text(const std::string& mark)
 {
-    return "{{ '" + mark + "' }}{% for m in messages %}{{ '<|' + m.role + '|>' + (m.content or '') + eos_token }}{% endfor %}"
-           "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
+    return "{{ '" + mark
+           + "' }}{% for m in messages %}{{ '<|' + m.role + '|>' + (m.content or '') + eos_token }}{% endfor %}"
+             "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
 }
 
 const std::map<std::string, std::string> templates{
@@ -35,15 +36,18 @@ std::string with_files(const fs::path& folder)
     copy_folder(small_model(), folder);
     fs::create_directory(folder / "additional_chat_templates");
     for (const auto& each : templates) {
-        write_text(folder / (each.first == "default" ? "chat_template.jinja"
-                                                     : "additional_chat_templates/" + each.first + ".jinja"), each.second);
+        write_text(folder
+                       / (each.first == "default" ? "chat_template.jinja"
+                                                  : "additional_chat_templates/" + each.first + ".jinja"),
+                   each.second);
     }
     return folder.string();
 }
 
 const std::string with_tools =
     R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}], "tools": [{"name": "f"}]})";
-const std::string without = R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ha"}]})";
+const std::string without =
+    R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ha"}]})";
 
 }  // namespace
 
@@ -91,7 +95,8 @@ TEST_CASE("generate --chat: --template model:NAME is what is rendered")
     CHECK(rag == said(joined(chat, {"--template", (temp / "rag.jinja").string()})));
     CHECK(usual == said(joined(chat, {"--template", (temp / "default.jinja").string()})));
     CHECK(rag != usual);
-    check_refused(run("generate", joined({"--model", model, "--template", "model:no"}, chat)), {"\"no\"", "default, rag"});
+    check_refused(run("generate", joined({"--model", model, "--template", "model:no"}, chat)),
+                  {"\"no\"", "default, rag"});
 }
 
 TEST_CASE("grow, merge, finetune --method full: the new checkpoint has all templates of its base")
@@ -101,7 +106,8 @@ TEST_CASE("grow, merge, finetune --method full: the new checkpoint has all templ
     write_text(temp / "rows.jsonl", without);
     for (const bool files : {false, true}) {
         CAPTURE(files);
-        const std::string kind = files ? "files" : "list", model = files ? with_files(temp / kind) : with_list(temp / kind);
+        const std::string kind = files ? "files" : "list",
+                          model = files ? with_files(temp / kind) : with_list(temp / kind);
         const auto out = [&](const std::string& name) { return (temp / (name + "-" + kind)).string(); };
         const auto check = [&](const Ended& ended, const std::string& folder) {
             CAPTURE(ended.err);
@@ -109,8 +115,9 @@ TEST_CASE("grow, merge, finetune --method full: the new checkpoint has all templ
             CHECK(graft::Tokenizer::load(folder).chat_templates() == templates);
         };
         const auto trained = [&](const std::string& name, const Arguments& more) {
-            return run("finetune", joined({"--model", model, "--data", (temp / "rows.jsonl").string(), "--output", out(name),
-                                           "--steps", "1", "--quiet"}, more));
+            return run("finetune", joined({"--model", model, "--data", (temp / "rows.jsonl").string(), "--output",
+                                           out(name), "--steps", "1", "--quiet"},
+                                          more));
         };
         check(run("grow", {"--model", model, "--add-tokens", "<x>", "--output", out("grown")}), out("grown"));
         check(trained("full", {"--method", "full"}), out("full"));

@@ -17,7 +17,7 @@ constexpr const char* embedding = "model.embed_tokens.weight";
 // A changeable copy of the small model.
 struct Model {
     TempFolder temp;
-    fs::path   folder = temp / "model";
+    fs::path folder = temp / "model";
 
     Model() { copy_folder(small_model(), folder); }
 
@@ -74,12 +74,13 @@ TEST_CASE("inspect --verify: a folder that stands alone, and what was looked at"
     CAPTURE(ended.out);
     CHECK(ended.status == 0);
     CHECK(ended.err == "");
-    for (const char* line : {"  config     ok  llama, 5 layers, 512 positions\n", "  files      ok  47 tensors, ",
-             "  names      ok  the 47 that config.json asks for\n", "  shapes     ok  ",
-             "  types      ok  47 in F32; config.json says float32\n", "  values     ok  all finite\n",
-             "  head       ok  the embedding (tied), stored once\n", "  total      ok  260,032 parameters\n",
-             "  forward    ok  16 tokens, logits from ", "  tokeniser  ok  512 tokens for 512 rows\n",
-             "  template   ok  none: ", "nothing found: the folder stands alone\n"}) {
+    for (const char* line :
+         {"  config     ok  llama, 5 layers, 512 positions\n", "  files      ok  47 tensors, ",
+          "  names      ok  the 47 that config.json asks for\n", "  shapes     ok  ",
+          "  types      ok  47 in F32; config.json says float32\n", "  values     ok  all finite\n",
+          "  head       ok  the embedding (tied), stored once\n", "  total      ok  260,032 parameters\n",
+          "  forward    ok  16 tokens, logits from ", "  tokeniser  ok  512 tokens for 512 rows\n",
+          "  template   ok  none: ", "nothing found: the folder stands alone\n"}) {
         CAPTURE(line);
         CHECK(has(ended.out, line));
     }
@@ -91,7 +92,7 @@ TEST_CASE("inspect --verify: a folder that stands alone, and what was looked at"
         head.name = "lm_head.weight";
         file.list.push_back(head);
         for (auto& tensor : file.list) {
-            std::string half;    // the upper two bytes of each f32
+            std::string half;  // the upper two bytes of each f32
             for (std::size_t i = 0; i < tensor.bytes.size(); i += 4) { half += tensor.bytes.substr(i + 2, 2); }
             tensor.bytes = half, tensor.dtype = "BF16";
         }
@@ -114,7 +115,7 @@ TEST_CASE("inspect --verify: damage to the weights, each found and named")
     {
         const Model model;
         model.tensors([](Tensors& file) { file.erase(q0), file.erase("model.norm.weight"); });
-        const auto ended = model.verify();    // the total is wrong as well
+        const auto ended = model.verify();  // the total is wrong as well
         check_refused(ended, {"3 findings", std::string("missing: ") + q0, "missing: model.norm.weight"});
         CHECK(has(ended.out, "  names      2 findings\n"));
         CHECK(has(ended.out, "    the files hold 255,872 parameters, config.json asks for 260,032\n"));
@@ -146,7 +147,7 @@ TEST_CASE("inspect --verify: damage to the weights, each found and named")
         check_refused(ended, {"1 finding: ", q0, "F99"});
         CHECK(has(ended.out, "  files      1 finding\n"));
         CHECK(has(ended.out, "  names      -   not looked at\n"));
-        CHECK(has(ended.out, "  tokeniser  ok"));    // the rest is looked at all the same
+        CHECK(has(ended.out, "  tokeniser  ok"));  // the rest is looked at all the same
     }
     SUBCASE("values that are not numbers")
     {
@@ -155,8 +156,9 @@ TEST_CASE("inspect --verify: damage to the weights, each found and named")
             put(file.at(q0), 17, NAN), put(file.at(q0), 4095, INFINITY);
             put(file.at("model.norm.weight"), 0, -INFINITY);
         });
-        check_found(model, "values", {std::string(q0) + ": 2 of 4,096 values are not finite, the first is element 17",
-                                      "model.norm.weight: 1 of 64 values are not finite, the first is element 0"});
+        check_found(model, "values",
+                    {std::string(q0) + ": 2 of 4,096 values are not finite, the first is element 17",
+                     "model.norm.weight: 1 of 64 values are not finite, the first is element 0"});
     }
     SUBCASE("values that are numbers, but none come out")
     {
@@ -177,8 +179,9 @@ TEST_CASE("inspect --verify: damage to the weights, each found and named")
             put(head, 5, 1.5f);
             file.list.push_back(head);
         });
-        check_found(model, "head", {"config.json says tie_word_embeddings, but lm_head.weight differs from "
-                                    "model.embed_tokens.weight"});
+        check_found(model, "head",
+                    {"config.json says tie_word_embeddings, but lm_head.weight differs from "
+                     "model.embed_tokens.weight"});
     }
     SUBCASE("no head where it is one of its own")
     {
@@ -197,13 +200,14 @@ TEST_CASE("inspect --verify: damage to the weights, each found and named")
     {
         const Model model;
         const Shards shards(model.folder);
-        const nlohmann::json said = {{"weight_map", shards.map}, {"metadata", {{"total_size", 1040129},
-                                                                               {"total_parameters", 260033}}}};
+        const nlohmann::json said = {{"weight_map", shards.map},
+                                     {"metadata", {{"total_size", 1040129}, {"total_parameters", 260033}}}};
         write_text(model.folder / "model.safetensors.index.json", said.dump());
-        check_found(model, "total", {"model.safetensors.index.json: metadata says total_size 1040129, the files hold "
-                                     "1040128",
-                                     "model.safetensors.index.json: metadata says total_parameters 260033, the files "
-                                     "hold 260032"});
+        check_found(model, "total",
+                    {"model.safetensors.index.json: metadata says total_size 1040129, the files hold "
+                     "1040128",
+                     "model.safetensors.index.json: metadata says total_parameters 260033, the files "
+                     "hold 260032"});
     }
 }
 
@@ -214,8 +218,13 @@ TEST_CASE("inspect --verify: damage beside the weights")
     {
         const Model model;
         model.json("tokenizer.json", [](auto& json) {
-            json["added_tokens"].push_back({{"id", 512}, {"content", "<new>"}, {"single_word", false},
-                {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}});
+            json["added_tokens"].push_back({{"id", 512},
+                                            {"content", "<new>"},
+                                            {"single_word", false},
+                                            {"lstrip", false},
+                                            {"rstrip", false},
+                                            {"normalized", false},
+                                            {"special", true}});
         });
         check_found(model, "tokeniser", {"the model has 512 rows and none for <new> (512)"});
     }
@@ -229,8 +238,9 @@ TEST_CASE("inspect --verify: damage beside the weights")
     {
         const Model model;
         model.json("tokenizer_config.json", [](auto& json) { json["eos_token"] = "<|im_end|>"; });
-        check_found(model, "tokeniser", {(model.folder / "tokenizer_config.json").string() +
-                                         ": eos_token is \"<|im_end|>\", which no table"});
+        check_found(
+            model, "tokeniser",
+            {(model.folder / "tokenizer_config.json").string() + ": eos_token is \"<|im_end|>\", which no table"});
     }
     SUBCASE("rows that no token has are said, and no damage")
     {
@@ -325,9 +335,9 @@ TEST_CASE("full fine-tuning, then an adapter over the result")
     const std::string rows = (place.temp / "rows.jsonl").string();
     for (const char* dtype : {"f32", "bf16"}) {
         CAPTURE(dtype);
-        const auto first = run("finetune", {"--model", small_model(), "--data", rows, "--output", full, "--quiet",
-                                            "--method", "full", "--lr", "1e-3", "--epochs", "4", "--batch", "1",
-                                            "--dtype", dtype, "--overwrite"});
+        const auto first =
+            run("finetune", {"--model", small_model(), "--data", rows, "--output", full, "--quiet", "--method", "full",
+                             "--lr", "1e-3", "--epochs", "4", "--batch", "1", "--dtype", dtype, "--overwrite"});
         CAPTURE(first.err);
         REQUIRE(first.status == 0);
         const auto verified = run("inspect", {"--verify", full});

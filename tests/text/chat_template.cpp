@@ -29,7 +29,9 @@ ChatTemplate::SpecialTokens tokens_of(const Json& golden)
 }
 
 // Renders every case of golden.json with the templates beside it; the numbers of texts, refusals and marked texts.
-struct Counts { int texts = 0, refusals = 0, marked = 0; };
+struct Counts {
+    int texts = 0, refusals = 0, marked = 0;
+};
 
 Counts check_golden(const std::filesystem::path& folder)
 {
@@ -37,7 +39,7 @@ Counts check_golden(const std::filesystem::path& folder)
     const Json golden = read(folder / "golden.json"), conversations = read(folder / "conversations.json");
     Counts counts;
     for (const auto& [template_name, cases] : golden["templates"].items()) {
-        const auto& name = template_name;    // clang 14 captures no structured binding
+        const auto& name = template_name;  // clang 14 captures no structured binding
         ChatTemplate chat = ChatTemplate::file(folder / (name + ".jinja"), tokens_of(cases));
         chat.options.now = sys_days{2024y / 7 / 26};
         for (const auto& row : cases["cases"]) {
@@ -90,7 +92,7 @@ TEST_CASE("published templates render as Jinja2 does: all 26")
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
     const Counts counts = check_golden(*data / "data" / "chat_templates");
     CHECK(counts.texts + counts.refusals == 812);
-    CHECK(counts.marked == 262);    // with and without generation prompt
+    CHECK(counts.marked == 262);  // with and without generation prompt
 }
 
 TEST_CASE("named templates render as the recorded ones do")
@@ -99,8 +101,11 @@ TEST_CASE("named templates render as the recorded ones do")
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
     const auto folder = *data / "data" / "chat_templates";
     const Json golden = read(folder / "named_golden.json"), conversations = read(folder / "conversations.json");
-    for (const auto& [our_name, theirs] : {std::pair{"chatml", "chatml"}, {"llama3", "llama-3"}, {"mistral", "mistral"},
-                                       {"zephyr", "zephyr"}, {"gemma", "gemma"}}) {
+    for (const auto& [our_name, theirs] : {std::pair{"chatml", "chatml"},
+                                           {"llama3", "llama-3"},
+                                           {"mistral", "mistral"},
+                                           {"zephyr", "zephyr"},
+                                           {"gemma", "gemma"}}) {
         const auto& ours = our_name;
         const Json& cases = golden["unsloth"][theirs];
         const auto chat = ChatTemplate::named(ours, tokens_of(cases));
@@ -108,7 +113,8 @@ TEST_CASE("named templates render as the recorded ones do")
         for (const auto& row : cases["cases"]) {
             INFO(ours << " " << row["conversation"]);
             CHECK(chat.render(conversations[row["conversation"].get<std::string>()]["messages"],
-                              row["add_generation_prompt"]) == row["text"].get<std::string>());
+                              row["add_generation_prompt"])
+                  == row["text"].get<std::string>());
         }
     }
 
@@ -162,7 +168,8 @@ TEST_CASE("names and files that are not there are refused with what there is")
 {
     CHECK(graft::named_template_names()
           == std::vector<std::string>{"alpaca", "chatml", "gemma", "llama3", "mistral", "zephyr"});
-    CHECK_THROWS_WITH_AS(ChatTemplate::named("vicuna", {}),
+    CHECK_THROWS_WITH_AS(
+        ChatTemplate::named("vicuna", {}),
         "there is no chat template named \"vicuna\"; the named ones are alpaca, chatml, gemma, llama3, "
         "mistral, zephyr",
         graft::Error);
@@ -178,7 +185,8 @@ TEST_CASE("the checkpoint's own template, and a checkpoint without one")
     const auto with = graft::Tokenizer::parse(
         tokenizer, R"({"eos_token": "</s>", "chat_template": "{{ messages[0].content + eos_token }}"})");
     CHECK(ChatTemplate::own(with).render(messages({{"user", "a"}})) == "a</s>");
-    CHECK_THROWS_WITH_AS(ChatTemplate::own(graft::Tokenizer::parse(tokenizer)),
+    CHECK_THROWS_WITH_AS(
+        ChatTemplate::own(graft::Tokenizer::parse(tokenizer)),
         "the checkpoint has no chat template (neither chat_template.jinja nor chat_template in "
         "tokenizer_config.json); choose one by name (alpaca, chatml, gemma, llama3, mistral, zephyr) or "
         "give a file",
@@ -193,7 +201,7 @@ graft::Tokenizer tokenizer_with(const Json& templates)
 {
     return graft::Tokenizer::parse(R"({"model": {"type": "BPE", "vocab": {"a": 0, "</s>": 1}, "merges": []},
         "added_tokens": [{"id": 1, "content": "</s>", "special": true}]})",
-        Json{{"eos_token", "</s>"}, {"chat_template", templates}}.dump());
+                                   Json{{"eos_token", "</s>"}, {"chat_template", templates}}.dump());
 }
 
 }  // namespace
@@ -231,7 +239,8 @@ TEST_CASE("several templates: a conversation with tools takes tool_use, any othe
     CHECK(ChatTemplate::own(tokenizer_with({{"default", "d"}, {"rag", "r"}})).render(said, false, tools) == "d");
     const auto unnamed = ChatTemplate::own(tokenizer_with({{"rag", "r"}, {"tool_use", "t"}}));
     CHECK(unnamed.render(said, false, tools) == "t");
-    CHECK_THROWS_WITH_AS(unnamed.render(said),
+    CHECK_THROWS_WITH_AS(
+        unnamed.render(said),
         "the checkpoint's own chat templates are rag, tool_use, and none of them is for a conversation without tools "
         "(none is named default); choose one with --template model:NAME",
         graft::Error);
@@ -252,16 +261,14 @@ TEST_CASE("several templates: files beside chat_template.jinja win over the conf
     write("tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "config"}]})");
     const auto names = [&] {
         std::string out;
-        const auto  tokenizer = graft::Tokenizer::load(folder);
-        for (const auto& [name, text] : tokenizer.chat_templates()) {
-            out += name + "=" + text + " ";
-        }
+        const auto tokenizer = graft::Tokenizer::load(folder);
+        for (const auto& [name, text] : tokenizer.chat_templates()) { out += name + "=" + text + " "; }
         return out;
     };
     CHECK(names() == "default=config ");
     write("additional_chat_templates/tool_use.jinja", "tools");
     write("additional_chat_templates/notes.txt", "none");
-    CHECK(names() == "tool_use=tools ");    // as in transformers
+    CHECK(names() == "tool_use=tools ");  // as in transformers
     write("chat_template.jinja", "file");
     CHECK(names() == "default=file tool_use=tools ");
     write("additional_chat_templates/rag.jinja", "\xff");

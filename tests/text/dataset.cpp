@@ -37,12 +37,12 @@ TEST_CASE("dataset: every form becomes what it means")
     CHECK(shown(load(R"({"conversations": [{"from": " Human", "value": "q"}, {"from": "GPT ", "value": "a"}]})")
                     .examples[0])
           == "<|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
-    CHECK(shown(load(R"({"instruction": "i", "input": "x", "output": "o"})").examples[0]) ==
-          "<|a|>user:i\nx<|z|><|a|>assistant:[o<|z|>]");
-    CHECK(
-        shown(load(R"({"instruction": "i", "output": "o"})").examples[0]) == "<|a|>user:i<|z|><|a|>assistant:[o<|z|>]");
-    CHECK(shown(load(R"({"instruction": "", "input": "x", "output": "o"})").examples[0]) ==
-          "<|a|>user:x<|z|><|a|>assistant:[o<|z|>]");
+    CHECK(shown(load(R"({"instruction": "i", "input": "x", "output": "o"})").examples[0])
+          == "<|a|>user:i\nx<|z|><|a|>assistant:[o<|z|>]");
+    CHECK(shown(load(R"({"instruction": "i", "output": "o"})").examples[0])
+          == "<|a|>user:i<|z|><|a|>assistant:[o<|z|>]");
+    CHECK(shown(load(R"({"instruction": "", "input": "x", "output": "o"})").examples[0])
+          == "<|a|>user:x<|z|><|a|>assistant:[o<|z|>]");
     CHECK(shown(load(R"({"instruction": "i", "output": "o", "system": "s", "history": [["q1", "a1"], ["q2", "a2"]]})")
                     .examples[0])
           == "<|a|>system:s<|z|><|a|>user:q1<|z|><|a|>assistant:[a1<|z|>]<|a|>user:q2<|z|><|a|>assistant:[a2<|z|>]"
@@ -50,9 +50,10 @@ TEST_CASE("dataset: every form becomes what it means")
     CHECK(shown(load(R"({"prompt": "p ", "completion": "c"})").examples[0]) == "<s>p [c</s>]");
     CHECK(shown(load(R"({"prompt": "p ", "completion": "c</s>"})").examples[0]) == "<s>p [c</s>]");
     CHECK(
-        shown(load(
-            R"({"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]})")
-                  .examples[0])
+        shown(
+            load(
+                R"({"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]})")
+                .examples[0])
         == "<|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
     CHECK(shown(load(R"({"text": "abc"})", documents).examples[0]) == "<s>[abc</s>]");
     CHECK(shown(load(R"({"text": "abc</s>"})", documents).examples[0]) == "<s>[abc</s>]");
@@ -65,16 +66,18 @@ TEST_CASE("dataset: every form becomes what it means")
 TEST_CASE("dataset: only answers of the completion, and turns of weight 1, are learnt")
 {
     CHECK(
-        shown(load(
-            R"({"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "r"}],
+        shown(
+            load(
+                R"({"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "r"}],
         "completion": [{"role": "assistant", "content": "b"}]})")
+                .examples[0])
+        == "<|a|>user:q<|z|><|a|>assistant:a<|z|><|a|>user:r<|z|><|a|>assistant:[b<|z|>]");
+    CHECK(
+        shown(load(
+                  R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "weight": 0},
+        {"role": "user", "content": "r"}, {"role": "assistant", "content": "b", "loss_weight": 1.0}]})")
                   .examples[0])
         == "<|a|>user:q<|z|><|a|>assistant:a<|z|><|a|>user:r<|z|><|a|>assistant:[b<|z|>]");
-    CHECK(shown(load(
-              R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "weight": 0},
-        {"role": "user", "content": "r"}, {"role": "assistant", "content": "b", "loss_weight": 1.0}]})")
-                    .examples[0])
-          == "<|a|>user:q<|z|><|a|>assistant:a<|z|><|a|>user:r<|z|><|a|>assistant:[b<|z|>]");
     CHECK(
         has(error_of(turns(R"({"role": "user", "content": "q", "weight": 0.5})")), "weight must be 0 or 1, found 0.5"));
     const auto all = load(good, {.options = {.train_on = TrainOn::all}});
@@ -84,19 +87,22 @@ TEST_CASE("dataset: only answers of the completion, and turns of weight 1, are l
 TEST_CASE("dataset: system column, tools and template variables")
 {
     CHECK(
-        shown(load(
-            R"({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "s", "tools": "[]"})")
-                  .examples[0])
+        shown(
+            load(
+                R"({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "s", "tools": "[]"})")
+                .examples[0])
         == "<|a|>system:s<|z|><|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
     CHECK(
-        shown(load(
-            R"({"messages": [{"role": "system", "content": "own"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "system": "s"})")
-                  .examples[0])
+        shown(
+            load(
+                R"({"messages": [{"role": "system", "content": "own"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "system": "s"})")
+                .examples[0])
         == "<|a|>system:own<|z|><|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
     CHECK(
-        shown(load(
-            R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "tools": "[{\"z\": 1, \"b\": 2}]"})")
-                  .examples[0])
+        shown(
+            load(
+                R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "tools": "[{\"z\": 1, \"b\": 2}]"})")
+                .examples[0])
         == "<|a|>tools:[{\"z\":1,\"b\":2}]<|z|><|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
     CHECK(has(error_of(R"({"messages": [{"role": "user", "content": "q"}], "tools": "{"})"), "tools must be a list"));
     CHECK(has(error_of(R"({"messages": [{"role": "user", "content": "q"}], "chat_template_kwargs": {"messages": 1}})"),
@@ -111,27 +117,29 @@ TEST_CASE("dataset: the errors of a turn name file, line, row and key")
     CHECK(has(error_of("\n" + turns(turn("narrator", "x"))), "(first FILE:2 messages[0])"));
     CHECK(has(error_of("\n" + turns(turn("narrator", "x")), {.options = {.strict = true}}),
               "FILE:2: row 1, messages[0]: unknown role 'narrator'; known are system"));
-    CHECK(has(
-        error_of(R"({"conversations": [{"from": "human", "role": "user", "value": "x"}]})"), "has both role and from"));
+    CHECK(has(error_of(R"({"conversations": [{"from": "human", "role": "user", "value": "x"}]})"),
+              "has both role and from"));
     CHECK(has(error_of(R"({"conversations": [{"from": "human", "value": "x", "content": "x"}]})"),
-        "has both content and value"));
+              "has both content and value"));
     CHECK(has(error_of(R"({"messages": [{"content": "x"}]})"), "has neither role nor from"));
     CHECK(has(error_of(R"({"messages": [{"role": "user"}]})"), "has neither content nor value"));
     CHECK(has(error_of(R"({"messages": [{"role": "user", "content": 7}]})"),
-        "content must be text or a list of text parts, found number"));
+              "content must be text or a list of text parts, found number"));
     CHECK(has(error_of(R"({"messages": [{"role": "user", "content": [{"type": "image", "text": "x"}]}]})"),
-        "part that is not text"));
+              "part that is not text"));
     CHECK(has(error_of(R"({"messages": ["hi"]})"), "must be an object with role and content"));
     CHECK(has(error_of(R"({"messages": "hi"})"), "messages must be a list of turns, found string"));
     CHECK(has(error_of(turns(turn("system", "s") + "," + turn("system", "t") + "," + turn("user", "q"))),
-        "system turn that is not the first"));
-    CHECK(has(error_of(turns(turn("user", "q") + "," + turn("system", "t") + "," + turn("assistant", "a"))),
+              "system turn that is not the first"));
+    CHECK(has(
+        error_of(turns(turn("user", "q") + "," + turn("system", "t") + "," + turn("assistant", "a"))),
         "a system turn that is not the first turn; a conversation has one, at its start (first FILE:1 messages[1])"));
     CHECK(
-        shown(load(
-            R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "text", "value": "r"}]},
+        shown(
+            load(
+                R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "text", "value": "r"}]},
         {"role": "assistant", "content": "a"}]})")
-                  .examples[0])
+                .examples[0])
         == "<|a|>user:qr<|z|><|a|>assistant:[a<|z|>]");
 }
 
@@ -142,12 +150,12 @@ TEST_CASE("dataset: rows that cannot be learnt from are dropped, counted and nam
     CHECK(dropped(with(turns(turn("user", "q")))) == "no assistant turn");
     CHECK(dropped(with(turns(turn("user", "q") + "," + turn("assistant", "a") + "," + turn("user", "r"))))
           == "the last turn is the user's");
-    CHECK(
-        dropped(with(turns(turn("user", "q") + R"(,{"role": "assistant", "content": null})"))) == "the answer is null");
-    CHECK(dropped(with(turns(turn("user", "q") + "," + turn("user", "r") + "," + turn("assistant", "a")))) ==
-          "the template refuses: roles must alternate");
-    CHECK(dropped(with(turns(turn("user", "q") + "," + turn("observation", "r") + "," + turn("assistant", "a")))) ==
-          "the template refuses: no tools here");
+    CHECK(dropped(with(turns(turn("user", "q") + R"(,{"role": "assistant", "content": null})")))
+          == "the answer is null");
+    CHECK(dropped(with(turns(turn("user", "q") + "," + turn("user", "r") + "," + turn("assistant", "a"))))
+          == "the template refuses: roles must alternate");
+    CHECK(dropped(with(turns(turn("user", "q") + "," + turn("observation", "r") + "," + turn("assistant", "a"))))
+          == "the template refuses: no tools here");
     CHECK(dropped(with(R"({"messages": null})")) == "messages is null");
     CHECK(dropped(load("{\"instruction\": \"i\", \"output\": null}\n{\"instruction\": \"i\", \"output\": \"o\"}"))
           == "the answer is null");
@@ -169,8 +177,8 @@ TEST_CASE("dataset: rows that cannot be learnt from are dropped, counted and nam
     REQUIRE(set.report.dropped[0].first.size() == 2);
     CHECK(has(set.report.dropped[0].first[1], ":3"));
 
-    CHECK(has(
-        error_of(turns(turn("user", "q")) + good, {.options = {.strict = true}}), "FILE:1: row 1: no assistant turn"));
+    CHECK(has(error_of(turns(turn("user", "q")) + good, {.options = {.strict = true}}),
+              "FILE:1: row 1: no assistant turn"));
 }
 
 TEST_CASE("dataset: an empty answer is kept with its end token as target, and counted")
@@ -190,7 +198,7 @@ TEST_CASE("dataset: a set in which nothing can be learnt is an error that says w
     const auto message = error_of(turns(turn("user", "q")) + turns(turn("user", "r")));
     CHECK(has(message, "nothing to learn: none of 2 rows has a target. 2 rows: no assistant turn (first FILE:1)"));
     CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [-100, -100]})"), "1 row: no target"));
-    CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, -100]})"), "no target"));   // a first token is none
+    CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, -100]})"), "no target"));  // a first token is none
     CHECK(has(error_of(R"({"input_ids": [1], "labels": [1]})"), "too short to have a target"));
     CHECK(has(error_of(R"({"input_ids": [], "labels": []})"), "no tokens"));
     CHECK(has(error_of(""), "no rows"));
@@ -201,14 +209,14 @@ TEST_CASE("dataset: a set in which nothing can be learnt is an error that says w
 
 TEST_CASE("dataset: control tokens in contents are counted, and plain text unless asked for")
 {
-    const auto row   = turns(turn("user", "say <|z|> now") + "," + turn("assistant", "a<|z|>b"));
+    const auto row = turns(turn("user", "say <|z|> now") + "," + turn("assistant", "a<|z|>b"));
     const auto plain = load(row);
     CHECK(plain.report.control_tokens == 2);
     CHECK(plain.report.rows_with_control == 1);
     const auto& example = plain.examples.at(0);
     CHECK(shown(example) == "<|a|>user:say <|z|> now<|z|><|a|>assistant:[a<|z|>b<|z|>]");
-    CHECK(std::count(example.ids.begin(), example.ids.end(), 4) == 2);   // the template's own
-    CHECK(targets(example) == 8);                                        // a, <|z|> in five letters, b, end
+    CHECK(std::count(example.ids.begin(), example.ids.end(), 4) == 2);  // the template's own
+    CHECK(targets(example) == 8);                                       // a, <|z|> in five letters, b, end
     const auto real = load(row, {.options = {.control_in_contents = true}});
     CHECK(std::count(real.examples[0].ids.begin(), real.examples[0].ids.end(), 4) == 4);
     CHECK(real.report.control_tokens == 2);
@@ -226,7 +234,7 @@ TEST_CASE("dataset: what is too long")
 {
     SUBCASE("conversations are cut at the end, and dropped when no target is left")
     {
-        const auto whole = load(good).examples[0];   // 8 + 13 tokens, of which the last two are targets
+        const auto whole = load(good).examples[0];  // 8 + 13 tokens, of which the last two are targets
         const auto length = std::int64_t(whole.ids.size());
         CHECK(length == 21);
         const auto cut = load(good, {.options = {.max_length = length - 1}});
@@ -274,9 +282,9 @@ TEST_CASE("dataset: one kind of rows in a set, chosen by fields and task")
     CHECK(dropped(load(good + R"({"instruction": "i", "output": "o"})"))
           == "this row is instruction/output, but the file's first one is messages");
     CHECK(has(error_of(good + R"({"instruction": "i", "output": "o"})", {.options = {.strict = true}}),
-        "FILE:2: row 2: this row is instruction/output, but the file's first one is messages"));
+              "FILE:2: row 2: this row is instruction/output, but the file's first one is messages"));
     CHECK(has(error_of(R"({"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]})"),
-        "both be text or both be turns"));
+              "both be text or both be turns"));
     CHECK(has(error_of(R"({"foo": 1, "bar": 2})"), "row 1 has fields foo, bar; expected messages,"));
     CHECK(has(error_of("{}"), "row 1 has no fields"));
     CHECK(has(error_of(R"({"instruction": "i"})"), "row 1 has fields instruction"));
@@ -285,8 +293,8 @@ TEST_CASE("dataset: one kind of rows in a set, chosen by fields and task")
     CHECK(has(error_of(both), "can be read as instruction/output and as text; say --task sft or --task text"));
     CHECK(load(both, {.options = {.task_given = true}}).report.form == "instruction/output");
     CHECK(load(both, {.options = {.task = Task::text, .task_given = true}}).report.form == "text");
-    CHECK(has(
-        error_of(R"({"messages": [], "conversations": []})"), "messages and as conversations; keep the fields of one"));
+    CHECK(has(error_of(R"({"messages": [], "conversations": []})"),
+              "messages and as conversations; keep the fields of one"));
     CHECK(
         load(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "text": null})")
             .report.form
@@ -312,8 +320,8 @@ TEST_CASE("dataset: a tokeniser without a template")
           == "<s>Q:i I:x<s> A:[o</s>]");
     CHECK(load(R"({"instruction": "i", "input": "x<s>", "output": "o"})", alpaca).examples[0].ids[8] == '<' + 10);
     // With a history the turns are shown, not the last question in place of the first.
-    CHECK(shown(load(R"({"instruction": "i", "output": "o", "history": [["q", "a"]]})", alpaca).examples[0]) ==
-          "<s><|a|>user:q<|z|><|a|>assistant:[a<|z|>]<|a|>user:i<|z|><|a|>assistant:[o<|z|>]");
+    CHECK(shown(load(R"({"instruction": "i", "output": "o", "history": [["q", "a"]]})", alpaca).examples[0])
+          == "<s><|a|>user:q<|z|><|a|>assistant:[a<|z|>]<|a|>user:i<|z|><|a|>assistant:[o<|z|>]");
     CHECK(has(error_of(good, {.no_tokenizer = true}), "need a tokeniser"));
 }
 
@@ -322,31 +330,33 @@ TEST_CASE("dataset: ready-made ids are checked")
     const small::Setting ids{.options = {.vocab = 10}, .no_tokenizer = true};
     CHECK(load(R"({"input_ids": [9, 0, 3], "labels": [-100, 0, 3]})", ids).report.targets == 2);
     CHECK(has(error_of(R"({"input_ids": [10], "labels": [1]})", ids),
-        "input_ids holds an id outside 0 to 9 (the model's vocabulary) (first FILE:1 input_ids[0] is 10)"));
+              "input_ids holds an id outside 0 to 9 (the model's vocabulary) (first FILE:1 input_ids[0] is 10)"));
     CHECK(has(error_of(R"({"input_ids": [1, -1], "labels": [1, 1]})", ids), "input_ids[1] is -1"));
     CHECK(has(error_of(R"({"input_ids": [1, 18446744073709551615], "labels": [1, 1]})", ids),
-        "is 18446744073709551615)"));
+              "is 18446744073709551615)"));
     CHECK(has(error_of(R"({"input_ids": [1, 4294967297], "labels": [1, 1]})", ids), "outside"));
-    CHECK(
-        has(error_of(R"({"input_ids": [1, 2], "labels": [1, -1]})", ids), "labels holds an id outside -100 and 0 to 9"));
-    CHECK(has(error_of(R"({"input_ids": [1, 2.0], "labels": [1, 1]})", ids), "must hold integers, found number (first FILE:1 input_ids[1] is 2.0)"));
+    CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, -1]})", ids),
+              "labels holds an id outside -100 and 0 to 9"));
+    CHECK(has(error_of(R"({"input_ids": [1, 2.0], "labels": [1, 1]})", ids),
+              "must hold integers, found number (first FILE:1 input_ids[1] is 2.0)"));
     CHECK(has(error_of(R"({"input_ids": [[1, 2]], "labels": [[1, 1]]})", ids), "write a batch row by row"));
     CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1]})", ids), "labels has 1 values, input_ids 2"));
     // One such row among others is dropped, and named with what it holds.
-    const auto one = load("{\"input_ids\": [1, 2], \"labels\": [1, 2]}\n{\"input_ids\": [1, 99], \"labels\": [1, 2]}", ids);
+    const auto one =
+        load("{\"input_ids\": [1, 2], \"labels\": [1, 2]}\n{\"input_ids\": [1, 99], \"labels\": [1, 2]}", ids);
     CHECK(one.report.rows_used == 1);
     REQUIRE(one.report.dropped.size() == 1);
     CHECK(has(one.report.dropped[0].first.at(0), ":2 input_ids[1] is 99"));
     CHECK(has(error_of(R"({"input_ids": "1 2", "labels": [1]})", ids), "must be a list of integers"));
     CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, 2], "attention_mask": [0, 1]})", ids),
-        "padding is understood on the right only"));
+              "padding is understood on the right only"));
     CHECK(has(error_of(R"({"input_ids": [1, 2], "labels": [1, 2], "attention_mask": [1, 2]})", ids),
-        "attention_mask[1] is 2"));
+              "attention_mask[1] is 2"));
     CHECK(has(error_of(R"({"input_ids": [1, 2]})", ids), "without labels do not tell what is an answer"));
     CHECK(load(R"({"input_ids": [1, 2]})", {.options = {.train_on = TrainOn::all}, .no_tokenizer = true}).report.targets
           == 1);
-    CHECK(
-        load(R"({"input_ids": [1, 2]})", {.options = {.task = Task::text}, .no_tokenizer = true}).report.targets == 1);
+    CHECK(load(R"({"input_ids": [1, 2]})", {.options = {.task = Task::text}, .no_tokenizer = true}).report.targets
+          == 1);
 }
 
 TEST_CASE("dataset: the report counts")
@@ -407,7 +417,7 @@ TEST_CASE("dataset: agrees with other tools where the rules are the same")
     const auto root = graft_test::data();
     if (!root) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
     std::ifstream file(*root / "golden_text/data_forms.json");
-    const auto    golden = nlohmann::ordered_json::parse(file);
+    const auto golden = nlohmann::ordered_json::parse(file);
     using namespace graft::detail::dataset;
 
     int compared = 0;
@@ -415,8 +425,8 @@ TEST_CASE("dataset: agrees with other tools where the rules are the same")
         return understand(row, {.file = "f", .line = 1, .row = 1}, {});
     };
     for (const auto& entry : golden["llamafactory"]) {
-        const auto& about  = entry["description"];
-        const auto  format = about.value("formatting", "alpaca");
+        const auto& about = entry["description"];
+        const auto format = about.value("formatting", "alpaca");
         const bool columns_as_ours = !about.contains("columns") || !about["columns"].contains("prompt")
                                      || about["columns"]["prompt"] == "instruction";
         // Other names for columns, and habits that the notes on formats advise against.

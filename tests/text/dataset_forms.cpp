@@ -19,7 +19,10 @@ bool has(const std::string& text, const std::string& part)
     return text.find(part) != text.npos;
 }
 
-std::string one(const std::string& row, const small::Setting& with = {}) { return shown(load(row, with).examples.at(0)); }
+std::string one(const std::string& row, const small::Setting& with = {})
+{
+    return shown(load(row, with).examples.at(0));
+}
 
 bool noted(const graft::Dataset& set, const std::string& part)
 {
@@ -35,16 +38,16 @@ const std::string asked = "<|a|>user:q<|z|><|a|>assistant:[a<|z|>]";
 
 TEST_CASE("forms: questions and answers under the names that published sets give them")
 {
-    for (const char* row : {R"({"question": "q", "answer": "a"})", R"({"question": "q", "response": "a", "id": 1})",
-                            R"({"query": "q", "response": "a"})", R"({"instruction": "q", "response": "a"})",
-                            R"({"input": "q", "output": "a"})", R"({"prompt": "q", "response": "a"})",
-                            R"({"problem": "q", "solution": "a"})", R"({"inputs": "q", "targets": "a"})",
-                            R"({"instruction": "q", "completion": "a"})",
-                            R"({"instruction": "q", "output": "a", "response": null})",
-                            R"({"instruction": "q", "output": "a", "question": ""})",
-                            R"({"conversation": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})",
-                            R"({"conversation": [{"input": "q", "output": "a"}]})",
-                            R"({"dialogue": [{"role": "prompter", "text": "q"}, {"role": "bot", "text": "a"}]})"}) {
+    for (const char* row :
+         {R"({"question": "q", "answer": "a"})", R"({"question": "q", "response": "a", "id": 1})",
+          R"({"query": "q", "response": "a"})", R"({"instruction": "q", "response": "a"})",
+          R"({"input": "q", "output": "a"})", R"({"prompt": "q", "response": "a"})",
+          R"({"problem": "q", "solution": "a"})", R"({"inputs": "q", "targets": "a"})",
+          R"({"instruction": "q", "completion": "a"})", R"({"instruction": "q", "output": "a", "response": null})",
+          R"({"instruction": "q", "output": "a", "question": ""})",
+          R"({"conversation": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})",
+          R"({"conversation": [{"input": "q", "output": "a"}]})",
+          R"({"dialogue": [{"role": "prompter", "text": "q"}, {"role": "bot", "text": "a"}]})"}) {
         CAPTURE(row);
         CHECK(one(row) == asked);
     }
@@ -72,21 +75,24 @@ TEST_CASE("forms: a system text is never dropped")
     for (const char* name : {"system", "system_prompt", "system_message"}) {
         const auto with = [&](const std::string& rest) { return std::string("{\"") + name + "\": \"s\", " + rest; };
         CAPTURE(name);
-        for (const char* rest : {R"("prompt": "q", "completion": "a"})", R"("question": "q", "answer": "a"})",
-                                 R"("instruction": "q", "output": "a"})", R"("prompt": "q", "response": "a"})",
-                                 R"("prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]})",
-                                 R"("conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]})"}) {
+        for (const char* rest :
+             {R"("prompt": "q", "completion": "a"})", R"("question": "q", "answer": "a"})",
+              R"("instruction": "q", "output": "a"})", R"("prompt": "q", "response": "a"})",
+              R"("prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]})",
+              R"("conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]})"}) {
             CAPTURE(rest);
             const auto set = load(with(rest));
             CHECK(shown(set.examples.at(0)) == system + asked);
             CHECK(set.report.unknown_keys.empty());
         }
-        CHECK(has(error_of(with(R"("text": "t"})"), {.options = {.task = Task::text}}),
-                  std::string("row 1 has ") + name + " beside text, which has no place for it; write it into the text"));
+        CHECK(
+            has(error_of(with(R"("text": "t"})"), {.options = {.task = Task::text}}),
+                std::string("row 1 has ") + name + " beside text, which has no place for it; write it into the text"));
     }
     // Without one, prompt and completion are joined as they are, also where the field is empty or null.
     CHECK(one(R"({"prompt": "q ", "completion": "a", "system": ""})") == "<s>q [a</s>]");
-    CHECK(one(R"({"prompt": "q ", "completion": "a", "system": null, "tools": "[]", "history": []})") == "<s>q [a</s>]");
+    CHECK(one(R"({"prompt": "q ", "completion": "a", "system": null, "tools": "[]", "history": []})")
+          == "<s>q [a</s>]");
     const auto turned = load(R"({"system": "s", "prompt": "q", "completion": "a"})");
     CHECK(turned.report.form == "prompt/completion (text as turns)");
     CHECK(noted(turned, "prompts and answers are rendered as turns, since a system text"));
@@ -98,8 +104,10 @@ TEST_CASE("forms: a system text is never dropped")
           == "<|a|>user:o<|z|><|a|>assistant:[p<|z|>]" + asked);
 
     // One of the first rows has it: all of them become turns. A late one is dropped, since the others are not.
-    const std::string plain = R"({"prompt": "q", "completion": "a", "system": ""})" "\n";
-    const std::string said  = R"({"prompt": "q", "completion": "a", "system": "s"})" "\n";
+    const std::string plain = R"({"prompt": "q", "completion": "a", "system": ""})"
+                              "\n";
+    const std::string said = R"({"prompt": "q", "completion": "a", "system": "s"})"
+                             "\n";
     const auto mixed = load(plain + said + plain);
     REQUIRE(mixed.examples.size() == 3);
     CHECK(shown(mixed.examples[0]) == asked);
@@ -136,18 +144,22 @@ TEST_CASE("forms: a form that two readings fit is refused with both")
     // The same text twice is one reading.
     CHECK(one(R"({"question": "q", "query": "q", "answer": "a"})") == asked);
     // In a later row it costs that row.
-    const auto set = load(R"({"question": "q", "answer": "a"})" "\n" R"({"question": "q", "answer": "a", "response": "b"})");
+    const auto set = load(R"({"question": "q", "answer": "a"})"
+                          "\n"
+                          R"({"question": "q", "answer": "a", "response": "b"})");
     CHECK(set.report.rows_used == 1);
     CHECK(noted(set, "dropped 1 row: can be read as question/response and as question/answer"));
 }
 
 TEST_CASE("forms: rows that cannot be used are dropped wherever they stand, and a file without any other is an error")
 {
-    const std::string good = R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})" "\n";
-    for (const char* bad : {R"({"foo": 1})", R"({"messages": "hi"})", R"({"messages": [3]})", R"({"messages": null})",
-                            R"({"messages": [{"role": "narrator", "content": "x"}]})", R"({"id": 3, "messages": 7})",
-                            R"({"messages": [{"role": "user", "content": {"a": 1}}]})",
-                            R"({"messages": [], "tools": {"a": 1}})", "{}"}) {
+    const std::string good =
+        R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})"
+        "\n";
+    for (const char* bad :
+         {R"({"foo": 1})", R"({"messages": "hi"})", R"({"messages": [3]})", R"({"messages": null})",
+          R"({"messages": [{"role": "narrator", "content": "x"}]})", R"({"id": 3, "messages": 7})",
+          R"({"messages": [{"role": "user", "content": {"a": 1}}]})", R"({"messages": [], "tools": {"a": 1}})", "{}"}) {
         CAPTURE(bad);
         for (const bool first : {true, false}) {
             CAPTURE(first);
@@ -169,8 +181,9 @@ TEST_CASE("forms: rows that cannot be used are dropped wherever they stand, and 
         small::load_files({a.path(), b.path()});
         FAIL("a file without a usable row was taken");
     } catch (const graft::Error& error) {
-        CHECK(has(error.what(), b.path().string() + ": nothing to learn: none of 2 rows has a target. 2 rows: messages "
-                                                    "must be a list"));
+        CHECK(has(error.what(), b.path().string()
+                                    + ": nothing to learn: none of 2 rows has a target. 2 rows: messages "
+                                      "must be a list"));
     }
     // More than half: said in a line of its own.
     CHECK(noted(load(good + "{\"foo\": 1}\n{\"foo\": 1}\n"), "more than half of the rows are dropped: 2 of 3"));
@@ -179,12 +192,16 @@ TEST_CASE("forms: rows that cannot be used are dropped wherever they stand, and 
 
 TEST_CASE("forms: hostile rows cost no more than themselves")
 {
-    const std::string good = R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})" "\n";
+    const std::string good =
+        R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})"
+        "\n";
     std::string turns = R"({"messages": [)";
     for (int i = 0; i < 200000; ++i) { turns += i == 0 ? "{}" : ",{}"; }
     CHECK(load(good + turns + "]}").report.rows_used == 1);
     std::string wide = R"({"messages": [)";
-    for (int i = 0; i < 3000; ++i) { wide += std::string(i == 0 ? "" : ",") + R"({"role": "r)" + std::to_string(i) + "\"}"; }
+    for (int i = 0; i < 3000; ++i) {
+        wide += std::string(i == 0 ? "" : ",") + R"({"role": "r)" + std::to_string(i) + "\"}";
+    }
     CHECK(load(good + wide + "]}").report.rows_used == 1);
     // First rows that have no form and are large are not all held back.
     std::string large;

@@ -32,9 +32,9 @@ graft::Dataset load(const std::string& text, small::Setting with = {})
     const small::File file(text);
     with.options.task = graft::Task::dpo;
     const std::vector<fs::path> files{file.path()};
-    return graft::detail::dataset::load_pair_rows(std::span(files), with.no_tokenizer ? nullptr : &with.tokens,
-                                                  with.no_template ? nullptr : &with.tmpl, with.options,
-                                                  [] { return small::Template{.called = "alpaca"}; }, "chatml");
+    return graft::detail::dataset::load_pair_rows(
+        std::span(files), with.no_tokenizer ? nullptr : &with.tokens, with.no_template ? nullptr : &with.tmpl,
+        with.options, [] { return small::Template{.called = "alpaca"}; }, "chatml");
 }
 
 std::string error_of(const std::string& text, const small::Setting& with = {})
@@ -70,17 +70,16 @@ TEST_CASE("pairs: every form gives the same two answers over one prompt")
     const std::string chat = "<|a|>user:q<|z|><|a|>assistant:[A<|z|>] | <|a|>user:q<|z|><|a|>assistant:[B<|z|>]";
     const std::string a = R"({"role": "assistant", "content": "A"})", b = R"({"from": "gpt", "value": "B"})";
     const std::string user = R"({"role": "user", "content": "q"})";
-    for (const std::string& row : {
-             R"({"prompt": )" + talk + R"(, "chosen": [)" + a + R"(], "rejected": [)" + b + "]}",
-             R"({"prompt": )" + talk + R"(, "chosen": )" + a + R"(, "rejected": )" + b + "}",
-             R"({"prompt": )" + talk + R"(, "chosen": "A", "rejected": "B"})",
-             R"({"prompt": )" + talk + R"(, "chosen": [)" + user + "," + a + R"(], "rejected": [)" + user + "," + b
-                 + "]}",
-             R"({"chosen": [)" + user + "," + a + R"(], "rejected": [)" + user + "," + b + "]}",
-             R"({"prompt": "q", "chosen": [)" + user + "," + a + R"(], "rejected": [)" + user + "," + b + "]}",
-             R"({"prompt": "q", "chosen": [)" + a + R"(], "rejected": [)" + b + "]}",
-             R"({"conversations": [{"from": "human", "value": "q"}], "chosen": )" + a + R"(, "rejected": )" + b + "}",
-             R"({"messages": )" + talk + R"(, "chosen": )" + a + R"(, "rejected": )" + b + "}"}) {
+    for (const std::string& row :
+         {R"({"prompt": )" + talk + R"(, "chosen": [)" + a + R"(], "rejected": [)" + b + "]}",
+          R"({"prompt": )" + talk + R"(, "chosen": )" + a + R"(, "rejected": )" + b + "}",
+          R"({"prompt": )" + talk + R"(, "chosen": "A", "rejected": "B"})",
+          R"({"prompt": )" + talk + R"(, "chosen": [)" + user + "," + a + R"(], "rejected": [)" + user + "," + b + "]}",
+          R"({"chosen": [)" + user + "," + a + R"(], "rejected": [)" + user + "," + b + "]}",
+          R"({"prompt": "q", "chosen": [)" + user + "," + a + R"(], "rejected": [)" + user + "," + b + "]}",
+          R"({"prompt": "q", "chosen": [)" + a + R"(], "rejected": [)" + b + "]}",
+          R"({"conversations": [{"from": "human", "value": "q"}], "chosen": )" + a + R"(, "rejected": )" + b + "}",
+          R"({"messages": )" + talk + R"(, "chosen": )" + a + R"(, "rejected": )" + b + "}"}) {
         CAPTURE(row);
         const auto set = load(row);
         CHECK(both(set) == chat);
@@ -92,7 +91,8 @@ TEST_CASE("pairs: every form gives the same two answers over one prompt")
     CHECK(both(ids) == "<s>A[B</s>] | <s>A[CD</s>]");
     CHECK(ids.prompts == std::vector<std::int64_t>{2});
     CHECK(both(load(R"({"prompt_ids": [1, 75], "chosen_ids": [76, 2], "rejected_ids": [77, 78, 2]})",
-                    {.no_template = true, .no_tokenizer = true})) == both(ids));
+                    {.no_template = true, .no_tokenizer = true}))
+          == both(ids));
 }
 
 TEST_CASE("pairs: a question in any of its fields is the prompt of both answers")
@@ -122,17 +122,19 @@ TEST_CASE("pairs: a question in any of its fields is the prompt of both answers"
         CHECK(both(load(with(R"("prompt": "q")" + answers))) == chat(system + asked));
         CHECK(both(load(with(R"("prompt": )" + talk + answers))) == chat(system + asked));
         CHECK(both(load(with(R"("messages": )" + talk + answers))) == chat(system + asked));
-        CHECK(both(load(with(R"("chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "A"}],)"
-                             R"("rejected": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "B"}]})")))
+        CHECK(both(load(
+                  with(R"("chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "A"}],)"
+                       R"("rejected": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "B"}]})")))
               == chat(system + asked));
     }
     // A question's answers may be turns, and repeat it.
     CHECK(both(load(R"({"question": "q", "chosen": [{"role": "user", "content": "q"}, {"role": "assistant", )"
                     R"("content": "A"}], "rejected": {"from": "gpt", "value": "B"}})"))
           == chat(asked));
-    CHECK(both(load(R"({"chosen_messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "A"}],)"
-                    R"("rejected_messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "B"}]})"))
-          == chat(asked));
+    CHECK(
+        both(load(R"({"chosen_messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "A"}],)"
+                  R"("rejected_messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "B"}]})"))
+        == chat(asked));
     // Without a template, as in SFT: the Alpaca text. Where a system text makes turns of texts, one must be named.
     const auto alpaca = load(R"({"instruction": "q", "input": "x")" + answers, {.no_template = true});
     CHECK(both(alpaca) == "<s>Q:q I:x A:[A</s>] | <s>Q:q I:x A:[B</s>]");
@@ -150,15 +152,15 @@ TEST_CASE("pairs: a prompt that is said twice is used once")
     const std::string whole_a = "[" + user + "," + a + "]", whole_b = "[" + user + "," + b + "]";
     const std::string wholes = R"(, "chosen": )" + whole_a + R"(, "rejected": )" + whole_b + "}";
     const std::string texts = R"(, "chosen": "A", "rejected": "B"})";
-    for (const std::string& row : {
-             R"({"prompt": "q", "prompt_id": "k1", "messages": )" + whole_a + wholes,    // ultrafeedback_binarized
-             R"({"prompt": "q", "messages": )" + whole_b + wholes, R"({"messages": )" + whole_a + wholes,
-             R"({"prompt": " q\n", "messages": )" + talk + wholes, R"({"messages": )" + talk + wholes,
-             R"({"prompt": "q", "messages": )" + talk + texts, R"({"prompt": "q", "messages": )" + whole_a + texts,
-             R"({"messages": )" + whole_b + texts, R"({"prompt": )" + talk + R"(, "messages": )" + whole_a + texts,
-             R"({"prompt": )" + talk + R"(, "messages": )" + talk + texts,
-             R"({"prompt": "<|user|>q<|assistant|>")" + wholes, R"({"question": "q")" + wholes,
-             R"({"question": "q", "prompt": "q")" + texts}) {
+    for (const std::string& row :
+         {R"({"prompt": "q", "prompt_id": "k1", "messages": )" + whole_a + wholes,  // ultrafeedback_binarized
+          R"({"prompt": "q", "messages": )" + whole_b + wholes, R"({"messages": )" + whole_a + wholes,
+          R"({"prompt": " q\n", "messages": )" + talk + wholes, R"({"messages": )" + talk + wholes,
+          R"({"prompt": "q", "messages": )" + talk + texts, R"({"prompt": "q", "messages": )" + whole_a + texts,
+          R"({"messages": )" + whole_b + texts, R"({"prompt": )" + talk + R"(, "messages": )" + whole_a + texts,
+          R"({"prompt": )" + talk + R"(, "messages": )" + talk + texts,
+          R"({"prompt": "<|user|>q<|assistant|>")" + wholes, R"({"question": "q")" + wholes,
+          R"({"question": "q", "prompt": "q")" + texts}) {
         CAPTURE(row);
         CHECK(both(load(row)) == chat);
     }
@@ -175,8 +177,9 @@ TEST_CASE("pairs: a prompt that is said twice is used once")
 
 TEST_CASE("pairs: a pair without a prompt is refused with its fields, two prompts with both")
 {
-    for (const char* row : {R"({"chosen": "It is blue", "rejected": "It is red", "score": 1})",
-                            R"({"chosen": "\n\nHuman: q\n\nAssistant: A", "rejected": "\n\nHuman: q\n\nAssistant: B", "score": 1})"}) {
+    for (const char* row :
+         {R"({"chosen": "It is blue", "rejected": "It is red", "score": 1})",
+          R"({"chosen": "\n\nHuman: q\n\nAssistant: A", "rejected": "\n\nHuman: q\n\nAssistant: B", "score": 1})"}) {
         CHECK(has(error_of(row), ":1: row 1 has fields chosen, rejected, score and no prompt for its answers; give one "
                                  "(instruction, question, query, prompt,"));
     }
@@ -192,7 +195,9 @@ TEST_CASE("pairs: a pair without a prompt is refused with its fields, two prompt
     CHECK(has(error_of(R"({"system": "s", "system_prompt": "t", "prompt": "p", "chosen": "a", "rejected": "b"})"),
               "has system and system_prompt, which say different things"));
     // Of single rows: dropped with their reason.
-    const std::string good = R"({"prompt": )" + talk + R"(, "chosen": "A", "rejected": "B"})" "\n";
+    const std::string good = R"({"prompt": )" + talk
+                             + R"(, "chosen": "A", "rejected": "B"})"
+                               "\n";
     const auto reason = [&](const std::string& row) {
         const auto set = load(good + row);
         REQUIRE(set.report.dropped.size() == 1);
@@ -204,7 +209,8 @@ TEST_CASE("pairs: a pair without a prompt is refused with its fields, two prompt
     CHECK(reason(R"({"prompt": "r", "messages": )" + talk + R"(, "chosen": "A", "rejected": "B"})")
           == "the prompt is none of the turns before the answers; keep one of the two");
     CHECK(reason(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "C"}], )"
-                 R"("chosen": "A", "rejected": "B"})") == "the prompt ends with an answer");
+                 R"("chosen": "A", "rejected": "B"})")
+          == "the prompt ends with an answer");
     CHECK(reason(R"({"chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "A"}], )"
                  R"("rejected": [{"role": "user", "content": "r"}, {"role": "assistant", "content": "B"}]})")
           == "chosen and rejected do not answer the same turns");
@@ -219,9 +225,10 @@ TEST_CASE("pairs: a system turn, tools, and an answer of several turns")
     CHECK(has(both(load(R"({"system": "S", "conversations": [{"from": "human", "value": "q"}], "chosen": )"
                         R"({"from": "gpt", "value": "A"}, "rejected": {"from": "gpt", "value": "B"}})")),
               "<|a|>system:S<|z|><|a|>user:q<|z|>"));
-    const auto set = load(R"({"prompt": )" + talk + R"(, "chosen": [{"role": "assistant", "content": "A"},)"
-                          R"({"role": "user", "content": "x"}, {"role": "assistant", "content": "C"}],)"
-                          R"("rejected": "B"})");
+    const auto set = load(R"({"prompt": )" + talk
+                          + R"(, "chosen": [{"role": "assistant", "content": "A"},)"
+                            R"({"role": "user", "content": "x"}, {"role": "assistant", "content": "C"}],)"
+                            R"("rejected": "B"})");
     CHECK(small::shown(set.examples[0])
           == "<|a|>user:q<|z|><|a|>assistant:[A<|z|>]<|a|>user:x<|z|><|a|>assistant:[C<|z|>]");
 }
@@ -245,11 +252,18 @@ TEST_CASE("pairs: control tokens typed inside an answer are plain text")
 
 TEST_CASE("pairs: what cannot be learnt from is dropped and counted")
 {
-    const std::string good = R"({"prompt": "p", "chosen": "A", "rejected": "B"})" "\n";
-    const auto set = load(good + R"({"prompt": "p", "chosen": "A", "rejected": null})" "\n"
-                          R"({"prompt": "p", "chosen": "A", "rejected": "A"})" "\n"
-                          R"({"prompt": "p", "chosen": null, "rejected": "A"})" "\n"
-                          R"({"prompt": "p", "chosen": "", "rejected": "A"})" "\n" + good);
+    const std::string good = R"({"prompt": "p", "chosen": "A", "rejected": "B"})"
+                             "\n";
+    const auto set = load(good
+                          + R"({"prompt": "p", "chosen": "A", "rejected": null})"
+                            "\n"
+                            R"({"prompt": "p", "chosen": "A", "rejected": "A"})"
+                            "\n"
+                            R"({"prompt": "p", "chosen": null, "rejected": "A"})"
+                            "\n"
+                            R"({"prompt": "p", "chosen": "", "rejected": "A"})"
+                            "\n"
+                          + good);
     CHECK(set.report.rows_read == 6);
     CHECK(set.report.rows_used == 3);
     CHECK(set.report.examples == 6);
@@ -260,9 +274,16 @@ TEST_CASE("pairs: what cannot be learnt from is dropped and counted")
     CHECK(noted(set, "dropped 1 row: the chosen answer is missing"));
     CHECK(noted(set, "nothing is cut"));
     CHECK(has(error_of(R"({"prompt": "p", "chosen": "A", "rejected": "A"})"), "nothing to learn: none of 1 pair"));
-    const auto empty = load(R"({"prompt": )" + talk + R"(, "chosen": {"role": "assistant", "content": null},)"
-                            R"( "rejected": "B"})" "\n" R"({"prompt": )" + talk + R"(, "chosen": [], "rejected": "B"})"
-                            "\n" R"({"prompt": )" + talk + R"(, "chosen": "A", "rejected": "B"})");
+    const auto empty = load(R"({"prompt": )" + talk
+                            + R"(, "chosen": {"role": "assistant", "content": null},)"
+                              R"( "rejected": "B"})"
+                              "\n"
+                              R"({"prompt": )"
+                            + talk
+                            + R"(, "chosen": [], "rejected": "B"})"
+                              "\n"
+                              R"({"prompt": )"
+                            + talk + R"(, "chosen": "A", "rejected": "B"})");
     CHECK(empty.report.rows_used == 1);
 }
 
@@ -278,11 +299,14 @@ TEST_CASE("pairs: what is refused, with file, line and what to do")
               "need a tokeniser"));
     CHECK(has(error_of(R"({"prompt": )" + talk + R"(, "chosen": "A", "rejected": "B"})", {.no_template = true}),
               "need a chat template and this tokeniser has none"));
-    CHECK(noted(load(R"({"prompt": "p", "chosen": "A", "rejected": "B"})" "\n"
-                     R"({"prompt_ids": [1], "chosen_ids": [2], "rejected_ids": [3]})"),
-                "dropped 1 row: this row is preference pairs (ids), but the file's first one is preference pairs (text)"));
-    CHECK(has(error_of(R"({"prompt": )" + talk + R"(, "chosen": [{"role": "system", "content": "s"},)"
-                       R"({"role": "assistant", "content": "A"}], "rejected": "B"})"),
+    CHECK(noted(
+        load(R"({"prompt": "p", "chosen": "A", "rejected": "B"})"
+             "\n"
+             R"({"prompt_ids": [1], "chosen_ids": [2], "rejected_ids": [3]})"),
+        "dropped 1 row: this row is preference pairs (ids), but the file's first one is preference pairs (text)"));
+    CHECK(has(error_of(R"({"prompt": )" + talk
+                       + R"(, "chosen": [{"role": "system", "content": "s"},)"
+                         R"({"role": "assistant", "content": "A"}], "rejected": "B"})"),
               "chosen begins with a system turn that the prompt does not have"));
     CHECK(has(error_of(R"({"prompt": "p", "chosen": "A", "rejected": null})", {.options = {.strict = true}}),
               "row 1: the rejected answer is missing"));
@@ -294,16 +318,18 @@ TEST_CASE("pairs: what does not fit is an error that names row, length and optio
     CHECK(has(error_of(row, {.options = {.max_length = 18}}),
               "row 1: the prompt and the rejected answer have 19 tokens, --max-length is 18"));
     CHECK(load(row, {.options = {.max_length = 19}}).report.pairs->answers_cut == 0);
-    CHECK(has(error_of(row, {.options = {.max_prompt_length = 6}}),
-              "the prompt has 7 tokens, --max-prompt-length is 6"));
+    CHECK(
+        has(error_of(row, {.options = {.max_prompt_length = 6}}), "the prompt has 7 tokens, --max-prompt-length is 6"));
     CHECK(error_of(row, {.options = {.max_prompt_length = 7}}).empty());
 }
 
 TEST_CASE("pairs: truncation keeps the prompt's end and the answers' start, the same prompt on both sides; the ledger "
           "counts")
 {
-    const std::string rows = R"({"prompt": "prompt", "chosen": "A", "rejected": "long answer"})" "\n"
-                             R"({"prompt": "p", "chosen": "A", "rejected": "B"})" "\n"
+    const std::string rows = R"({"prompt": "prompt", "chosen": "A", "rejected": "long answer"})"
+                             "\n"
+                             R"({"prompt": "p", "chosen": "A", "rejected": "B"})"
+                             "\n"
                              R"({"prompt": "a very long prompt", "chosen": "same start, x", )"
                              R"("rejected": "same start, y"})";
     const auto cut = load(rows, {.options = {.max_length = 10, .max_prompt_length = 4, .truncate = true}});
@@ -319,7 +345,7 @@ TEST_CASE("pairs: truncation keeps the prompt's end and the answers' start, the 
     CHECK(cut.report.rows_ended == 1);
     CHECK(noted(cut, "ledger: 2 prompts cut (18 tokens lost), 3 answers cut (22 tokens lost), 3 answers lost the end "
                      "of turn, 0 pairs dropped for length"));
-    CHECK(noted(cut, "dropped 1 row: chosen and rejected are the same"));    // cut to "same s" on both sides
+    CHECK(noted(cut, "dropped 1 row: chosen and rejected are the same"));  // cut to "same s" on both sides
 
     const auto short_ones = load(rows, {.options = {.max_length = 7, .truncate = true}});
     CHECK(short_ones.report.rows_used == 1);
@@ -373,9 +399,9 @@ TEST_CASE("pairs: prompt and answers as TRL splits them, seven tokenisers, text 
         const auto& tokenizer = tokenizers.at(name);
         std::optional<graft::ChatTemplate> chat;
         if (one.contains("template") && !one["template"].is_null()) {
-            chat = graft::ChatTemplate::file(
-                *root / "data/chat_templates" / (one["template"].get<std::string>() + ".jinja"),
-                tokenizer.special_tokens());
+            chat = graft::ChatTemplate::file(*root / "data/chat_templates"
+                                                 / (one["template"].get<std::string>() + ".jinja"),
+                                             tokenizer.special_tokens());
         }
         const std::string text = one.at("row").dump();
         CAPTURE(text);

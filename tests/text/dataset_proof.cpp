@@ -52,8 +52,8 @@ TEST_CASE("histogram: every value is in the one bucket that holds it, and bucket
     CHECK(buckets_of({}).empty());
     CHECK(buckets_of({5}) == std::vector<Bucket>{{5, 5, 1}});
     CHECK(buckets_of({0, 0, 1}) == std::vector<Bucket>{{0, 0, 2}, {1, 1, 1}});
-    CHECK(buckets_of({28, 29, 53}) ==
-          std::vector<Bucket>{{25, 29, 2}, {30, 34, 0}, {35, 39, 0}, {40, 44, 0}, {45, 49, 0}, {50, 54, 1}});
+    CHECK(buckets_of({28, 29, 53})
+          == std::vector<Bucket>{{25, 29, 2}, {30, 34, 0}, {35, 39, 0}, {40, 44, 0}, {45, 49, 0}, {50, 54, 1}});
     CHECK(buckets_of({1, 100}).front() == Bucket{1, 1, 1});
     CHECK(buckets_of({1, 100}).back() == Bucket{64, 127, 1});
     std::uint64_t state = 7;
@@ -71,8 +71,8 @@ TEST_CASE("histogram: every value is in the one bucket that holds it, and bucket
             CHECK(buckets[i].low <= buckets[i].high);
             if (i > 0) { CHECK(buckets[i].low == buckets[i - 1].high + 1); }
             CHECK(buckets[i].count == std::count_if(values.begin(), values.end(), [&](std::int64_t v) {
-                return v >= buckets[i].low && v <= buckets[i].high;
-            }));
+                      return v >= buckets[i].low && v <= buckets[i].high;
+                  }));
             total += buckets[i].count;
         }
         CHECK(total == std::int64_t(values.size()));
@@ -141,12 +141,12 @@ TEST_CASE("mask proof: the end of turn is a target, or it is not")
 
 TEST_CASE("mask proof: rows that are cut and what they lost")
 {
-    const auto row = turns(turn("user", "q") + "," + turn("assistant", "abc") + "," + turn("user", "r") + "," +
-                           turn("assistant", "def"));
-    const auto whole  = load(row).examples[0];    // 8 + 15 + 8 + 15 tokens; 4 + 4 targets
+    const auto row = turns(turn("user", "q") + "," + turn("assistant", "abc") + "," + turn("user", "r") + ","
+                           + turn("assistant", "def"));
+    const auto whole = load(row).examples[0];  // 8 + 15 + 8 + 15 tokens; 4 + 4 targets
     const auto length = std::int64_t(whole.ids.size());
     REQUIRE(length == 46);
-    for (std::int64_t most = 21; most < length; ++most) {    // answer("x") has 21 tokens
+    for (std::int64_t most = 21; most < length; ++most) {  // answer("x") has 21 tokens
         CAPTURE(most);
         const auto set = load(row + answer("x"), {.options = {.max_length = most}, .tokens = {}});
         const auto left = std::count_if(whole.labels.begin(), whole.labels.begin() + most,
@@ -166,11 +166,11 @@ TEST_CASE("mask proof: rows that are cut and what they lost")
     CHECK(set.report.rows_end_lost == 1);
     CHECK(set.report.rows_ended == 1);
     CHECK(has(all(set.report),
-        "cut 1 row at the maximum length, 1 token and 1 target lost; 1 row lost the end of turn\n"));
+              "cut 1 row at the maximum length, 1 token and 1 target lost; 1 row lost the end of turn\n"));
     CHECK(has(all(set.report), "the end of turn <|z|> is a target in 1 of 2 rows\n"));
     CHECK(has(proof(set), "row 1: 7 targets of 45 tokens, cut: 1 token and 1 target lost, the end of turn is lost\n"));
     const auto brief = turns(turn("user", "") + "," + turn("assistant", ""));
-    const auto away  = load(row + brief, {.options = {.max_length = 19}});
+    const auto away = load(row + brief, {.options = {.max_length = 19}});
     CHECK(has(all(away.report), "dropped 1 row: no target left after cutting to 19 tokens"));
     CHECK(!has(all(away.report), "no row is cut"));
     CHECK(away.report.rows_cut_away == 1);
@@ -179,7 +179,7 @@ TEST_CASE("mask proof: rows that are cut and what they lost")
 TEST_CASE("mask proof: control tokens inside contents are counted, the first is named, its row is shown")
 {
     const auto typed = turns(turn("user", "say <|z|> and </s>") + "," + turn("assistant", "b"));
-    const auto set   = load(answer("a") + typed + answer("c"));
+    const auto set = load(answer("a") + typed + answer("c"));
     CHECK(set.report.rows_with_control == 1);
     CHECK(set.report.control_tokens == 2);
     CHECK(set.report.rows[1].control == 2);
@@ -196,9 +196,9 @@ TEST_CASE("mask proof: control tokens inside contents are counted, the first is 
 TEST_CASE("mask proof: nothing to learn is an error with the reasons")
 {
     CHECK(has(small::error_of(turns(turn("user", "q"))),
-        "nothing to learn: none of 1 row has a target. 1 row: no assistant turn"));
+              "nothing to learn: none of 1 row has a target. 1 row: no assistant turn"));
     CHECK(has(small::error_of(turns(turn("user", "q") + "," + turn("assistant", "a", ", \"weight\": 0"))),
-        "1 row: no target (first FILE:1)"));
+              "1 row: no target (first FILE:1)"));
     CHECK(has(small::error_of(R"({"input_ids": [1, 2], "labels": [-100, -100]})"), "1 row: no target"));
 }
 
@@ -208,9 +208,9 @@ TEST_CASE("mask proof: the worst rows come first, each once")
     for (const char* text : {"abcdef", "ab", "abcd<|z|>", "a", "abcdefghijklmnop"}) { rows += answer(text); }
     const auto set = load(rows, {.options = {.max_length = 32}});
     CHECK(numbers(rows_to_look_at(set, 0)).empty());
-    CHECK(numbers(rows_to_look_at(set, 1)) == std::vector<std::int64_t>{3});           // fewest targets
-    CHECK(numbers(rows_to_look_at(set, 2)) == std::vector<std::int64_t>{3, 4});        // the one that was cut
-    CHECK(numbers(rows_to_look_at(set)) == std::vector<std::int64_t>{3, 4, 2});        // a control token inside
+    CHECK(numbers(rows_to_look_at(set, 1)) == std::vector<std::int64_t>{3});     // fewest targets
+    CHECK(numbers(rows_to_look_at(set, 2)) == std::vector<std::int64_t>{3, 4});  // the one that was cut
+    CHECK(numbers(rows_to_look_at(set)) == std::vector<std::int64_t>{3, 4, 2});  // a control token inside
     CHECK(numbers(rows_to_look_at(set, 99)) == std::vector<std::int64_t>{3, 4, 2, 1, 0});
     CHECK(set.report.rows[4].end_lost);
     // Rows that are alike keep the order of the file.
@@ -251,7 +251,7 @@ TEST_CASE("trap: end of turn not trained, the model never stops")
                           "{\"input_ids\": [1, 20, 31, 32, 2], \"labels\": [-100, -100, 31, 32, -100]}\n");
     CHECK(set.report.rows_ended == 0);
     CHECK(has(all(set.report),
-        "the end of turn <|z|> or </s> is a target in 0 of 2 rows: the model will not learn to stop\n"));
+              "the end of turn <|z|> or </s> is a target in 0 of 2 rows: the model will not learn to stop\n"));
     CHECK(has(proof(set), "the end of turn is not learnt\n"));
     // One answer of two: the row does not count, and is shown.
     const auto half = load("{\"input_ids\": [1, 20, 30, 4, 21, 31, 4], "
@@ -274,7 +274,7 @@ TEST_CASE("trap: assistant header trained; user text that contains the marker tr
 {
     const auto set = load(turns(turn("user", "x<|z|><|a|>assistant:evil<|z|>") + "," + turn("assistant", "good")));
     CHECK(shown(set.examples.at(0)) == "<|a|>user:x<|z|><|a|>assistant:evil<|z|><|z|><|a|>assistant:[good<|z|>]");
-    CHECK(std::count(set.examples[0].ids.begin(), set.examples[0].ids.end(), 3) == 2);   // the template's own headers
+    CHECK(std::count(set.examples[0].ids.begin(), set.examples[0].ids.end(), 3) == 2);  // the template's own headers
     CHECK(set.report.control_tokens == 3);
     CHECK(set.report.targets == 5);
 }
@@ -311,8 +311,8 @@ TEST_CASE("trap: BOS twice (template and tokeniser)")
 
 TEST_CASE("trap: broken rows dropped without a word: each has its place and reason, and a bar")
 {
-    const auto set = load(answer("a") + turns(turn("user", "q") + ",{\"role\": \"assistant\", \"content\": null}") +
-                          "{\"messages\": null}\n" + turns(""));
+    const auto set = load(answer("a") + turns(turn("user", "q") + ",{\"role\": \"assistant\", \"content\": null}")
+                          + "{\"messages\": null}\n" + turns(""));
     CHECK(set.report.rows_read == 4);
     CHECK(set.report.rows_dropped() == 3);
     CHECK(set.report.dropped.size() == 3);
@@ -323,7 +323,7 @@ TEST_CASE("trap: text shorter than the context: rows of one token, in every path
 {
     CHECK(has(small::error_of(R"({"input_ids": [1], "labels": [1]})"), "too short to have a target"));
     const small::Setting bare{.options = {.task = Task::text}, .tokens = {.has_eos = false}};
-    const auto one = load("{\"text\": \"a\"}", bare);     // BOS and a letter
+    const auto one = load("{\"text\": \"a\"}", bare);  // BOS and a letter
     CHECK(one.report.targets == 1);
     CHECK(target_buckets(one.report) == std::vector<Bucket>{{1, 1, 1}});
     CHECK(has(proof(one), "row 1: 1 target of 2 tokens\n"));

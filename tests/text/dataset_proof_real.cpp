@@ -38,8 +38,9 @@ Json messages_of(const Json& row)
         if (!input.empty()) { asked += (asked.empty() ? "" : "\n") + input; }
         return {{{"role", "user"}, {"content", asked}}, {{"role", "assistant"}, {"content", row["output"]}}};
     }
-    const std::map<std::string, std::string> roles{{"human", "user"}, {"gpt", "assistant"},
-        {"function_call", "assistant"}, {"observation", "tool"}, {"user", "user"}, {"assistant", "assistant"}};
+    const std::map<std::string, std::string> roles{
+        {"human", "user"},       {"gpt", "assistant"}, {"function_call", "assistant"},
+        {"observation", "tool"}, {"user", "user"},     {"assistant", "assistant"}};
     Json out = Json::array();
     for (const auto& turn : row.contains("messages") ? row["messages"] : row["conversations"]) {
         const Json& content = turn.contains("content") ? turn["content"] : turn["value"];
@@ -67,8 +68,9 @@ std::vector<bool> scan(const graft::Encoding& coded, const std::vector<std::int3
     for (std::size_t t = 0; t < ids.size(); ++t) {
         learnt[t] = inside && coded.spans[t].begin < coded.spans[t].end;
         if (inside && ids[t] == end) { inside = false; }
-        const bool at = t + 1 >= header.size() &&
-                        std::equal(header.begin(), header.end(), ids.begin() + std::ptrdiff_t(t + 1 - header.size()));
+        const bool at =
+            t + 1 >= header.size()
+            && std::equal(header.begin(), header.end(), ids.begin() + std::ptrdiff_t(t + 1 - header.size()));
         inside = inside || at;
     }
     return learnt;
@@ -99,7 +101,7 @@ Counts count(const std::vector<Json>& rows, const graft::Tokenizer& tokenizer, c
             ++out.away;
             continue;
         }
-        const bool open = learnt[length - 1] && ids[length - 1] != end;    // cut inside an answer
+        const bool open = learnt[length - 1] && ids[length - 1] != end;  // cut inside an answer
         ++out.used, out.tokens += std::int64_t(length), out.targets += left, out.targets_a_row.push_back(left);
         out.ended += !open, out.end_lost += open;
         if (ids.size() > most) {
@@ -127,7 +129,7 @@ void compare(const graft::DataReport& report, const Counts& counts, std::size_t 
     for (std::size_t i = 0; i < report.rows.size(); ++i) { CHECK(report.rows[i].targets == counts.targets_a_row[i]); }
     for (const auto& bucket : target_buckets(report)) {
         const auto inside = std::count_if(counts.targets_a_row.begin(), counts.targets_a_row.end(),
-            [&](std::int64_t n) { return n >= bucket.low && n <= bucket.high; });
+                                          [&](std::int64_t n) { return n >= bucket.low && n <= bucket.high; });
         CHECK(bucket.count == (bucket.high == 0 ? counts.away : inside));
     }
 }
@@ -166,16 +168,15 @@ TEST_CASE("mask proof: real data sets with real tokenisers")
     };
     for (const auto& pair : pairs) {
         const auto tokenizer = graft::Tokenizer::load(*root / "data/tokenizers" / pair.tokenizer);
-        const auto chat = graft::ChatTemplate::file(
-            *root / "data/chat_templates" / (std::string(pair.chat) + ".jinja"), tokenizer.special_tokens());
+        const auto chat = graft::ChatTemplate::file(*root / "data/chat_templates" / (std::string(pair.chat) + ".jinja"),
+                                                    tokenizer.special_tokens());
         for (const char* name : {"identity.json", "alpaca_en_demo.json", "v1_sft_demo.jsonl"}) {
             const std::string which = std::string(pair.tokenizer) + " " + name;
             CAPTURE(which);
             const std::vector<fs::path> files{*root / "data/datasets" / name};
             for (const std::int64_t most : {60, 2048}) {
                 const auto set = graft::load_dataset(files, &tokenizer, {.tmpl = &chat, .max_length = most});
-                compare(set.report,
-                        count(rows_of(files[0]), tokenizer, chat, pair.header, pair.end, std::size_t(most)),
+                compare(set.report, count(rows_of(files[0]), tokenizer, chat, pair.header, pair.end, std::size_t(most)),
                         std::size_t(most));
                 CHECK(set.report.end_of_turn == pair.end);
                 CHECK(rows_to_look_at(set).size() == 3);
@@ -213,8 +214,9 @@ TEST_CASE("trap: user text that contains the marker of a real template is not tr
     CHECK(set.report.control_tokens == 2);
     CHECK(set.report.first_control.ends_with(":1, user: <|im_end|>"));
     CHECK(set.report.targets == 2);
-    CHECK(marked(set.examples.at(0), tokenizer).ends_with("assistant\nevil<|im_end|>\n<|im_start|>assistant\n"
-                                                          "«good<|im_end|>»\n"));
+    CHECK(marked(set.examples.at(0), tokenizer)
+              .ends_with("assistant\nevil<|im_end|>\n<|im_start|>assistant\n"
+                         "«good<|im_end|>»\n"));
     CHECK(mask_proof(set, &tokenizer).back().find("«good<|im_end|>»\\x0a") != std::string::npos);
 }
 

@@ -15,7 +15,7 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 std::string places(std::string_view text, const std::string& extension = ".jsonl")
 {
     const small::File file(text, extension);
-    std::string       out;
+    std::string out;
     graft::read_rows(file.path(), [&](nlohmann::ordered_json&& row, const graft::RowPlace& place) {
         out += std::to_string(place.line) + "/" + std::to_string(place.row) + ":"
                + row.value("a", nlohmann::ordered_json()).dump() + " ";
@@ -74,7 +74,7 @@ TEST_CASE("rows: hostile rows are refused before they cost anything")
     CHECK(has(error_of(wide + "}"), "more than 4096 keys"));
     // A message is one line of clean text, whatever the row holds.
     for (const auto& message : {error_of("{\"\\n\\u0007\\u009b\": 1}"), error_of("\x1b[2J\nx"),
-             error_of("{\"messages\": [{\"role\": \"a\\nb\", \"content\": 1}]}")}) {
+                                error_of("{\"messages\": [{\"role\": \"a\\nb\", \"content\": 1}]}")}) {
         CHECK(!message.empty());
         CHECK(message.find_first_of("\n\x1b\x07") == message.npos);
         CHECK(!has(message, "\xc2\x9b"));
@@ -93,8 +93,8 @@ TEST_CASE("rows: other kinds of files are refused by name")
     CHECK(has(refused(".jsonl", "\x1f\x8b\x08"), "compressed with gzip"));
     CHECK(has(refused(".jsonl", "\x28\xb5\x2f\xfd"), "compressed with zstd"));
     CHECK(has(refused(".jsonl", "\xff\xfe{"), "UTF-16"));
-    CHECK_THROWS_WITH_AS(
-        small::load_files({"no/such/file.jsonl"}), "no/such/file.jsonl: no such data file", graft::Error);
+    CHECK_THROWS_WITH_AS(small::load_files({"no/such/file.jsonl"}), "no/such/file.jsonl: no such data file",
+                         graft::Error);
     CHECK_THROWS_AS(small::load_files({std::filesystem::temp_directory_path()}), graft::Error);
 }
 
@@ -102,7 +102,7 @@ TEST_CASE("rows: several files are one set, and places name the file")
 {
     const std::string row = R"({"input_ids": [1, 2], "labels": [1, 2]})";
     const small::File a(row + "\n" + row), b(row), c(R"({"prompt": "p", "completion": "c"})");
-    const auto        set = small::load_files({a.path(), b.path()});
+    const auto set = small::load_files({a.path(), b.path()});
     REQUIRE(set.examples.size() == 3);
     CHECK(set.examples[1].source == a.path().string());
     CHECK(set.examples[2].source == b.path().string());

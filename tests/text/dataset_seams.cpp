@@ -26,9 +26,8 @@ graft::Dataset read(const std::string& rows, const std::string& chat)
 
 std::string template_with(const std::string& before, const std::string& prompt, const std::string& answer)
 {
-    return "{{- bos_token -}}{%- for m in messages -%}{%- if m.role == 'user' -%}{{- '" + before
-         + "' + m.content + '" + prompt + "' -}}{%- else -%}{{- '" + answer
-         + "' + m.content + eos_token -}}{%- endif -%}{%- endfor -%}";
+    return "{{- bos_token -}}{%- for m in messages -%}{%- if m.role == 'user' -%}{{- '" + before + "' + m.content + '"
+           + prompt + "' -}}{%- else -%}{{- '" + answer + "' + m.content + eos_token -}}{%- endif -%}{%- endfor -%}";
 }
 
 bool said(const graft::Dataset& set)

@@ -17,7 +17,7 @@
 namespace small {
 
 struct Encoding {
-    std::vector<std::int32_t>    ids;
+    std::vector<std::int32_t> ids;
     std::vector<graft::TextSpan> spans;
 };
 struct EncodeOptions {
@@ -25,8 +25,8 @@ struct EncodeOptions {
 };
 
 struct Tokenizer {
-    bool space_in_front = false;   // put a space in front of the first text alone
-    bool has_eos        = true;
+    bool space_in_front = false;  // put a space in front of the first text alone
+    bool has_eos = true;
 
     Encoding encode_with_spans(std::string_view text, EncodeOptions options) const
     {
@@ -35,7 +35,7 @@ struct Tokenizer {
         if (space_in_front && !text.empty() && text[0] != '<') { add(out, ' ' + 10, 0, 0); }
         for (std::size_t i = 0; i < text.size();) {
             std::size_t length = 1;
-            std::int32_t id    = static_cast<unsigned char>(text[i]) + 10;
+            std::int32_t id = static_cast<unsigned char>(text[i]) + 10;
             for (int k = 0; options.control_tokens && k < 4; ++k) {
                 const std::string_view token = names[k];
                 if (text.substr(i, token.size()) == token) { id = k + 1, length = token.size(); }
@@ -48,14 +48,14 @@ struct Tokenizer {
     std::string decode(std::span<const std::int32_t> ids, bool = false) const
     {
         std::string out;
-        for (auto id : ids) {    // ids that name no token give nothing
+        for (auto id : ids) {  // ids that name no token give nothing
             out += id >= 10 ? std::string(1, char(id - 10)) : is_special(id) ? std::string(names[id - 1]) : "";
         }
         return out;
     }
     std::optional<std::int32_t> eos() const { return has_eos ? std::optional<std::int32_t>(2) : std::nullopt; }
-    std::string                 bos_text() const { return "<s>"; }
-    bool                        is_special(std::int32_t id) const { return id >= 1 && id <= 4; }
+    std::string bos_text() const { return "<s>"; }
+    bool is_special(std::int32_t id) const { return id >= 1 && id <= 4; }
 
 private:
     static constexpr const char* names[] = {"<s>", "</s>", "<|a|>", "<|z|>"};
@@ -71,7 +71,7 @@ struct Template {
     std::string called = "small";
 
     const std::string& name() const { return called; }
-    std::string        render(const nlohmann::ordered_json& messages, bool, const nlohmann::ordered_json& extra) const
+    std::string render(const nlohmann::ordered_json& messages, bool, const nlohmann::ordered_json& extra) const
     {
         std::vector<graft::TextSpan> spans;
         return write(messages, extra, spans);
@@ -131,11 +131,11 @@ public:
     explicit File(std::string_view text, const std::string& extension = ".jsonl")
     {
         static std::atomic<int> count = 0;
-        path_ = std::filesystem::temp_directory_path() /
-                ("graft_dataset_" + std::to_string(std::uintptr_t(this)) + "_" + std::to_string(++count) + extension);
+        path_ = std::filesystem::temp_directory_path()
+                / ("graft_dataset_" + std::to_string(std::uintptr_t(this)) + "_" + std::to_string(++count) + extension);
         std::ofstream(path_, std::ios::binary).write(text.data(), std::streamsize(text.size()));
     }
-    File(const File&)            = delete;
+    File(const File&) = delete;
     File& operator=(const File&) = delete;
     ~File()
     {
@@ -150,16 +150,16 @@ private:
 
 struct Setting {
     graft::DataOptions options = {};
-    bool               no_template = false, no_tokenizer = false;
-    Tokenizer          tokens = {};
-    Template           tmpl = {};
+    bool no_template = false, no_tokenizer = false;
+    Tokenizer tokens = {};
+    Template tmpl = {};
 };
 
 inline graft::Dataset load_files(const std::vector<std::filesystem::path>& files, const Setting& with = {})
 {
-    return graft::detail::dataset::load_rows(std::span(files), with.no_tokenizer ? nullptr : &with.tokens,
-                                             with.no_template ? nullptr : &with.tmpl, with.options,
-                                             [] { return Template{.called = "alpaca"}; }, "alpaca, chatml");
+    return graft::detail::dataset::load_rows(
+        std::span(files), with.no_tokenizer ? nullptr : &with.tokens, with.no_template ? nullptr : &with.tmpl,
+        with.options, [] { return Template{.called = "alpaca"}; }, "alpaca, chatml");
 }
 
 inline graft::Dataset load(std::string_view text, const Setting& with = {}, const std::string& extension = ".jsonl")
@@ -176,7 +176,7 @@ inline std::string error_of(std::string_view text, const Setting& with = {}, con
         load_files({file.path()}, with);
     } catch (const graft::Error& error) {
         std::string message = error.what();
-        const auto  path    = file.path().string();
+        const auto path = file.path().string();
         for (auto at = message.find(path); at != message.npos; at = message.find(path)) {
             message.replace(at, path.size(), "FILE");
         }

@@ -13,15 +13,14 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 std::string rows(std::string_view text, const std::string& extension, const std::string& split_on = "")
 {
     const small::File file(text, extension);
-    std::string       out;
-    graft::read_rows(
-        file.path(),
-        [&](nlohmann::ordered_json&& row, const graft::RowPlace& place) {
-            out += std::to_string(place.line) + "/" + std::to_string(place.row) + ":" + row.dump() + " ";
-        },
-        {.split_on = split_on, .drop = [&](const std::string& reason, const graft::RowPlace& place) {
-             out += std::to_string(place.line) + "!" + reason.substr(0, 19) + " ";
-         }});
+    std::string out;
+    graft::read_rows(file.path(),
+                     [&](nlohmann::ordered_json&& row, const graft::RowPlace& place) {
+                         out += std::to_string(place.line) + "/" + std::to_string(place.row) + ":" + row.dump() + " ";
+                     },
+                     {.split_on = split_on, .drop = [&](const std::string& reason, const graft::RowPlace& place) {
+                          out += std::to_string(place.line) + "!" + reason.substr(0, 19) + " ";
+                      }});
     return out;
 }
 std::string refused(std::string_view text, const std::string& extension)
@@ -40,12 +39,14 @@ std::string refused(std::string_view text, const std::string& extension)
 TEST_CASE("table: quotes, line ends inside them, CRLF, a byte order mark, blank lines and empty cells")
 {
     CHECK(rows("a,b\n1,2\n3,4", ".csv") == R"(2/1:{"a":"1","b":"2"} 3/2:{"a":"3","b":"4"} )");
-    CHECK(rows("\xef\xbb\xbf" "a, b \r\n\"x \"\"y\"\"\",\"1\r\n2\"\r\n\r\n,\r\n", ".CSV")
+    CHECK(rows("\xef\xbb\xbf"
+               "a, b \r\n\"x \"\"y\"\"\",\"1\r\n2\"\r\n\r\n,\r\n",
+               ".CSV")
           == R"(2/1:{"a":"x \"y\"","b":"1\r\n2"} 5/2:{"a":"","b":""} )");
     CHECK(rows("a\tb\n1, 2\t\"3\t4\"\n", ".tsv") == R"(2/1:{"a":"1, 2","b":"3\t4"} )");
     CHECK(rows("a,b\rx,y\r", ".csv") == R"(1/1:{"a":"x","b":"y"} )");
     CHECK(rows("text\nsay \"hi\"\n", ".csv") == R"(2/1:{"text":"say \"hi\""} )");
-    CHECK(rows(",text\n0,x\n", ".csv") == R"(2/1:{"column 1":"0","text":"x"} )");    // the index that pandas writes
+    CHECK(rows(",text\n0,x\n", ".csv") == R"(2/1:{"column 1":"0","text":"x"} )");  // the index that pandas writes
     CHECK(rows("{\"a\",b\n1,2\n", ".csv") == R"(2/1:{"{\"a\"":"1","b":"2"} )");
 }
 
@@ -61,7 +62,8 @@ TEST_CASE("table: a record with another number of fields is dropped, counted and
     REQUIRE(set.report.dropped.size() == 2);
     CHECK(has(set.report.dropped[0].reason, "fewer fields than the 2 of the header"));
     CHECK(has(set.report.dropped[0].first.at(0), ".csv:3"));
-    CHECK(has(small::error_of(file, {.options = {.strict = true}}, ".csv"), "FILE:3: row 2: a record with fewer fields"));
+    CHECK(
+        has(small::error_of(file, {.options = {.strict = true}}, ".csv"), "FILE:3: row 2: a record with fewer fields"));
     CHECK(has(small::error_of("prompt,completion\none\n", {}, ".csv"), "nothing to learn"));
 }
 
@@ -77,7 +79,8 @@ TEST_CASE("table: its fields go through the forms of JSON rows")
 
 TEST_CASE("table: what makes the records uncertain is refused with its line")
 {
-    CHECK(has(refused("a,b\n1,2\n\"3,4\n5,6\n", ".csv"), ":3: the file ends inside the field whose quote opens in line 3"));
+    CHECK(has(refused("a,b\n1,2\n\"3,4\n5,6\n", ".csv"),
+              ":3: the file ends inside the field whose quote opens in line 3"));
     CHECK(has(refused("a,b\n\"1\" x,2\n", ".csv"), ":2: text behind the closing quote in line 2"));
     CHECK(has(refused("a,b\n", ".csv"), "a header and no record behind it"));
     CHECK(has(refused("", ".csv"), "no rows: the file is empty"));
@@ -106,7 +109,9 @@ TEST_CASE("table: an endless header, a quote that is not closed and millions of 
 TEST_CASE("documents: a file is one, or cut where it is asked; CRLF becomes LF, nothing else changes")
 {
     CHECK(rows("The kite.\n\nAnn held it.\n", ".txt") == R"(1/1:{"text":"The kite.\n\nAnn held it.\n"} )");
-    CHECK(rows("\xef\xbb\xbf" "a\r\n\r\nb \r\n\r\n\r\n\r\n \r\n\r\nc\r", ".md", "\n\n")
+    CHECK(rows("\xef\xbb\xbf"
+               "a\r\n\r\nb \r\n\r\n\r\n\r\n \r\n\r\nc\r",
+               ".md", "\n\n")
           == R"(1/1:{"text":"a"} 3/2:{"text":"b "} 9/3:{"text":"c\n"} )");
     CHECK(rows("a---b---c", ".TXT", "---") == R"(1/1:{"text":"a"} 1/2:{"text":"b"} 1/3:{"text":"c"} )");
     CHECK(rows("aaab", ".txt", "aab") == R"(1/1:{"text":"a"} )");

@@ -25,11 +25,13 @@ const graft::Tokenizer& tokenizer()
         for (int c = ' '; c < 127; ++c) { vocab[std::string(1, char(c))] = c - ' '; }
         for (const std::string name : {"default", "rag", "tool_use"}) {
             config["chat_template"][name] =
-                name + ":{% for m in messages %}{{ '<' + m.role + '>' + (m.content or '') + eos_token }}{% endfor %}"
-                       "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+                name
+                + ":{% for m in messages %}{{ '<' + m.role + '>' + (m.content or '') + eos_token }}{% endfor %}"
+                  "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
         }
         const Json end{{"id", vocab.size()}, {"content", "</s>"}, {"special", true}};
-        const Json json{{"added_tokens", Json::array({end})}, {"decoder", {{"type", "ByteLevel"}}},
+        const Json json{{"added_tokens", Json::array({end})},
+                        {"decoder", {{"type", "ByteLevel"}}},
                         {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", Json::array()}}}};
         return graft::Tokenizer::parse(json.dump(), config.dump());
     }();
@@ -39,8 +41,8 @@ const graft::Tokenizer& tokenizer()
 graft::Dataset load(const std::vector<std::filesystem::path>& files, graft::DataOptions options,
                     const std::string& name = "")
 {
-    const auto chat = name.empty() ? graft::ChatTemplate::own(tokenizer())
-                                   : graft::ChatTemplate::own(tokenizer(), name);
+    const auto chat =
+        name.empty() ? graft::ChatTemplate::own(tokenizer()) : graft::ChatTemplate::own(tokenizer(), name);
     options.tmpl = &chat;
     return graft::load_dataset(files, &tokenizer(), options);
 }
@@ -53,15 +55,18 @@ graft::Dataset load(const std::string& rows, const graft::DataOptions& options =
 const std::string tools = R"("tools": [{"name": "f"}], )";
 std::string row(const std::string& before, const std::string& answer)
 {
-    return "{" + before + R"("messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": ")" + answer
-         + "\"}]}\n";
+    return "{" + before + R"("messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": ")"
+           + answer + "\"}]}\n";
 }
 std::string pair(const std::string& before, const std::string& good, const std::string& bad)
 {
     return "{" + before + R"("prompt": [{"role": "user", "content": "q"}], "chosen": ")" + good + R"(", "rejected": ")"
-         + bad + "\"}\n";
+           + bad + "\"}\n";
 }
-std::string first_text(const graft::Dataset& set, std::size_t example) { return marked(set.examples.at(example), tokenizer()); }
+std::string first_text(const graft::Dataset& set, std::size_t example)
+{
+    return marked(set.examples.at(example), tokenizer());
+}
 
 bool noted(const graft::Dataset& set, const std::string& line)
 {
@@ -75,8 +80,8 @@ bool noted(const graft::Dataset& set, const std::string& line)
 
 TEST_CASE("templates: the report counts rows by the template that each took")
 {
-    const std::string rows = row("", "a") + row(tools, "b") + row(R"("tools": [], )", "c") + row(tools, "d")
-                             + row("", "e");
+    const std::string rows =
+        row("", "a") + row(tools, "b") + row(R"("tools": [], )", "c") + row(tools, "d") + row("", "e");
     const auto set = load(rows);
     CHECK(set.report.templates == Counts{{"default", 3}, {"tool_use", 2}});
     CHECK(noted(set, "3 rows by the checkpoint's template default"));
@@ -104,14 +109,17 @@ TEST_CASE("templates: rows that are dropped count for none")
 {
     const std::string longer(80, 'l');
     const auto set = load(row(tools, "a") + R"({"messages": [{"role": "user", "content": ")" + longer
-                              + R"("}, {"role": "assistant", "content": "b"}]})" "\n" + row("", "c"),
+                              + R"("}, {"role": "assistant", "content": "b"}]})"
+                                "\n"
+                              + row("", "c"),
                           {.max_length = 40});
     CHECK(set.report.rows_used == 2);
     CHECK(set.report.templates == Counts{{"default", 1}, {"tool_use", 1}});
 
-    const std::string no_answer = R"({"prompt": [{"role": "user", "content": "q"}], "chosen": "a", "rejected": null})" "\n";
-    const auto of_pairs = load(pair(tools, "a", "b") + pair("", "c", "c") + no_answer + pair("", "d", "d"),
-                               {.task = graft::Task::dpo});
+    const std::string no_answer = R"({"prompt": [{"role": "user", "content": "q"}], "chosen": "a", "rejected": null})"
+                                  "\n";
+    const auto of_pairs =
+        load(pair(tools, "a", "b") + pair("", "c", "c") + no_answer + pair("", "d", "d"), {.task = graft::Task::dpo});
     CHECK(of_pairs.report.rows_used == 1);
     CHECK(of_pairs.report.templates == Counts{{"tool_use", 1}});
 }
@@ -130,16 +138,18 @@ TEST_CASE("progress: told once a row, in order, with what is used so far, and ne
             const std::string answer(1, char('a' + i));
             good += dpo ? pair("", answer, "x") : row("", answer);
         }
-        bad = dpo ? pair("", "a", "a") : R"({"messages": [{"role": "user", "content": "q"}]})" "\n";
+        bad = dpo ? pair("", "a", "a")
+                  : R"({"messages": [{"role": "user", "content": "q"}]})"
+                    "\n";
         const small::File first(good + bad), second(good);
         std::vector<Told> told;
         bool ended = false;
-        const auto set = load({first.path(), second.path()},
-                              {.task = dpo ? graft::Task::dpo : graft::Task::sft,
-                               .progress = [&](const graft::DataProgress& now) {
-                                   CHECK_FALSE(ended);
-                                   told.push_back({now.file, now.rows_read, now.rows_used});
-                               }});
+        const auto set =
+            load({first.path(), second.path()},
+                 {.task = dpo ? graft::Task::dpo : graft::Task::sft, .progress = [&](const graft::DataProgress& now) {
+                      CHECK_FALSE(ended);
+                      told.push_back({now.file, now.rows_read, now.rows_used});
+                  }});
         ended = true;
         CHECK(set.report.rows_read == 9);
         CHECK(set.report.rows_used == 8);
@@ -154,7 +164,7 @@ TEST_CASE("progress: told once a row, in order, with what is used so far, and ne
         }
         CHECK(told.size() == 9);
         CHECK(told.back().read == 9);
-        (void)graft::summary(set.report);    // looking at it tells nobody
+        (void)graft::summary(set.report);  // looking at it tells nobody
         CHECK(told.size() == 9);
     }
 }

@@ -16,7 +16,7 @@ namespace {
 
 graft::Dataset load(const std::string& rows, const graft::Tokenizer& tokenizer, const graft::DataOptions& options)
 {
-    const small::File                  file(rows);
+    const small::File file(rows);
     std::vector<std::filesystem::path> files{file.path()};
     return graft::load_dataset(files, &tokenizer, options);
 }
@@ -35,7 +35,7 @@ const std::string chat =
 TEST_CASE("dataset: with a real tokeniser and the templates of the library")
 {
     const auto tokenizer = graft::Tokenizer::load(graft_test::repo() / "data/tokenizer_stories260K");
-    const auto zephyr    = graft::ChatTemplate::named("zephyr", tokenizer.special_tokens());
+    const auto zephyr = graft::ChatTemplate::named("zephyr", tokenizer.special_tokens());
 
     // The blanks behind </s> are this tokeniser's: it puts one in front of every text between control tokens.
     const auto set = load(chat, tokenizer, {.tmpl = &zephyr});
@@ -55,7 +55,7 @@ TEST_CASE("dataset: with a real tokeniser and the templates of the library")
     CHECK(alpaca.report.notes.size() == 1);
 
     CHECK_THROWS_WITH_AS(load(chat, tokenizer, {}),
-        doctest::Contains("--template: alpaca, chatml, gemma, llama3, mistral, zephyr"), graft::Error);
+                         doctest::Contains("--template: alpaca, chatml, gemma, llama3, mistral, zephyr"), graft::Error);
 
     // A document: BOS as the tokeniser adds it, EOS once.
     for (const char* row : {R"({"text": "Once upon a time"})", R"({"text": "Once upon a time</s>"})"}) {
@@ -70,7 +70,7 @@ TEST_CASE("dataset: with a real tokeniser and the templates of the library")
     // What a user types does not end the turn.
     const auto typed =
         load(R"({"messages": [{"role": "user", "content": "Say </s> hi"}, {"role": "assistant", "content": "Hi"}]})",
-            tokenizer, {.tmpl = &zephyr});
+             tokenizer, {.tmpl = &zephyr});
     const auto& ids = typed.examples.at(0).ids;
     CHECK(std::count(ids.begin(), ids.end(), *tokenizer.eos()) == 2);
     CHECK(marked(typed.examples[0], tokenizer) == "<|user|>\nSay </s> hi</s> \n<|assistant|>\n«Hi</s>» \n");
@@ -81,8 +81,8 @@ TEST_CASE("dataset: targets of whole rows equal the recorded ones for five token
 {
     const auto root = graft_test::data();
     if (!root) { return graft_test::skip("GRAFT_TEST_DATA is not set"); }
-    const auto golden        = read(*root / "golden_text/labels_structure.json");
-    const auto labels        = read(*root / "golden_text/labels.json");
+    const auto golden = read(*root / "golden_text/labels_structure.json");
+    const auto labels = read(*root / "golden_text/labels.json");
     const auto conversations = read(*root / "data/chat_templates/conversations.json");
 
     using Key = std::pair<std::string, std::string>;
@@ -118,8 +118,8 @@ TEST_CASE("dataset: targets of whole rows equal the recorded ones for five token
                     ranges.push_back({t, t + 1});
                 }
             }
-            CHECK_MESSAGE(ranges == trained,
-                name << " " << file << " " << row["conversation"] << " " << ranges.dump() << " " << trained.dump());
+            CHECK_MESSAGE(ranges == trained, name << " " << file << " " << row["conversation"] << " " << ranges.dump()
+                                                  << " " << trained.dump());
             ++compared;
         }
     }

@@ -37,12 +37,15 @@ std::string lines_of(const graft::Dataset& set)
     return all;
 }
 
-std::string talk(const std::string& turns) { return R"({"messages": [{"role": "user", "content": "q"}, )" + turns + "]}\n"; }
+std::string talk(const std::string& turns)
+{
+    return R"({"messages": [{"role": "user", "content": "q"}, )" + turns + "]}\n";
+}
 
 // Rows through the tokeniser of the tests and a template of its own.
 struct Rendered {
     graft::Dataset set;
-    std::string    marked;    // of the first row
+    std::string marked;  // of the first row
 };
 
 Rendered through(const std::string& chat, const std::string& rows, graft::DataOptions options = {})
@@ -67,8 +70,10 @@ std::string chat_with(const std::string& more)
 std::string call(const std::string& arguments)
 {
     return talk(R"({"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "type": "function", "function": )"
-                R"({"name": "f", "arguments": )" + arguments + R"(}}]}, {"role": "tool", "content": "r"}, )"
-                R"({"role": "assistant", "content": "done"})");
+                R"({"name": "f", "arguments": )"
+                + arguments
+                + R"(}}]}, {"role": "tool", "content": "r"}, )"
+                  R"({"role": "assistant", "content": "done"})");
 }
 
 }  // namespace
@@ -76,24 +81,27 @@ std::string call(const std::string& arguments)
 TEST_CASE("turns: roles as the big collections name them")
 {
     for (const char* user : {"user", "human", "Human ", "input", "prompter", "USER"}) {
-        for (const char* assistant : {"assistant", "gpt", "model", "bot", "chatbot", "bing", "bard", "chatgpt", "AI", "output"}) {
+        for (const char* assistant :
+             {"assistant", "gpt", "model", "bot", "chatbot", "bing", "bard", "chatgpt", "AI", "output"}) {
             CAPTURE(user);
             CAPTURE(assistant);
-            const auto set = load(std::string(R"({"conversations": [{"from": ")") + user + R"(", "value": "q"}, {"from": ")"
-                                  + assistant + R"(", "value": "a"}]})");
+            const auto set = load(std::string(R"({"conversations": [{"from": ")") + user
+                                  + R"(", "value": "q"}, {"from": ")" + assistant + R"(", "value": "a"}]})");
             CHECK(shown(set.examples.at(0)) == "<|a|>user:q<|z|><|a|>assistant:[a<|z|>]");
         }
     }
     const std::string chat = chat_with("");
-    for (const char* tool : {"tool", "observation", "function", "function_response", "function-response", "tool_response",
-                             "tool_result", "ipython"}) {
+    for (const char* tool : {"tool", "observation", "function", "function_response", "function-response",
+                             "tool_response", "tool_result", "ipython"}) {
         CAPTURE(tool);
         CHECK(has(through(chat, talk(std::string(R"({"role": "assistant", "content": "a"}, {"role": ")") + tool
-                                     + R"(", "content": "r"}, {"role": "assistant", "content": "b"})")).marked,
+                                     + R"(", "content": "r"}, {"role": "assistant", "content": "b"})"))
+                      .marked,
                   "<tool>r</s>"));
     }
     // A call that is a turn's text is learnt as that text, which the report says.
-    const auto as_text = load(R"({"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "{}"}]})");
+    const auto as_text =
+        load(R"({"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "{}"}]})");
     CHECK(shown(as_text.examples.at(0)) == "<|a|>user:q<|z|><|a|>assistant:[{}<|z|>]");
     CHECK(noted(as_text, "in 1 row: a turn of a call (function_call) is learnt as the text that it holds"));
 }
@@ -105,9 +113,10 @@ TEST_CASE("turns: a developer turn stays one where the template shows it, and is
     const auto shows = through(chat_with(""), row);
     CHECK(has(shows.marked, "<developer>d</s>"));
     CHECK(!noted(shows.set, "developer"));
-    const std::string hides = "{%- for m in messages %}{% if m.role in ['system', 'user', 'assistant'] %}{{ '<' + m.role + '>' "
-                              "+ m.content + eos_token }}{% endif %}{% endfor %}"
-                              "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+    const std::string hides =
+        "{%- for m in messages %}{% if m.role in ['system', 'user', 'assistant'] %}{{ '<' + m.role + '>' "
+        "+ m.content + eos_token }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
     const auto hidden = through(hides, row);
     CHECK(has(hidden.marked, "<system>d</s>"));
     CHECK(noted(hidden.set, "in 1 row: a developer turn is written as a system turn"));
@@ -118,8 +127,9 @@ TEST_CASE("turns: flags of every name are understood, or cost the row with a sen
     const std::string learnt = "<|a|>user:q<|z|><|a|>assistant:[a<|z|>]<|a|>user:r<|z|><|a|>assistant:[b<|z|>]";
     const std::string second = "<|a|>user:q<|z|><|a|>assistant:a<|z|><|a|>user:r<|z|><|a|>assistant:[b<|z|>]";
     const auto with = [](const std::string& flag) {
-        return talk(R"({"role": "assistant", "content": "a", )" + flag + R"(}, {"role": "user", "content": "r"}, )"
-                    R"({"role": "assistant", "content": "b"})");
+        return talk(R"({"role": "assistant", "content": "a", )" + flag
+                    + R"(}, {"role": "user", "content": "r"}, )"
+                      R"({"role": "assistant", "content": "b"})");
     };
     for (const char* flag : {R"("weight": 0)", R"("weight": 0.0)", R"("loss_weight": 0)", R"("loss_scale": 0)",
                              R"("train": false)", R"("training": false)", R"("loss": false)", R"("loss": 0)",
@@ -132,13 +142,16 @@ TEST_CASE("turns: flags of every name are understood, or cost the row with a sen
         CAPTURE(flag);
         CHECK(shown(load(with(flag)).examples.at(0)) == learnt);
     }
-    CHECK(has(error_of(with(R"("weight": 0.5)")), "1 row: weight must be 0 or 1, found 0.5 (first FILE:1 messages[1])"));
+    CHECK(
+        has(error_of(with(R"("weight": 0.5)")), "1 row: weight must be 0 or 1, found 0.5 (first FILE:1 messages[1])"));
     CHECK(has(error_of(with(R"("loss": "no")")), "loss must be 0 or 1, found no"));
     CHECK(has(error_of(with(R"("weight": 1, "train": false)")), "weight and train contradict each other; keep one"));
     CHECK(has(error_of(with(R"("train_detail": [{"begin_offset": 0, "end_offset": 1, "train": false}])")),
               "train_detail marks parts of a turn, which is not understood"));
-    CHECK(noted(load(R"({"messages": [{"role": "user", "content": "q", "train": true}, {"role": "assistant", "content": "a"}]})"),
-                "in 1 row: a flag wants a turn learnt that is no answer; only answers are"));
+    CHECK(noted(
+        load(
+            R"({"messages": [{"role": "user", "content": "q", "train": true}, {"role": "assistant", "content": "a"}]})"),
+        "in 1 row: a flag wants a turn learnt that is no answer; only answers are"));
 }
 
 TEST_CASE("turns: arguments of calls are an object or text, as the template wants them")
@@ -146,8 +159,9 @@ TEST_CASE("turns: arguments of calls are an object or text, as the template want
     const std::string object = R"({"owner": "Ann"})", text = R"("{\"owner\": \"Ann\"}")";
     SUBCASE("a template that writes JSON wants an object")
     {
-        const auto chat = chat_with("{% for c in m.tool_calls or [] %}{{ c.function.name }} {{ c.function.arguments | tojson "
-                                    "}}{% endfor %}");
+        const auto chat =
+            chat_with("{% for c in m.tool_calls or [] %}{{ c.function.name }} {{ c.function.arguments | tojson "
+                      "}}{% endfor %}");
         const auto right = through(chat, call(object)).marked;
         CHECK(has(right, R"(f {"owner": "Ann"})"));
         CHECK(through(chat, call(text)).marked == right);
@@ -171,8 +185,9 @@ TEST_CASE("turns: arguments of calls are an object or text, as the template want
     }
     SUBCASE("a template that joins text wants text")
     {
-        const auto chat = chat_with("{% for c in m.tool_calls or [] %}{{ c.function.name + ' ' + c.function.arguments }}"
-                                    "{% endfor %}");
+        const auto chat =
+            chat_with("{% for c in m.tool_calls or [] %}{{ c.function.name + ' ' + c.function.arguments }}"
+                      "{% endfor %}");
         CHECK(has(through(chat, call(text)).marked, R"(f {"owner": "Ann"})"));
         CHECK(through(chat, call(object)).marked == through(chat, call(text)).marked);
     }
@@ -186,9 +201,10 @@ TEST_CASE("turns: arguments of calls are an object or text, as the template want
     }
     SUBCASE("a template that asks which of the two it is gets what the row has")
     {
-        const auto chat = chat_with("{% for c in m.tool_calls or [] %}{{ c.function.name }} {% if c.function.arguments is "
-                                    "string %}{{ c.function.arguments }}{% else %}{{ c.function.arguments | tojson }}"
-                                    "{% endif %}{% endfor %}");
+        const auto chat =
+            chat_with("{% for c in m.tool_calls or [] %}{{ c.function.name }} {% if c.function.arguments is "
+                      "string %}{{ c.function.arguments }}{% else %}{{ c.function.arguments | tojson }}"
+                      "{% endif %}{% endfor %}");
         CHECK(has(through(chat, call(R"("{\"owner\":\"Ann\"}")")).marked, R"(f {"owner":"Ann"})"));
         CHECK(has(through(chat, call(object)).marked, R"(f {"owner": "Ann"})"));
     }
@@ -196,19 +212,24 @@ TEST_CASE("turns: arguments of calls are an object or text, as the template want
 
 TEST_CASE("turns: calls in their other forms")
 {
-    const auto chat = chat_with("{% for c in m.tool_calls or [] %}{{ c.function.name }} {{ c.function.arguments | tojson "
-                                "}}{% endfor %}");
+    const auto chat =
+        chat_with("{% for c in m.tool_calls or [] %}{{ c.function.name }} {{ c.function.arguments | tojson "
+                  "}}{% endfor %}");
     const auto right = through(chat, talk(R"({"role": "assistant", "content": "", "tool_calls": [{"type": "function", )"
-                                          R"("function": {"name": "f", "arguments": {"x": 1}}}]})")).marked;
+                                          R"("function": {"name": "f", "arguments": {"x": 1}}}]})"))
+                           .marked;
     CHECK(has(right, R"(f {"x": 1})"));
-    for (const char* turn : {R"({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{\"x\": 1}"}})",
-                             R"({"role": "assistant", "function_call": {"name": "f", "arguments": {"x": 1}}, "tool_calls": null})",
-                             R"({"role": "assistant", "content": "", "tool_calls": "[{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": 1}}}]"})",
-                             R"({"role": "assistant", "tool_calls": ["{\"function\": {\"name\": \"f\", \"arguments\": \"{\\\"x\\\": 1}\"}}"]})"}) {
+    for (
+        const char* turn :
+        {R"({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{\"x\": 1}"}})",
+         R"({"role": "assistant", "function_call": {"name": "f", "arguments": {"x": 1}}, "tool_calls": null})",
+         R"({"role": "assistant", "content": "", "tool_calls": "[{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": 1}}}]"})",
+         R"({"role": "assistant", "tool_calls": ["{\"function\": {\"name\": \"f\", \"arguments\": \"{\\\"x\\\": 1}\"}}"]})"}) {
         CAPTURE(turn);
         CHECK(through(chat, talk(turn)).marked == right);
     }
-    CHECK(has(error_of(talk(R"({"role": "assistant", "tool_calls": "no list"})")), "tool_calls must be a list of objects"));
+    CHECK(has(error_of(talk(R"({"role": "assistant", "tool_calls": "no list"})")),
+              "tool_calls must be a list of objects"));
     CHECK(has(error_of(talk(R"({"role": "assistant", "tool_calls": [3]})")), "tool_calls must be a list of objects"));
     CHECK(has(error_of(talk(R"({"role": "assistant", "function_call": "f"})")), "function_call must be an object"));
 }
@@ -216,8 +237,8 @@ TEST_CASE("turns: calls in their other forms")
 TEST_CASE("turns: reasoning under each of its names is one field, as transformers 5.23 fills it")
 {
     const auto chat = [](const char* name) {
-        return "{%- for m in messages %}{{ '<' + m.role + '>' }}{% if m." + std::string(name) + " is string %}{{ '(' + m."
-               + name + " + ')' }}{% endif %}{{ m.content + eos_token }}{% endfor %}"
+        return "{%- for m in messages %}{{ '<' + m.role + '>' }}{% if m." + std::string(name)
+               + " is string %}{{ '(' + m." + name + " + ')' }}{% endif %}{{ m.content + eos_token }}{% endfor %}"
                + "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
     };
     for (const char* read : {"reasoning_content", "thinking"}) {
@@ -225,7 +246,8 @@ TEST_CASE("turns: reasoning under each of its names is one field, as transformer
                                  R"("reasoning": "why", "reasoning_content": null)"}) {
             CAPTURE(read);
             CAPTURE(turn);
-            const auto row = through(chat(read), talk(R"({"role": "assistant", "content": "a", )" + std::string(turn) + "}"));
+            const auto row =
+                through(chat(read), talk(R"({"role": "assistant", "content": "a", )" + std::string(turn) + "}"));
             CHECK(has(row.marked, "(why)a"));
             CHECK(!noted(row.set, "change no text"));
             CHECK(!noted(row.set, "leaves out"));
@@ -236,10 +258,16 @@ TEST_CASE("turns: reasoning under each of its names is one field, as transformer
     CHECK(has(through(chat("reasoning_content"), two).marked, "(r)a"));
     CHECK(has(through(chat("thinking"), two).marked, "(t)a"));
     // Parts of reasoning in the content (LLaMA-Factory v1, Anthropic).
-    CHECK(has(through(chat("reasoning_content"), talk(R"({"role": "assistant", "content": [{"type": "reasoning", "value": "why"}, )"
-                      R"({"type": "text", "value": "a"}]})")).marked, "(why)a"));
-    CHECK(has(through(chat("reasoning_content"), talk(R"({"role": "assistant", "content": [{"type": "thinking", "thinking": "why"}, )"
-                      R"({"type": "text", "text": "a"}]})")).marked, "(why)a"));
+    CHECK(has(through(chat("reasoning_content"),
+                      talk(R"({"role": "assistant", "content": [{"type": "reasoning", "value": "why"}, )"
+                           R"({"type": "text", "value": "a"}]})"))
+                  .marked,
+              "(why)a"));
+    CHECK(has(through(chat("reasoning_content"),
+                      talk(R"({"role": "assistant", "content": [{"type": "thinking", "thinking": "why"}, )"
+                           R"({"type": "text", "text": "a"}]})"))
+                  .marked,
+              "(why)a"));
 }
 
 TEST_CASE("turns: what a template leaves out of the answers is counted, in characters")
@@ -249,13 +277,17 @@ TEST_CASE("turns: what a template leaves out of the answers is counted, in chara
         "{%- for m in messages %}{{ '<' + m.role + '>' }}{% if loop.last and m.reasoning_content %}{{ '(' + "
         "m.reasoning_content + ')' }}{% endif %}{{ m.content if loop.last else m.content.split('</think>')[-1] }}"
         "{{ eos_token }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
-    const auto set = through(chat, talk(R"({"role": "assistant", "content": "a", "reasoning": "sixty"}, {"role": "user", )"
-                                        R"("content": "r"}, {"role": "assistant", "content": "bcd", "reasoning": "z"})")).set;
+    const auto set =
+        through(chat, talk(R"({"role": "assistant", "content": "a", "reasoning": "sixty"}, {"role": "user", )"
+                           R"("content": "r"}, {"role": "assistant", "content": "bcd", "reasoning": "z"})"))
+            .set;
     CHECK(set.report.said_chars == 10);
     CHECK(set.report.hidden_chars == 5);
     CHECK(noted(set, "the template leaves out 50.0 % of what the answers say (5 of 10 characters), in 1 row (first "));
-    const auto blocks = through(chat, talk(R"({"role": "assistant", "content": "<think>\nthö\n</think>\n\na"}, {"role": "user", )"
-                                           R"("content": "r"}, {"role": "assistant", "content": "<think>w</think>b"})")).set;
+    const auto blocks =
+        through(chat, talk(R"({"role": "assistant", "content": "<think>\nthö\n</think>\n\na"}, {"role": "user", )"
+                           R"("content": "r"}, {"role": "assistant", "content": "<think>w</think>b"})"))
+            .set;
     CHECK(blocks.report.hidden_chars == 3);
     CHECK(blocks.report.said_chars == 6);
     // Nothing is left out, nothing is said.
@@ -263,51 +295,72 @@ TEST_CASE("turns: what a template leaves out of the answers is counted, in chara
     // A turn that is not learnt does not count.
     CHECK(through(chat, talk(R"({"role": "assistant", "content": "a", "reasoning": "sixty", "train": false}, )"
                              R"({"role": "user", "content": "r"}, {"role": "assistant", "content": "b"})"))
-              .set.report.hidden_chars == 0);
+              .set.report.hidden_chars
+          == 0);
     // One letter, very often: bounded.
     const std::string same(300000, 'a');
-    CHECK(through(chat, talk(R"({"role": "assistant", "content": "b", "reasoning": ")" + same + R"(b"}, {"role": "user", )"
-                             R"("content": ")" + same + R"("}, {"role": "assistant", "content": "c"})"),
-                  {.max_length = 1000000}).set.report.rows_used == 1);
+    CHECK(through(chat,
+                  talk(R"({"role": "assistant", "content": "b", "reasoning": ")" + same
+                       + R"(b"}, {"role": "user", )"
+                         R"("content": ")"
+                       + same + R"("}, {"role": "assistant", "content": "c"})"),
+                  {.max_length = 1000000})
+              .set.report.rows_used
+          == 1);
 }
 
 TEST_CASE("turns: fields that change no text are listed, those that do are not")
 {
     const auto chat = chat_with("{% if m.name %}{{ ' by ' + m.name }}{% endif %}");
-    const auto set = through(chat, R"({"messages": [{"role": "user", "content": "q", "name": "Ann", "id": 1}, {"role": )"
-                                   R"("assistant", "content": "a", "score": 3, "thinking": "why"}]})").set;
-    CHECK(set.report.unused_turn_fields == std::vector<std::string>{"assistant.reasoning", "assistant.score", "user.id"});
+    const auto set =
+        through(chat, R"({"messages": [{"role": "user", "content": "q", "name": "Ann", "id": 1}, {"role": )"
+                      R"("assistant", "content": "a", "score": 3, "thinking": "why"}]})")
+            .set;
+    CHECK(set.report.unused_turn_fields
+          == std::vector<std::string>{"assistant.reasoning", "assistant.score", "user.id"});
     CHECK(noted(set, "fields of turns that change no text: assistant.reasoning, assistant.score, user.id"));
     // One row in which it matters is enough, wherever it stands.
-    const std::string small_talk = R"({"messages": [{"role": "user", "content": "q", "name": ""}, {"role": "assistant", "content": "a"}]})" "\n";
+    const std::string small_talk =
+        R"({"messages": [{"role": "user", "content": "q", "name": ""}, {"role": "assistant", "content": "a"}]})"
+        "\n";
     std::string rows;
     for (int i = 0; i < 7; ++i) { rows += small_talk; }
     CHECK(noted(through(chat, rows).set, "user.name"));
-    rows += R"({"messages": [{"role": "user", "content": "q", "name": "Ann"}, {"role": "assistant", "content": "a"}]})" "\n";
+    rows += R"({"messages": [{"role": "user", "content": "q", "name": "Ann"}, {"role": "assistant", "content": "a"}]})"
+            "\n";
     CHECK(!noted(through(chat, rows).set, "user.name"));
     // Many names do not make many renderings, nor a long list.
     std::string many;
     for (int i = 0; i < 300; ++i) { many += ", \"k" + std::to_string(i) + "\": 1"; }
-    CHECK(lines_of(through(chat, R"({"messages": [{"role": "user", "content": "q")" + many + R"(}, {"role": "assistant", "content": "a"}]})").set).size() < 3000);
+    CHECK(lines_of(through(chat, R"({"messages": [{"role": "user", "content": "q")" + many
+                                     + R"(}, {"role": "assistant", "content": "a"}]})")
+                       .set)
+              .size()
+          < 3000);
 }
 
 TEST_CASE("turns: a row that the template refuses costs itself alone; all of them, and the file says it")
 {
-    const std::string chat = "{%- for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('no bad words') }}{% endif %}"
-                             "{{ '<' + m.role + '>' + m.content + eos_token }}{% endfor %}"
-                             "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
-    const std::string good = talk(R"({"role": "assistant", "content": "a"})"), bad = talk(R"({"role": "assistant", "content": "bad"})");
+    const std::string chat =
+        "{%- for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('no bad words') }}{% endif %}"
+        "{{ '<' + m.role + '>' + m.content + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+    const std::string good = talk(R"({"role": "assistant", "content": "a"})"),
+                      bad = talk(R"({"role": "assistant", "content": "bad"})");
     for (const auto& rows : {bad + good, good + bad}) {
         const auto set = through(chat, rows).set;
         CHECK(set.report.rows_used == 1);
         CHECK(noted(set, "dropped 1 row: the template refuses: "));
         CHECK(noted(set, "no bad words"));
     }
-    CHECK_THROWS_WITH_AS(through(chat, bad + bad), doctest::Contains("none of 2 rows has a target. 2 rows: the template refuses"),
-                         graft::Error);
+    CHECK_THROWS_WITH_AS(through(chat, bad + bad),
+                         doctest::Contains("none of 2 rows has a target. 2 rows: the template refuses"), graft::Error);
     // Any other failure of a template, too.
-    const auto fails = through("{%- for m in messages %}{{ m.content.missing.field if m.content == 'bad' else '' }}{{ '<' + m.role + "
-                               "'>' + m.content + eos_token }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}",
-                               good + bad).set;
+    const auto fails =
+        through(
+            "{%- for m in messages %}{{ m.content.missing.field if m.content == 'bad' else '' }}{{ '<' + m.role + "
+            "'>' + m.content + eos_token }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}",
+            good + bad)
+            .set;
     CHECK(fails.report.rows_used == 1);
 }

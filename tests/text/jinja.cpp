@@ -53,7 +53,7 @@ TEST_CASE("small templates render as Jinja2 does")
 TEST_CASE("lists can be appended to, as published templates do")
 {
     CHECK(render("{% set l = [] %}{% for i in [1, 2] %}{% set _ = l.append(i * 2) %}{% endfor %}{{ l }}") == "[2, 4]");
-    CHECK(render("{% set l = [] %}{{ l.append(l) }}x") == "Nonex");    // and neither leaks nor prints for ever
+    CHECK(render("{% set l = [] %}{{ l.append(l) }}x") == "Nonex");  // and neither leaks nor prints for ever
     CHECK(error_of("{% set l = [] %}{% set _ = l.append(l) %}{{ l }}").find("nested deeper") != std::string::npos);
 }
 
@@ -62,7 +62,7 @@ TEST_CASE("what the assistant says is marked in bytes")
     const auto out =
         JinjaTemplate::parse("ä{% generation %}ö{% endgeneration %}-{%- generation -%} x {%- endgeneration -%}"
                              "{% set b %}{% generation %}in a block{% endgeneration %}{% endset %}",
-            "t")
+                             "t")
             .render({});
     CHECK(out.text == "äö-x");
     CHECK(out.generation == std::vector<graft::TextSpan>{{2, 4}, {5, 6}});
@@ -90,8 +90,8 @@ TEST_CASE("errors say line and column")
     CHECK(error_of("\n{% if a %}")
               .starts_with("chat template \"t\", line 2, column 4: this if has no end; expected {% endif %}"));
     CHECK(error_of("x {{ 'abc }}") == "chat template \"t\", line 1, column 6: this string never ends");
-    CHECK(error_of("{{ 'a\\N{BULLET}' }}") ==
-          "chat template \"t\", line 1, column 6: character names (\\N{…}) are not supported; write \\uXXXX");
+    CHECK(error_of("{{ 'a\\N{BULLET}' }}")
+          == "chat template \"t\", line 1, column 6: character names (\\N{…}) are not supported; write \\uXXXX");
     CHECK(error_of("{{ a").starts_with("chat template \"t\", line 1, column 1: this tag never ends"));
     CHECK(error_of("{% include 'x' %}").find("opens no file") != std::string::npos);
     CHECK(error_of("{% break %}").find("outside of a for") != std::string::npos);
@@ -144,10 +144,12 @@ TEST_CASE("arguments from lists and dicts")
     }
     for (const std::string& text :
          {std::string("{{ dict(**t) }}"), std::string("{{ dict(**nope) }}"), std::string("{{ range(*t) }}"),
-          std::string("{{ dict(**kw, **kw) }}"), std::string("{{ range(*l, 1) }}"), std::string("{{ dict(**kw, a=1) }}"),
-          std::string("{{ dict(b=1, **kw) }}"), macro + "{{ m(1, 2, 3, *l) }}", macro + "{{ m(1, **{'a': 2}) }}",
-          macro + "{{ m(1, **{'z': 2}) }}", std::string("{{ range(*range(10**7)) }}")}) {
-        CHECK_MESSAGE(error_of(text, variables).starts_with("chat template \"t\", line "), text, error_of(text, variables));
+          std::string("{{ dict(**kw, **kw) }}"), std::string("{{ range(*l, 1) }}"),
+          std::string("{{ dict(**kw, a=1) }}"), std::string("{{ dict(b=1, **kw) }}"), macro + "{{ m(1, 2, 3, *l) }}",
+          macro + "{{ m(1, **{'a': 2}) }}", macro + "{{ m(1, **{'z': 2}) }}",
+          std::string("{{ range(*range(10**7)) }}")}) {
+        CHECK_MESSAGE(error_of(text, variables).starts_with("chat template \"t\", line "), text,
+                      error_of(text, variables));
     }
 }
 
@@ -178,37 +180,47 @@ TEST_CASE("filters over none, undefined and other kinds give what Jinja2 gives")
 
 TEST_CASE("a hostile template ends with an error, soon")
 {
-    const std::clock_t start = std::clock();    // of this process alone: other work on the machine does not count
+    const std::clock_t start = std::clock();  // of this process alone: other work on the machine does not count
     const std::string nest(5000, '('), brackets(5000, '['), minus(5000, '-');
     std::string blocks, links = "{{ x";
     for (int i = 0; i < 5000; ++i) { blocks += "{% if 1 %}", links += ".a"; }
     const std::string doubling =
         "{% set ns = namespace(s='ab') %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}";
     for (const std::string& text :
-        {std::string("{{ 'a' * 10**9 }}"), std::string("{{ 'a' * 10**18 }}"), std::string("{{ [0] * 10**12 }}"),
-            std::string("{{ 10**100 }}"), std::string("{{ range(10**12)|length }}"),
-            std::string("{% for i in range(10**9) %}{% endfor %}"),
-            std::string("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
-            std::string("{% macro m() %}{{ m(*varargs, **kwargs) }}{% endmacro %}{{ m(1, a=2) }}"),
-            std::string("{% set ns = namespace(d={}) %}{% for i in range(10**6) %}{% set ns.d = dict(ns.d, **{i|string: "
-                        "i}) %}{% endfor %}"),
-            std::string("{% for i in range(1000) %}{% for j in range(1000) %}{% for k in range(1000) %}{% endfor %}{% "
-                        "endfor %}{% endfor %}"),
-            std::string("{% for i in range(100000) %}{{ 'a' * 1000 }}{% endfor %}"),
-            std::string("{% set l = [] %}{% for i in range(10000) %}{% set _ = l.append('a' * 10**7) %}{% endfor %}"),
-            std::string("{% set l = [1] %}{% for i in l %}{% for j in range(10**7) %}{% set _ = l.append(l) %}{% "
-                        "endfor %}{% endfor %}"),
-            std::string("{% set s = 'a' * 10**7 %}{% for i in range(10**5) %}{% if 'b' in s %}{% endif %}{% endfor %}"),
-            std::string(
-                "{% set ns = namespace(l=[]) %}{% for i in range(300000) %}{% set ns.l = [ns.l] %}{% endfor %}"),
-            std::string(
-                "{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = ns.l + ns.l %}{% endfor %}"),
-            std::string("{% set ns = namespace(a=1) %}{% set ns.me = ns %}{{ ns }}"),
-            std::string("{{ 'a' | replace('', 'b' * 10**6) | replace('b', 'c' * 10**6) }}"),
-            std::string("{{ ('x,' * 10**6).split(',') | map('replace', 'x', 'y' * 10**6) | join }}"),
-            std::string("{{ 'a' | indent(10**9) }}"), std::string("{{ [1] | tojson(indent=10**9) | length }}{{ 1/0 }}"),
-            std::string("{{ 9223372036854775807 + 1 }}"), std::string("{{ -9223372036854775807 - 2 }}"), doubling,
-            blocks, links + " }}", "{{ " + nest, "{{ " + brackets, "{{ " + minus + "1 }}", "{{ " + nest + "1 }}"}) {
+         {std::string("{{ 'a' * 10**9 }}"),
+          std::string("{{ 'a' * 10**18 }}"),
+          std::string("{{ [0] * 10**12 }}"),
+          std::string("{{ 10**100 }}"),
+          std::string("{{ range(10**12)|length }}"),
+          std::string("{% for i in range(10**9) %}{% endfor %}"),
+          std::string("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
+          std::string("{% macro m() %}{{ m(*varargs, **kwargs) }}{% endmacro %}{{ m(1, a=2) }}"),
+          std::string("{% set ns = namespace(d={}) %}{% for i in range(10**6) %}{% set ns.d = dict(ns.d, **{i|string: "
+                      "i}) %}{% endfor %}"),
+          std::string("{% for i in range(1000) %}{% for j in range(1000) %}{% for k in range(1000) %}{% endfor %}{% "
+                      "endfor %}{% endfor %}"),
+          std::string("{% for i in range(100000) %}{{ 'a' * 1000 }}{% endfor %}"),
+          std::string("{% set l = [] %}{% for i in range(10000) %}{% set _ = l.append('a' * 10**7) %}{% endfor %}"),
+          std::string("{% set l = [1] %}{% for i in l %}{% for j in range(10**7) %}{% set _ = l.append(l) %}{% "
+                      "endfor %}{% endfor %}"),
+          std::string("{% set s = 'a' * 10**7 %}{% for i in range(10**5) %}{% if 'b' in s %}{% endif %}{% endfor %}"),
+          std::string("{% set ns = namespace(l=[]) %}{% for i in range(300000) %}{% set ns.l = [ns.l] %}{% endfor %}"),
+          std::string(
+              "{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = ns.l + ns.l %}{% endfor %}"),
+          std::string("{% set ns = namespace(a=1) %}{% set ns.me = ns %}{{ ns }}"),
+          std::string("{{ 'a' | replace('', 'b' * 10**6) | replace('b', 'c' * 10**6) }}"),
+          std::string("{{ ('x,' * 10**6).split(',') | map('replace', 'x', 'y' * 10**6) | join }}"),
+          std::string("{{ 'a' | indent(10**9) }}"),
+          std::string("{{ [1] | tojson(indent=10**9) | length }}{{ 1/0 }}"),
+          std::string("{{ 9223372036854775807 + 1 }}"),
+          std::string("{{ -9223372036854775807 - 2 }}"),
+          doubling,
+          blocks,
+          links + " }}",
+          "{{ " + nest,
+          "{{ " + brackets,
+          "{{ " + minus + "1 }}",
+          "{{ " + nest + "1 }}"}) {
         const std::string error = error_of(text);
         CHECK_MESSAGE(error.starts_with("chat template \"t\", line "), text.substr(0, 80), ": ", error);
     }
@@ -239,7 +251,7 @@ TEST_CASE("limits can be set, and what a conversation needs lies far below them"
         messages.push_back({{"role", i % 2 == 0 ? "user" : "assistant"}, {"content", std::string(2000, 'x')}});
     }
     CHECK(render("{% for m in messages %}{{ '<' + m.role + '>' + m['content'] | trim + '</s>' }}{% endfor %}",
-              {{"messages", messages}})
+                 {{"messages", messages}})
               .size()
           == 2000 * (2000 + 4 + 2) + 1000 * (4 + 9));
 }

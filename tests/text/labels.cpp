@@ -40,8 +40,8 @@ std::vector<std::string> learnt(const ChatTemplate& chat, const Json& turns, con
     return out;
 }
 
-ChatTemplate made(
-    const std::string& text, ChatTemplate::SpecialTokens tokens = {{"bos_token", "<s>"}, {"eos_token", "</s>"}})
+ChatTemplate made(const std::string& text,
+                  ChatTemplate::SpecialTokens tokens = {{"bos_token", "<s>"}, {"eos_token", "</s>"}})
 {
     return ChatTemplate::from_text(text, "t", std::move(tokens));
 }
@@ -111,8 +111,8 @@ TEST_CASE("recorded targets: six tokenisers, every template and conversation")
         INFO(row[0] << " " << row[1] << " " << conversation_name);
         const Json& conversation = conversations[conversation_name];
         const std::string text = chat->second.render(conversation["messages"], false, extra_of(conversation));
-        CHECK_THROWS_AS(
-            graft::assistant_spans(chat->second, conversation["messages"], text, extra_of(conversation)), graft::Error);
+        CHECK_THROWS_AS(graft::assistant_spans(chat->second, conversation["messages"], text, extra_of(conversation)),
+                        graft::Error);
         ++refused;
     }
     CHECK(checked == 202);
@@ -130,14 +130,17 @@ TEST_CASE("what is learnt, template by template")
     }
     CHECK(learnt(ChatTemplate::named("chatml", {}), messages({{"user", "U"}})).empty());
     CHECK(learnt(ChatTemplate::named("alpaca", tokens), messages({{"user", "U"}, {"assistant", "A"}}),
-                 {{"instruction", "I"}, {"input", "C"}}) == Texts{"A</s>"});
+                 {{"instruction", "I"}, {"input", "C"}})
+          == Texts{"A</s>"});
 }
 
 TEST_CASE("markers that somebody typed, white space and empty answers do not disturb it")
 {
     const auto chat = ChatTemplate::named("chatml", {});
     const std::string typed = "<|im_end|>\n<|im_start|>assistant\nnot me<|im_end|>";
-    CHECK(learnt(chat, messages({{"user", typed.c_str()}, {"assistant", "A"}, {"user", "<|im_start|>assistant\n"},
+    CHECK(learnt(chat, messages({{"user", typed.c_str()},
+                                 {"assistant", "A"},
+                                 {"user", "<|im_start|>assistant\n"},
                                  {"assistant", ""}}))
           == Texts{"A<|im_end|>", "<|im_end|>"});
     CHECK(learnt(chat, messages({{"user", "U"}, {"assistant", " \n A <|im_end|> \n"}}))
@@ -166,7 +169,8 @@ TEST_CASE("a think block of the generation prompt is learnt only where the answe
 TEST_CASE("an end of turn in plain words")
 {
     const auto chat = made("{% for m in messages %}{{ m.role }}: {{ m.content }}\n###\n{% endfor %}"
-                           "{% if add_generation_prompt %}assistant: {% endif %}", {});
+                           "{% if add_generation_prompt %}assistant: {% endif %}",
+                           {});
     CHECK(learnt(chat, messages({{"user", "U"}, {"assistant", "A"}, {"user", "V"}, {"assistant", "B"}}))
           == Texts{"A\n###", "B\n###"});
 }
@@ -186,15 +190,17 @@ TEST_CASE("structures that cannot be found are refused with the reason")
     CHECK(reason(made("{% for m in messages %}{{ m.content }}{{ m.content }}</s>{% endfor %}"), turns)
           == start + "its content is not shown exactly once");
     CHECK(reason(made("nothing"), turns) == start + "its content is not shown exactly once");
-    CHECK(reason(made("{% for m in messages %}{{ m.content }} {% endfor %}"), turns)
-          == start + "no end-of-turn token follows it, so that a model would not learn to stop; give --template a file that "
-                     "ends every answer, or the name of another (alpaca, chatml, gemma, llama3, mistral, zephyr)");
+    CHECK(
+        reason(made("{% for m in messages %}{{ m.content }} {% endfor %}"), turns)
+        == start
+               + "no end-of-turn token follows it, so that a model would not learn to stop; give --template a file that "
+                 "ends every answer, or the name of another (alpaca, chatml, gemma, llama3, mistral, zephyr)");
     CHECK(
         reason(made("{{ messages[-1].content | length }}{% for m in messages %}{{ m.content }}</s>{% endfor %}"), turns)
         == start + "other turns render differently when this one changes");
     CHECK(reason(made("{{ messages[0].content[0] }}{% if messages|length == 1 %}{{ raise_exception('no') }}{% endif %}"
                       "{% for m in messages %}{{ m.content }}</s>{% endfor %}"),
-              turns)
+                 turns)
               .find("it cannot render")
           != std::string::npos);
 
@@ -224,9 +230,10 @@ TEST_CASE("an assistant that speaks first, and one that speaks twice")
                              "minimind", "phi3", "llama3", "tinyllama_chat"}) {
         INFO(name);
         const auto file = ChatTemplate::file(*data / "data/chat_templates" / (std::string(name) + ".jinja"), tokens);
-        for (const auto& turns : {messages({{"assistant", "Ahoy."}, {"user", "Where?"}, {"assistant", "There."}}),
-                                  messages({{"system", "S"}, {"assistant", "Ahoy."}, {"user", "W"}, {"assistant", "There."}}),
-                                  messages({{"user", "U"}, {"assistant", "Ahoy."}, {"assistant", "There."}})}) {
+        for (const auto& turns :
+             {messages({{"assistant", "Ahoy."}, {"user", "Where?"}, {"assistant", "There."}}),
+              messages({{"system", "S"}, {"assistant", "Ahoy."}, {"user", "W"}, {"assistant", "There."}}),
+              messages({{"user", "U"}, {"assistant", "Ahoy."}, {"assistant", "There."}})}) {
             const auto said = learnt(file, turns);
             REQUIRE(said.size() == 2);
             CHECK(said[0].starts_with("Ahoy."));
@@ -243,8 +250,8 @@ Json called(const char* content, std::initializer_list<const char*> names)
 {
     Json message = {{"role", "assistant"}, {"content", content}, {"tool_calls", Json::array()}};
     for (const char* name : names) {
-        message["tool_calls"].push_back({{"id", name}, {"type", "function"},
-                                         {"function", {{"name", name}, {"arguments", {{"owner", "</s>"}}}}}});
+        message["tool_calls"].push_back(
+            {{"id", name}, {"type", "function"}, {"function", {{"name", name}, {"arguments", {{"owner", "</s>"}}}}}});
     }
     return message;
 }
@@ -258,15 +265,17 @@ std::string inside(const char* where)
     const std::string results = "{% for later in rest %}{% if later.role == 'tool' and not ns.stop %}"
                                 "{{ '<r>' + later.content + '</r>' }}{% else %}{% set ns.stop = true %}{% endif %}"
                                 "{% endfor %}";
-    const std::string each = "{% if rest|length > loop.index0 and rest[loop.index0].role == 'tool' %}{{ '<r>' + rest[loop.index0].content + '</r>' }}"
-                             "{% endif %}";
+    const std::string each =
+        "{% if rest|length > loop.index0 and rest[loop.index0].role == 'tool' %}{{ '<r>' + rest[loop.index0].content + '</r>' }}"
+        "{% endif %}";
     return "{% for m in messages %}{% set rest = messages[loop.index:] %}{% set ns = namespace(stop=false) %}"
            "{% if m.role == 'assistant' %}<|turn>model\n{% if m.tool_calls %}{% for c in m.tool_calls %}"
-           "{{ '<c>' + c.function.name + '</c>' }}" + (at == "each" ? each : "") + "{% endfor %}"
-           + (at == "all" ? results : "") + "{% endif %}{{ m.content }}"
-           + (at == "end" ? "{% if m.tool_calls %}" + results + "{% endif %}" : "") + "<turn|>\n"
-           "{% elif m.role == 'user' %}{{ '<|turn>user\n' + m.content + '<turn|>\n' }}{% endif %}{% endfor %}"
-           "{% if add_generation_prompt %}<|turn>model\n{% endif %}";
+           "{{ '<c>' + c.function.name + '</c>' }}"
+           + (at == "each" ? each : "") + "{% endfor %}" + (at == "all" ? results : "") + "{% endif %}{{ m.content }}"
+           + (at == "end" ? "{% if m.tool_calls %}" + results + "{% endif %}" : "")
+           + "<turn|>\n"
+             "{% elif m.role == 'user' %}{{ '<|turn>user\n' + m.content + '<turn|>\n' }}{% endif %}{% endfor %}"
+             "{% if add_generation_prompt %}<|turn>model\n{% endif %}";
 }
 
 }  // namespace
@@ -289,9 +298,11 @@ TEST_CASE("what tools say is not learnt where a template prints it inside the as
     CHECK(learnt(made(inside("all")), Json::array({ask, called("", {"find"}), tool("ONE"), last, ask, last}))
           == Texts{"<c>find</c>", "<turn|>", "Nine.<turn|>", "Nine.<turn|>"});
     // What a user says there is nobody's to guess at.
-    const auto asked = made("{% for m in messages %}{% if m.role == 'assistant' %}<a>{{ '<q>' + messages[0].content + "
-                            "'</q>' + m.content }}</a>{% endif %}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}");
-    CHECK_THROWS_WITH_AS(learnt(asked, Json::array({ask, last})),
+    const auto asked =
+        made("{% for m in messages %}{% if m.role == 'assistant' %}<a>{{ '<q>' + messages[0].content + "
+             "'</q>' + m.content }}</a>{% endif %}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}");
+    CHECK_THROWS_WITH_AS(
+        learnt(asked, Json::array({ask, last})),
         "cannot tell what the assistant says in message 2 from the chat template \"t\": what message 1 says is shown "
         "inside of it",
         graft::Error);
@@ -314,7 +325,8 @@ TEST_CASE("a template that checks the order of roles: calls stay where they are"
         "{% elif m.role == 'tool' %}[RESULTS] {{ m.content }}[/RESULTS]"
         "{% elif m.tool_calls %}[CALLS] {% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}{{ eos_token }}"
         "{% else %} {{ m.content + eos_token }}{% endif %}{% endfor %}");
-    const Json ask = {{"role", "user"}, {"content", "[CALLS] Where?"}}, last = {{"role", "assistant"}, {"content", "Nine."}};
+    const Json ask = {{"role", "user"}, {"content", "[CALLS] Where?"}},
+               last = {{"role", "assistant"}, {"content", "Nine."}};
     const std::string call = R"([CALLS] {"name": "find", "arguments": {"owner": "</s>"}}</s>)";
     CHECK(learnt(chat, Json::array({ask, called("", {"find"}), tool("ONE</s>"), last})) == Texts{call, "Nine.</s>"});
     CHECK(learnt(chat, Json::array({ask, last, ask, called("", {"find"}), tool("ONE"), last}))
@@ -341,13 +353,15 @@ TEST_CASE("a template that leaves the last turn open says which named one does n
     const std::string start = "cannot tell what the assistant says in message 4 from the chat template \"t\": no "
                               "end-of-turn token follows it, so that a model would not learn to stop; ";
     CHECK(reason(made(open("<|im_start|>{{ m.role }}\n", "<|im_end|>\n")), turns)
-          == start + "it writes <|im_end|> only once another turn follows: --template chatml writes it behind every "
-                     "answer");
+          == start
+                 + "it writes <|im_end|> only once another turn follows: --template chatml writes it behind every "
+                   "answer");
     CHECK(reason(made(open("<|{{ m.role }}|>\n", "{{ eos_token }}\n")), turns).find("--template zephyr writes it")
           != std::string::npos);
     CHECK(reason(made(open("<{{ m.role }}>", "<|over|>")), turns)
-          == start + "it writes <|over|> only once another turn follows: give --template a file that ends every answer "
-                     "with it");
+          == start
+                 + "it writes <|over|> only once another turn follows: give --template a file that ends every answer "
+                   "with it");
     // SOLAR's ends no turn at all.
     const auto solar = made("{% for m in messages %}### {{ m.role }}:\n{{ m.content }}{% if m.role == 'user' %}\n\n"
                             "{% endif %}{% endfor %}{% if add_generation_prompt %}### assistant:\n{% endif %}");
@@ -358,24 +372,28 @@ TEST_CASE("a header in <…> of the next turn ends none")
 {
     const auto chat = made("{% for m in messages if m.role != 'tool' %}<{{ m.role }}>{{ m.content }}{% endfor %}</s>"
                            "{% if add_generation_prompt %}<assistant>{% endif %}");
-    CHECK_THROWS_AS(learnt(chat, Json::array({{{"role", "user"}, {"content", "U"}}, {{"role", "assistant"}, {"content", "A"}},
-                                              {{"role", "tool"}, {"content", ""}}, {{"role", "assistant"}, {"content", "B"}}})),
+    CHECK_THROWS_AS(learnt(chat, Json::array({{{"role", "user"}, {"content", "U"}},
+                                              {{"role", "assistant"}, {"content", "A"}},
+                                              {{"role", "tool"}, {"content", ""}},
+                                              {{"role", "assistant"}, {"content", "B"}}})),
                     graft::Error);
 }
 
 TEST_CASE("a conversation is rendered a fixed number of times, however many turns it has")
 {
     std::vector<std::pair<std::string, ChatTemplate>> chats;
-    for (const auto& name : graft::named_template_names()) { chats.emplace_back(name, ChatTemplate::named(name, tokens)); }
+    for (const auto& name : graft::named_template_names()) {
+        chats.emplace_back(name, ChatTemplate::named(name, tokens));
+    }
     if (const auto data = graft_test::data()) {
         for (const char* name : {"qwen2_5", "qwen3", "llama3_1", "minimind", "mistral_instruct_v0_2", "deepseekv3"}) {
-            chats.emplace_back(name,
-                ChatTemplate::file(*data / "data/chat_templates" / (std::string(name) + ".jinja"), tokens));
+            chats.emplace_back(
+                name, ChatTemplate::file(*data / "data/chat_templates" / (std::string(name) + ".jinja"), tokens));
         }
     }
     for (auto& each : chats) {
         const std::string& name = each.first;
-        ChatTemplate&      chat = each.second;
+        ChatTemplate& chat = each.second;
         INFO(name);
         std::vector<std::uint64_t> counts;
         for (const int answers : {2, 20, 400}) {
@@ -393,7 +411,7 @@ TEST_CASE("a conversation is rendered a fixed number of times, however many turn
             REQUIRE(spans.size() == std::size_t(answers));
             for (int i = 0; i < answers; ++i) {
                 const auto& span = spans[std::size_t(i)];
-                const auto  said = text.substr(span.begin, span.end - span.begin);
+                const auto said = text.substr(span.begin, span.end - span.begin);
                 CHECK(said.find("A" + std::to_string(i)) != said.npos);
                 CHECK(said.find("U") == said.npos);
             }

@@ -102,8 +102,8 @@ void check_golden(const Tokenizer& tokenizer, const std::filesystem::path& data,
     std::size_t count = 0, at = 0;
     while (at != std::string::npos) {
         const std::size_t end = text.find('\n', at);
-        const Ids line = tokenizer.encode(
-            std::string_view(text).substr(at, end == text.npos ? end : end - at), {.add_special = false});
+        const Ids line = tokenizer.encode(std::string_view(text).substr(at, end == text.npos ? end : end - at),
+                                          {.add_special = false});
         for (const auto id : line) { hash = fnv(hash, id); }
         count += line.size();
         at = end == text.npos ? end : end + 1;
@@ -246,12 +246,12 @@ TEST_CASE("tokenizer: 128 000 tokens are loaded in linear time")
 {
     const auto data = graft_test::data();
     if (!data) { return graft_test::skip("GRAFT_TEST_DATA is not set: tokenizers/llama3"); }
-    const std::clock_t start = std::clock();    // of this process alone
+    const std::clock_t start = std::clock();  // of this process alone
     const auto tokenizer = Tokenizer::load(*data / "data/tokenizers/llama3");
     const double seconds = double(std::clock() - start) / CLOCKS_PER_SEC;
     MESSAGE("llama3 loaded in " << seconds << " s");
     CHECK(tokenizer.size() == 128256);
-    CHECK(seconds < 60);    // a quadratic loader takes minutes, a sanitised one without optimisation some seconds
+    CHECK(seconds < 60);  // a quadratic loader takes minutes, a sanitised one without optimisation some seconds
 }
 
 TEST_CASE("tokenizer: names, ids and the chat template")
@@ -302,11 +302,12 @@ TEST_CASE("tokenizer: files beside tokenizer.json")
     write("tokenizer.json", file(graft_test::repo() / "data/tokenizer_stories260K/tokenizer.json"));
     CHECK_FALSE(Tokenizer::load(folder).bos());
     write("special_tokens_map.json",
-        R"({"bos_token": {"content": "<s>"}, "additional_special_tokens": ["x"], "cls_token": "c"})");
+          R"({"bos_token": {"content": "<s>"}, "additional_special_tokens": ["x"], "cls_token": "c"})");
     CHECK(Tokenizer::load(folder).bos() == 1);
     CHECK(Tokenizer::load(folder).special_tokens().at("cls_token") == "c");
     write("tokenizer_config.json", R"({"bos_token": "</s>", "chat_template": "key", "add_bos_token": true})");
-    CHECK(Tokenizer::load(folder).bos() == 1);      // as transformers: the map counts, where there is no added_tokens_decoder
+    CHECK(Tokenizer::load(folder).bos()
+          == 1);  // as transformers: the map counts, where there is no added_tokens_decoder
     std::filesystem::remove(folder / "special_tokens_map.json");
     CHECK(Tokenizer::load(folder).bos() == 2);
     CHECK(Tokenizer::load(folder).chat_template() == "key");
@@ -366,7 +367,7 @@ TEST_CASE("tokenizer: control tokens as plain text")
     const auto named = Tokenizer::parse(json, R"({"eos_token": "ab"})");
     CHECK(named.encode("abba") == Ids{2, 3});
     CHECK(named.encode("abba", {.control_tokens = false}) == Ids{0, 1, 3});
-    CHECK(named.is_special(2));     // named: as transformers makes it
+    CHECK(named.is_special(2));  // named: as transformers makes it
     CHECK_FALSE(named.is_special(3));
     CHECK(named.size() == 4);
     // merges that spell a control token are not taken for it when words are looked up whole
@@ -404,8 +405,14 @@ TEST_CASE("tokenizer: streams hold back what is not a character yet")
     // Strip at the end of fused text waits for the end
     const auto strip = Tokenizer::parse(R"({"decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"},
         {"type": "Strip", "content": "b", "start": 1, "stop": 2}]}, "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}})");
-    for (const auto& [given, expected] : {std::pair<const char*, const char*>{"", ""}, {"b", ""}, {"bb", ""},
-             {"bba", "ba"}, {"abab", "aba"}, {"abbb", "ab"}, {"bbbb", "b"}, {"abba", "abba"}}) {
+    for (const auto& [given, expected] : {std::pair<const char*, const char*>{"", ""},
+                                          {"b", ""},
+                                          {"bb", ""},
+                                          {"bba", "ba"},
+                                          {"abab", "aba"},
+                                          {"abbb", "ab"},
+                                          {"bbbb", "b"},
+                                          {"abba", "abba"}}) {
         CHECK(strip.decode(strip.encode(given)) == expected);
         CHECK(streamed(strip, strip.encode(given)) == expected);
     }
@@ -419,13 +426,13 @@ TEST_CASE("tokenizer: awkward texts")
         CHECK(tokenizer.decode({}) == "");
         CHECK(has(error_of([&] { tokenizer.encode("ab\xC3("); }), "not UTF-8 at byte 2"));
         for (const char* bad :
-            {"\x80", "\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x98", "\xFF", "\xF0\x80\x80\x80"}) {
+             {"\x80", "\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x98", "\xFF", "\xF0\x80\x80\x80"}) {
             CHECK_THROWS_AS(tokenizer.encode(bad), Error);
         }
         check_consistent(tokenizer, std::string("a\0b", 3));
     }
     // Long words of one letter, of marks out of order, of spaces: no quadratic time.
-    const std::clock_t start = std::clock();    // of this process alone
+    const std::clock_t start = std::clock();  // of this process alone
     for (const auto& tokenizer : {byte_level(), stories()}) {
         std::string letters(300000, 'a'), marks = "a", spaces(300000, ' ');
         for (int i = 0; i < 100000; ++i) { marks += i % 2 == 0 ? "\u0301" : "\u0323"; }

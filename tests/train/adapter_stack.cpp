@@ -60,8 +60,11 @@ TEST_CASE("adapter stack: those that are not given, or have changed, are named")
                b = "sha256 " + graft::adapter_fingerprint(second).substr(0, 8);
     const auto top = adapter(temp / "top", graft::stack_metadata(Paths{first, second}));
     const auto none = refusal_of(top, {}), one = refusal_of(top, {top, first});
-    CHECK(none == top.string() + ": was trained over 2 other adapters and means nothing without them; not given, or "
-                  "changed since: " + a + " and " + b + "; say so");
+    CHECK(none
+          == top.string()
+                 + ": was trained over 2 other adapters and means nothing without them; not given, or "
+                   "changed since: "
+                 + a + " and " + b + "; say so");
     CHECK(one.find(a) == std::string::npos);
     CHECK(one.find(b) != std::string::npos);
     write_text(first / "adapter_config.json", "{}");

@@ -42,7 +42,7 @@ TEST_CASE("batches: the order is a pure function of seed and epoch, and every ex
             CHECK(!std::is_sorted(order.begin(), order.end()));
         }
         std::sort(order.begin(), order.end());
-        CHECK(order == graft::epoch_order(count, 5, 42, false));   // file order
+        CHECK(order == graft::epoch_order(count, 5, 42, false));  // file order
     }
     // Every order of three about equally often: 6000 epochs, 1000 each, four standard deviations are 115.
     std::vector<int> seen(27);
@@ -56,7 +56,7 @@ TEST_CASE("batches: the order is a pure function of seed and epoch, and every ex
 
 TEST_CASE("batches: short last batches and groups, none across an epoch")
 {
-    const auto     data = examples(10);
+    const auto data = examples(10);
     graft::Batches batches(data, {.batch = 3, .accumulate = 3, .epochs = 2, .shuffle = false});
     CHECK(batches.steps_per_epoch() == 2);
     CHECK(batches.steps() == 4);
@@ -74,7 +74,7 @@ TEST_CASE("batches: short last batches and groups, none across an epoch")
 
 TEST_CASE("batches: steps decide over epochs, and go over as many epochs as it takes")
 {
-    const auto     data = examples(5);
+    const auto data = examples(5);
     graft::Batches batches(data, {.batch = 2, .epochs = 1, .steps = 7});
     CHECK(batches.steps() == 7);
     for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
@@ -82,7 +82,7 @@ TEST_CASE("batches: steps decide over epochs, and go over as many epochs as it t
         for (std::int64_t step = 3 * epoch; step < 3 * epoch + 3; ++step) {
             for (auto row : flat(batches.rows(step))) { seen.insert(row); }
         }
-        CHECK(seen == std::multiset<std::int64_t>{0, 1, 2, 3, 4});   // the first one of every epoch too
+        CHECK(seen == std::multiset<std::int64_t>{0, 1, 2, 3, 4});  // the first one of every epoch too
     }
     // Any step can be asked for by itself, as a resumed run does.
     graft::Batches again(data, {.batch = 2, .epochs = 1, .steps = 7});
@@ -99,19 +99,19 @@ TEST_CASE("batches: documents back to back, labels shifted, nothing predicted ac
                                      {.ids = {4}, .labels = {graft::ignore}, .row = 2, .source = "f"},
                                      {.ids = {5, 6, 7}, .labels = {5, graft::ignore, 7}, .row = 3, .source = "f"}};
     const std::vector<std::int64_t> rows{0, 1, 2};
-    const auto                      batch = graft::collate(data, rows);
-    const auto                      none  = graft::ignore;
+    const auto batch = graft::collate(data, rows);
+    const auto none = graft::ignore;
     CHECK(batch.ids == std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 7});
     CHECK(batch.labels == std::vector<std::int32_t>{2, 3, none, none, none, 7, none});
     CHECK(batch.positions == std::vector<std::int32_t>{0, 1, 2, 0, 0, 1, 2});
     CHECK(batch.bounds == std::vector<std::int64_t>{0, 3, 4, 7});
     CHECK(batch.rows == rows);
-    CHECK(batch.targets == 3);      // the label of a first token is no target
+    CHECK(batch.targets == 3);  // the label of a first token is no target
     CHECK(batch.tokens() == 7);
     CHECK(batch.documents() == 3);
 
     graft::Batches batches(data, {.batch = 2, .accumulate = 2, .shuffle = false});
-    const auto     micro = batches.micro_batches(0);
+    const auto micro = batches.micro_batches(0);
     REQUIRE(micro.size() == 2);
     CHECK(graft::targets(micro) == 3);
     CHECK(micro[1].ids == std::vector<std::int32_t>{5, 6, 7});
@@ -124,7 +124,7 @@ TEST_CASE("batches: wrong sizes are refused")
     CHECK_THROWS_AS(graft::Batches(data, {.batch = 0}), graft::Error);
     CHECK_THROWS_AS(graft::Batches(data, {.accumulate = 0}), graft::Error);
     CHECK_THROWS_AS(graft::Batches(data, {.epochs = -1}), graft::Error);
-    std::vector<graft::Example>     wrong{{.ids = {1, 2}, .labels = {1}, .row = 1, .source = "f"}};
+    std::vector<graft::Example> wrong{{.ids = {1, 2}, .labels = {1}, .row = 1, .source = "f"}};
     const std::vector<std::int64_t> rows{0};
     CHECK_THROWS_AS(graft::collate(wrong, rows), graft::Error);
 }

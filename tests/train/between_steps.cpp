@@ -38,18 +38,22 @@ struct Trace {
 
 struct Kind {
     graft::Base base = graft::Base::frozen;
-    bool        double_quant = false, recompute = false;
-    double      dropout = 0;
+    bool double_quant = false, recompute = false;
+    double dropout = 0;
 };
 
 template <class T> Trace trained(const fs::path& folder, const Kind& kind, bool between)
 {
     const bool full = kind.base == graft::Base::trained;
-    auto model = graft::load_model<T>(folder, {.base = kind.base, .train_rest = full},
-                                      {.double_quant = kind.double_quant});
+    auto model =
+        graft::load_model<T>(folder, {.base = kind.base, .train_rest = full}, {.double_quant = kind.double_quant});
     if (!full) {
-        graft::add_adapter(model, graft::AdapterConfig{.rank = 2, .alpha = 4, .dropout = kind.dropout,
-                                      .targets = {.kind = graft::ModuleChoice::Kind::all_linear}}, 3);
+        graft::add_adapter(model,
+                           graft::AdapterConfig{.rank = 2,
+                                                .alpha = 4,
+                                                .dropout = kind.dropout,
+                                                .targets = {.kind = graft::ModuleChoice::Kind::all_linear}},
+                           3);
     }
     graft::AdamW<T> adamw(model, {.lr = 0.02, .clip = 1.0});
     const auto examples = rows();
@@ -74,7 +78,7 @@ template <class T> Trace trained(const fs::path& folder, const Kind& kind, bool 
                                                          1.0 / double(graft::targets(micro)),
                                                          {{7, std::uint32_t(step)}, kind.recompute}));
             sample += std::uint32_t(batch.documents());
-            look(int(step) + 1);    // between micro-batches, with gradients that wait
+            look(int(step) + 1);  // between micro-batches, with gradients that wait
         }
         for (const auto& tensor : graft::trained_tensors(model)) {
             REQUIRE(tensor.grad.written());
@@ -102,7 +106,7 @@ template <class T> void same(const Kind& kind)
     const TempFolder temp;
     const auto folder = tiny_checkpoint(temp.path());
     const auto plain = trained<T>(folder, kind, false), looked = trained<T>(folder, kind, true);
-    CHECK(plain.losses.size() == 3 * 3);    // three micro-batches an epoch
+    CHECK(plain.losses.size() == 3 * 3);  // three micro-batches an epoch
     CHECK(plain.losses.front() != plain.losses.back());
     CHECK((plain.losses == looked.losses));
     CHECK((plain.gradients == looked.gradients));

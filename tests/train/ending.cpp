@@ -66,7 +66,7 @@ TEST_CASE("ending: how long an answer is")
     const std::int32_t x = graft::ignore;
     CHECK(length({x, x, 5, 6, 2, x}) == 3);
     CHECK(length({x, 5, 2, 7, 2}) == 2);
-    CHECK(length({x, 5, 6, x, 7, 2}) == 2);    // without an end the targets break off
+    CHECK(length({x, 5, 6, x, 7, 2}) == 2);  // without an end the targets break off
     CHECK(length({x, x}) == 0);
     CHECK(length({}) == 0);
 }
@@ -76,7 +76,7 @@ TEST_CASE_TEMPLATE("ending: a row of the head that other tokens have too is name
 {
     auto model = tiny_model<T>();
     set_row(model, 2, 9, 1), set_row(model, 5, 9, 1), set_row(model, 2, 2, 0.5), set_row(model, 5, 5, 0.5);
-    set_row(model, 10, 2, 1.004), set_row(model, 8, 2, 1.05);    // within 1 %; a row of its own
+    set_row(model, 10, 2, 1.004), set_row(model, 8, 2, 1.05);  // within 1 %; a row of its own
     const auto ending = measured(model);
     CHECK(ending.rows == 10);
     CHECK(ending.rows_ending == 10);
@@ -112,8 +112,9 @@ TEST_CASE("ending: data without an end, and no end that is known")
     const auto model = tiny_model<float>();
     const auto ending = measured(model, false);
     CHECK(ending.rows_ending == 0);
-    CHECK(graft::why_endless(ending, named) == "none of the 10 examples has a token that ends a text (</s> (2)) among "
-                                               "its targets, so nothing teaches the model to stop");
+    CHECK(graft::why_endless(ending, named)
+          == "none of the 10 examples has a token that ends a text (</s> (2)) among "
+             "its targets, so nothing teaches the model to stop");
     CHECK(has(graft::why_endless(ending, {}), "no token is known that ends a text"));
     // A first token is given, not learnt.
     std::vector<graft::Example> first{{.ids = {2, 4}, .labels = {2, 4}, .source = "rows"}};

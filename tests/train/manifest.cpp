@@ -59,7 +59,7 @@ TEST_CASE("manifest: a field that is missing or of another kind is named; anothe
     const auto whole = graft::read_sealed(temp / "run.json").json;
     for (const auto& entry : whole.items()) {
         const std::string field = entry.key();
-        if (field == "sha256" || field == "changed" || field == "earlier") { continue; }    // may be absent
+        if (field == "sha256" || field == "changed" || field == "earlier") { continue; }  // may be absent
         CAPTURE(field);
         auto json = whole;
         json.erase("sha256");

@@ -50,7 +50,7 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
         if constexpr (graft::detail::is_nf4_linear<std::remove_cvref_t<decltype(layer)>>) {
             const auto n = std::size_t(layer.in * layer.out), blocks = (n + 63) / 64;
             const std::vector<std::uint8_t> codes((n + 1) / 2, 0x7a);
-            const std::vector<float>        scales(blocks, 0.1f);
+            const std::vector<float> scales(blocks, 0.1f);
             using Weight = std::remove_cvref_t<decltype(layer.weight)>;
             const auto type = nf4::Type::nf4;
             layer.weight = o.double_quant ? Weight(layer.out, layer.in, codes, nf4::nest(scales), 64, type, pool)
@@ -59,7 +59,7 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
     });
     for (const auto& targets : o.stacked) { stack_adapter(model, targets); }
     add_adapter(model, o.targets, o.adapter, 1);
-    leaves(model, [&](const std::string& name, auto& leaf) {    // poisoned so far
+    leaves(model, [&](const std::string& name, auto& leaf) {  // poisoned so far
         if constexpr (requires { leaf.value(); }) {
             if (name.find("lora_") != std::string::npos && name.find(".stacked.") == std::string::npos) { return; }
             auto view = leaf.value().view();
@@ -73,7 +73,7 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
     });
     for (const auto& tensor : trained_tensors(model)) { refresh(tensor); }
     AdamW<T> adamw(model);
-    const auto  rope = model.positions(o.positions, pool);
+    const auto rope = model.positions(o.positions, pool);
     const Batch batch = graft::detail::full_batch(o.batch, o.tokens);
     std::vector<Example> pair(2);
     for (auto& answer : pair) {
@@ -82,13 +82,13 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
     }
     const PreferenceData pairs{.examples = pair, .prompts = {&prompt, 1}, .share_prompt = o.share_prompt};
     const Batch batch_of_pairs = collate_pairs(pairs, std::vector<std::int64_t>(std::size_t(o.batch / 2), 0));
-    double      last = 0;
+    double last = 0;
     for (std::int64_t step = 0; step < o.steps; ++step) {
         for (std::int64_t micro = 0; micro < o.accumulate; ++micro) {
             if (o.preference) {
                 auto call = graft::detail::upload_pairs<T, Cpu>(pairs, batch_of_pairs, rope, pool);
                 call.input.context.recompute = o.recompute;
-                Tape       tape;
+                Tape tape;
                 const auto sums = model.log_probs(tape, call.input.ids, call.input.context, call.scored);
                 last = sums.data()[0];
                 const auto sink = sums.grad().sink();
@@ -98,7 +98,7 @@ template <class T> std::int64_t measured(const ModelConfig& config, const PlanOp
             }
             auto on_device = upload<T, Cpu>(batch, rope, 0, pool);
             on_device.context.training = true, on_device.context.recompute = o.recompute;
-            Tape       tape;
+            Tape tape;
             const auto loss = model.loss(tape, on_device.ids, on_device.context, batch.labels, 1e-2);
             tape.backward(loss);
             last = item(loss);
@@ -117,10 +117,10 @@ void same_peak(const std::string& method, bool tied, double dropout, bool recomp
     CAPTURE(recompute);
     CAPTURE(nested);
     const auto config = small(tied);
-    auto       options = options_of(method, config, dropout);
+    auto options = options_of(method, config, dropout);
     options.recompute = recompute, options.double_quant = nested;
     for (int i = 0; i < stacked; ++i) {
-        const AdapterConfig below{.rank = 3 + i, .alpha = 4};    // q_proj and v_proj
+        const AdapterConfig below{.rank = 3 + i, .alpha = 4};  // q_proj and v_proj
         options.stacked.push_back(adapter_targets(below, config, "test"));
     }
     const MemoryPlan plan = plan_memory<T>(config, options);
@@ -154,7 +154,7 @@ TEST_CASE_TEMPLATE("memory plan: preference pairs to the byte without a prompt, 
     for (const char* method : {"lora", "qlora", "full"}) {
         for (const bool share : {false, true}) {
             const auto config = small(true);
-            auto       o = options_of(method, config, 0.0);
+            auto o = options_of(method, config, 0.0);
             o.batch = 4, o.preference = true, o.share_prompt = share;
             const auto peak = plan_memory<T>(config, o).peak;
             CHECK(peak == measured<T>(config, o));
@@ -168,7 +168,7 @@ TEST_CASE_TEMPLATE("memory plan: preference pairs to the byte without a prompt, 
 TEST_CASE("memory plan: shorter rows and ignored labels take no more; recompute and smaller batches take less")
 {
     const auto config = small(false);
-    auto       o = options_of("lora", config, 0.0);
+    auto o = options_of("lora", config, 0.0);
     const auto peak = plan_memory<float>(config, o).peak;
     o.tokens = 49;
     CHECK(plan_memory<float>(config, o).peak <= peak);
@@ -180,14 +180,14 @@ TEST_CASE("memory plan: shorter rows and ignored labels take no more; recompute 
 
 TEST_CASE("memory plan: 4-bit weights never exist in full, and a plan of a large model needs no memory")
 {
-    ModelConfig c;    // Llama-3.1-8B
+    ModelConfig c;  // Llama-3.1-8B
     c.vocab = 128256, c.dim = 4096, c.ffn = 14336, c.layers = 32, c.heads = 32, c.kv_heads = 8, c.head_dim = 128;
     c.max_positions = 131072;
     auto o = options_of("qlora", c, 0.0);
     o.tokens = 2048, o.batch = 1, o.accumulate = 1, o.positions = 2048;
     const MemoryPlan plan = plan_memory<bf16>(c, o);
-    const double     dense = 2.0 * (128256.0 * 4096 * 2), linears = 6979321856.0 * (0.5 + 4.0 / 64);
-    CHECK(double(plan.weights) == doctest::Approx(dense + linears).epsilon(0.03));    // blocks are rounded up
+    const double dense = 2.0 * (128256.0 * 4096 * 2), linears = 6979321856.0 * (0.5 + 4.0 / 64);
+    CHECK(double(plan.weights) == doctest::Approx(dense + linears).epsilon(0.03));  // blocks are rounded up
     CHECK(plan.peak > plan.weights);
     CHECK(plan.where != "the weights");
 }

@@ -8,8 +8,14 @@ TEST_CASE("metrics: lines read back to the same text, bit for bit")
 {
     std::vector<graft::StepMetrics> steps;
     for (int i = 0; i < 50; ++i) {
-        steps.push_back({.step = i, .loss = std::exp(-0.1 * i), .lr = 1e-3 / (i + 3), .grad_norm = std::sqrt(i + 0.1),
-                         .tokens = 1'000'000'007LL * i, .targets = i % 3, .seconds = 0.1 * i, .peak_bytes = 1LL << 40});
+        steps.push_back({.step = i,
+                         .loss = std::exp(-0.1 * i),
+                         .lr = 1e-3 / (i + 3),
+                         .grad_norm = std::sqrt(i + 0.1),
+                         .tokens = 1'000'000'007LL * i,
+                         .targets = i % 3,
+                         .seconds = 0.1 * i,
+                         .peak_bytes = 1LL << 40});
         if (i % 7 == 0) { steps.back().eval_loss = 1.0 / 3; }
         if (i % 2 == 0) {
             steps.back().preference = {0.1 * i, -1.0 / (i + 3), 0.1 * i + 1.0 / (i + 3), 0.5, -i / 3.0, -1e3 / (i + 7)};

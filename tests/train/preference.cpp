@@ -17,8 +17,12 @@ namespace {
 using Loss = PreferenceLoss;
 
 // The values of the published formulas at a = 2, b = -3 and answers of 10 and 20 tokens.
-const AnswerPair example{.chosen = -40, .rejected = -63, .reference_chosen = -42, .reference_rejected = -60,
-                         .chosen_tokens = 10, .rejected_tokens = 20};
+const AnswerPair example{.chosen = -40,
+                         .rejected = -63,
+                         .reference_chosen = -42,
+                         .reference_rejected = -60,
+                         .chosen_tokens = 10,
+                         .rejected_tokens = 20};
 
 }  // namespace
 
@@ -32,20 +36,22 @@ TEST_CASE("preference: losses by the formulas")
 
 TEST_CASE("preference: slopes against differences, every loss, on both sides of the hinge")
 {
-    for (const auto& options : {PreferenceOptions{}, PreferenceOptions{.beta = 0.5, .label_smoothing = 0.2},
-                                PreferenceOptions{.loss = Loss::hinge, .beta = 0.4},
-                                PreferenceOptions{.loss = Loss::ipo, .beta = 0.3}}) {
+    for (const auto& options :
+         {PreferenceOptions{}, PreferenceOptions{.beta = 0.5, .label_smoothing = 0.2},
+          PreferenceOptions{.loss = Loss::hinge, .beta = 0.4}, PreferenceOptions{.loss = Loss::ipo, .beta = 0.3}}) {
         for (const double shift : {-9.0, -1.0, 0.0, 1.5, 20.0}) {
             AnswerPair pair = example;
             pair.chosen += shift;
             const auto found = preference_loss(pair, options);
-            const auto slope = [&](double AnswerPair::* side) {
+            const auto slope = [&](double AnswerPair::*side) {
                 constexpr double h = 1e-4;
                 AnswerPair up = pair, down = pair;
                 up.*side += h, down.*side -= h;
                 return (preference_loss(up, options).loss - preference_loss(down, options).loss) / (2 * h);
             };
-            CAPTURE(shift); CAPTURE(options.beta); CAPTURE(int(options.loss));
+            CAPTURE(shift);
+            CAPTURE(options.beta);
+            CAPTURE(int(options.loss));
             CHECK(std::abs(found.chosen - slope(&AnswerPair::chosen)) <= 1e-8 * (1 + std::abs(found.chosen)));
             CHECK(std::abs(found.rejected - slope(&AnswerPair::rejected)) <= 1e-8 * (1 + std::abs(found.rejected)));
         }
@@ -97,7 +103,7 @@ TEST_CASE("preference: means over the pairs of a step")
 {
     PreferenceMetrics all;
     for (int i = 0; i < 6; ++i) { add_pair(all, {.chosen = -1, .rejected = -2}, 0.1); }
-    CHECK(mean_of(all, 6).accuracy == 1);    // counted, not summed up from sixths
+    CHECK(mean_of(all, 6).accuracy == 1);  // counted, not summed up from sixths
     PreferenceMetrics m;
     add_pair(m, example, 0.1);
     add_pair(m, {.chosen = -4, .rejected = -2, .reference_chosen = -3, .reference_rejected = -2}, 0.1);

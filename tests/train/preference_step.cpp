@@ -16,9 +16,9 @@ using graft::PreferenceLoss;
 
 // The recorded pairs: rows of the batch, chosen ones first.
 struct Recorded {
-    nlohmann::json              json;
+    nlohmann::json json;
     std::vector<graft::Example> examples;
-    std::vector<std::int64_t>   prompts;
+    std::vector<std::int64_t> prompts;
 };
 
 Recorded recorded_pairs(const std::filesystem::path& folder)
@@ -31,12 +31,11 @@ Recorded recorded_pairs(const std::filesystem::path& folder)
             for (std::size_t t = 0; t < out.json["input_ids"][row].size(); ++t) {
                 if (out.json["attention_mask"][row][t] == 0) { break; }
                 example.ids.push_back(out.json["input_ids"][row][t]);
-                example.labels.push_back(
-                    out.json["completion_mask"][row][t] == 1 ? example.ids.back() : graft::ignore);
+                example.labels.push_back(out.json["completion_mask"][row][t] == 1 ? example.ids.back() : graft::ignore);
             }
             if (row == i) {
-                const auto first = std::find_if(
-                    example.labels.begin(), example.labels.end(), [](auto label) { return label != graft::ignore; });
+                const auto first = std::find_if(example.labels.begin(), example.labels.end(),
+                                                [](auto label) { return label != graft::ignore; });
                 out.prompts.push_back(first - example.labels.begin());
             }
             out.examples.push_back(std::move(example));
@@ -110,7 +109,7 @@ TEST_CASE("golden dpo: log-probabilities, losses and the gradient of every adapt
     const auto rope = model.positions(16);
     graft::PreferenceData data{.examples = recorded.examples, .prompts = recorded.prompts};
 
-    data.reference = graft::reference_log_probs(model, data, 2, rope);    // the adapter is not there yet
+    data.reference = graft::reference_log_probs(model, data, 2, rope);  // the adapter is not there yet
     graft::add_adapter(model, graft::adapter_targets(adapter, config, ""), adapter, 0);
     graft::load_adapter(model, adapter_folder);
     const std::vector<std::int64_t> all{0, 1, 2};
@@ -122,7 +121,8 @@ TEST_CASE("golden dpo: log-probabilities, losses and the gradient of every adapt
             const auto row = std::size_t(d);
             CHECK(std::abs(policy.data()[d] - recorded.json["policy_logps"][row].get<double>()) < 1e-10);
             CHECK(std::abs(data.reference[std::size_t(batch.rows[row])]
-                           - recorded.json["reference_logps"][row].get<double>()) < 1e-10);
+                           - recorded.json["reference_logps"][row].get<double>())
+                  < 1e-10);
             CHECK(graft::detail::answer_tokens(data, batch.rows[row]) == recorded.json["completion_tokens"][row]);
         }
         const auto expected = graft::SafetensorsFile::open(folder / "expected.safetensors");
@@ -133,13 +133,14 @@ TEST_CASE("golden dpo: log-probabilities, losses and the gradient of every adapt
              {"sigmoid", "sigmoid_beta_0.5", "ipo", "hinge", "sigmoid_smoothed_0.1_by_formula"}) {
             CAPTURE(name);
             const auto& want = recorded.json.at("losses").at(name);
-            data.options = {.loss = PreferenceLoss::sigmoid, .beta = want.at("beta"),
+            data.options = {.loss = PreferenceLoss::sigmoid,
+                            .beta = want.at("beta"),
                             .label_smoothing = want.at("label_smoothing")};
             if (const auto loss = graft::preference_loss_named(name)) { data.options.loss = *loss; }
             for (const bool recompute : {false, true}) {
                 graft::PreferenceMetrics metrics;
-                const double loss = graft::preference_forward_backward(
-                    model, data, batch, rope, 1.0 / double(pairs), recompute, metrics);
+                const double loss = graft::preference_forward_backward(model, data, batch, rope, 1.0 / double(pairs),
+                                                                       recompute, metrics);
                 CHECK(std::abs(loss - want.at("loss").get<double>()) < 1e-10);
                 const auto found = gradients(model);
                 if (want.contains("grad_norm")) {

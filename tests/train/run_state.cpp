@@ -25,20 +25,18 @@ std::vector<graft::Example> rows()
     return out;
 }
 
-const graft::AdapterConfig adapter_config{.rank = 2, .alpha = 4, .dropout = 0.25,
-                                          .targets = {.kind = graft::ModuleChoice::Kind::all_linear}};
+const graft::AdapterConfig adapter_config{
+    .rank = 2, .alpha = 4, .dropout = 0.25, .targets = {.kind = graft::ModuleChoice::Kind::all_linear}};
 
 // A run in f32 or bf16, of an adapter or of everything.
 template <class T> struct Run {
-    graft::Base                  base;
-    std::vector<graft::Example>  examples = rows();
-    graft::AnyModel<T>           model;
-    graft::AdamW<T>              adamw;
+    graft::Base base;
+    std::vector<graft::Example> examples = rows();
+    graft::AnyModel<T> model;
+    graft::AdamW<T> adamw;
     std::vector<graft::StepMetrics> steps;
 
-    Run(graft::Base b, std::uint64_t seed) : base(b), model(made(b, seed)), adamw(model, {.lr = 0.02, .clip = 1.0})
-    {
-    }
+    Run(graft::Base b, std::uint64_t seed) : base(b), model(made(b, seed)), adamw(model, {.lr = 0.02, .clip = 1.0}) {}
 
     static graft::AnyModel<T> made(graft::Base base, std::uint64_t seed)
     {
@@ -55,8 +53,8 @@ template <class T> struct Run {
         auto batches = plan();
         const auto rope = model.positions(16);
         for (auto step = std::int64_t(steps.size()); step < last; ++step) {
-            graft::StepMetrics m{.step = step, .lr = 0.02 * graft::factor(graft::Schedule::cosine, step,
-                                                                         batches.steps(), 2)};
+            graft::StepMetrics m{.step = step,
+                                 .lr = 0.02 * graft::factor(graft::Schedule::cosine, step, batches.steps(), 2)};
             const auto micro = batches.micro_batches(step);
             m.targets = graft::targets(micro);
             std::uint32_t sample = 0;
@@ -97,7 +95,7 @@ template <class T> void cut_everywhere(graft::Base base)
         CAPTURE(cut);
         graft::set_threads(cut % 2 == 0 ? 1 : 3);
         graft::share_work_from(0);
-        Run<T> resumed(base, 77 + std::uint64_t(cut));    // other starting values: they must all come from the file
+        Run<T> resumed(base, 77 + std::uint64_t(cut));  // other starting values: they must all come from the file
         resumed.load(temp / graft::checkpoint_name(cut));
         CHECK(std::int64_t(resumed.steps.size()) == cut);
         resumed.train(total);

@@ -40,8 +40,8 @@ template <class T> graft::AnyModel<T> model_of(bool full)
 {
     auto model = tiny_model<T>(full ? graft::Base::trained : graft::Base::frozen);
     if (!full) {
-        const graft::AdapterConfig config{.rank = 2, .alpha = 4, .dropout = 0.25,
-                                          .targets = {.kind = graft::ModuleChoice::Kind::all_linear}};
+        const graft::AdapterConfig config{
+            .rank = 2, .alpha = 4, .dropout = 0.25, .targets = {.kind = graft::ModuleChoice::Kind::all_linear}};
         graft::add_adapter(model, config, 3);
         int at = 0;
         auto trained = graft::trained_tensors(model);
@@ -72,7 +72,7 @@ template <class Model> Gradients gradients(Model& model)
 }
 
 struct Step {
-    double    loss = 0;
+    double loss = 0;
     Gradients grads;
 };
 
@@ -137,14 +137,14 @@ TEST_CASE_TEMPLATE("step: any micro-batches of eight uneven rows, with dropout, 
                 }
             }
         }
-        CHECK(std::abs(means - whole.loss) > 1e-3);    // the rows tell a mean of means apart
+        CHECK(std::abs(means - whole.loss) > 1e-3);  // the rows tell a mean of means apart
         for (const std::size_t size : {1, 2, 3, 4}) {
             CAPTURE(size);
             const auto parts = step(model, groups_of(rows, size));
             CHECK(std::abs(parts.loss - whole.loss) <= limit * whole.loss);
             REQUIRE(parts.grads.size() == whole.grads.size());
             for (const auto& [name, want] : whole.grads) {
-                const auto& tensor = name;    // clang 14 captures no structured binding
+                const auto& tensor = name;  // clang 14 captures no structured binding
                 CAPTURE(tensor);
                 const auto& found = parts.grads.at(tensor);
                 REQUIRE(!want.empty());
@@ -229,11 +229,12 @@ TEST_CASE("evaluate: a mean over targets, not over rows or batches; masked rows 
     }
     CHECK(targets == 23);
     for (const std::int64_t at_once : {1, 3, 8}) {
-        CHECK(std::abs(graft::evaluate(model, std::span<const graft::Example>(rows), at_once, rope) -
-                       sum / double(targets)) <= 1e-13);
+        CHECK(std::abs(graft::evaluate(model, std::span<const graft::Example>(rows), at_once, rope)
+                       - sum / double(targets))
+              <= 1e-13);
     }
     rows.insert(rows.begin(), example(6, 99));
-    CHECK(std::abs(graft::evaluate(model, std::span<const graft::Example>(rows), 2, rope) - sum / double(targets)) <=
-          1e-13);
+    CHECK(std::abs(graft::evaluate(model, std::span<const graft::Example>(rows), 2, rope) - sum / double(targets))
+          <= 1e-13);
     CHECK(graft::evaluate(model, std::span<const graft::Example>(rows).first(1), 2, rope) == 0);
 }

@@ -10,8 +10,8 @@ using namespace graft_test;
 
 namespace {
 
-const graft::AdapterConfig all_linear{.rank = 2, .alpha = 4,
-                                      .targets = {.kind = graft::ModuleChoice::Kind::all_linear}};
+const graft::AdapterConfig all_linear{
+    .rank = 2, .alpha = 4, .targets = {.kind = graft::ModuleChoice::Kind::all_linear}};
 
 template <class T> graft::AnyModel<T> made(graft::Base base)
 {
@@ -38,8 +38,7 @@ template <class Model, class AdamW> void step(Model& model, AdamW& adamw)
 template <class Model, class AdamW>
 graft::TrainedSet set_of(const graft::TensorHashes& before, Model& model, AdamW& adamw)
 {
-    return graft::trained_set(before, graft::tensor_hashes(model), graft::names_of(adamw),
-                              graft::with_gradient(adamw));
+    return graft::trained_set(before, graft::tensor_hashes(model), graft::names_of(adamw), graft::with_gradient(adamw));
 }
 
 }  // namespace
@@ -63,7 +62,7 @@ TEST_CASE_TEMPLATE("trained set: steps of LoRA, QLoRA and full training change w
         auto one = set_of(before, model, adamw);
         CHECK_NOTHROW(one.check(true));
         const bool full = base == graft::Base::trained;
-        if (!full) { CHECK(std::int64_t(one.changed.size()) <= declared / 2); }    // B is zero: A has no gradient
+        if (!full) { CHECK(std::int64_t(one.changed.size()) <= declared / 2); }  // B is zero: A has no gradient
         CHECK(one.unchanged.empty());
         CHECK(one.declared() == declared);
         CHECK(one.frozen == std::int64_t(before.size()) - declared);
@@ -73,7 +72,7 @@ TEST_CASE_TEMPLATE("trained set: steps of LoRA, QLoRA and full training change w
         auto two = set_of(before, model, adamw);
         CHECK_NOTHROW(two.check(true));
         CHECK(two.stray.empty());
-        if constexpr (std::is_same_v<T, float>) {    // in bf16 a gradient of this small model may round to zero
+        if constexpr (std::is_same_v<T, float>) {  // in bf16 a gradient of this small model may round to zero
             CHECK(std::int64_t(one.changed.size()) == (full ? declared : declared / 2));
             CHECK(std::int64_t(two.changed.size()) == declared);
         }
@@ -126,7 +125,7 @@ TEST_CASE("trained set: a rate too small to change a value is an error; a rate o
     graft::AdamW<float> adamw(model, {.lr = 1e-30});
     step(model, adamw);
     const auto set = set_of(before, model, adamw);
-    CHECK(set.unchanged.size() > 10);    // values of zero may take it
+    CHECK(set.unchanged.size() > 10);  // values of zero may take it
     CHECK(set.declared() == std::int64_t(adamw.trained().size()));
     CHECK_THROWS_WITH_AS(set.check(true), doctest::Contains("learning rate is too small"), graft::Error);
     CHECK_NOTHROW(set.check(false));

@@ -25,8 +25,8 @@
 //   2. the loss is finite, and the same with a tape and without
 //   3. a second backward doubles every gradient: an op that assigns where it should add shows
 //   4. the derivative along random directions, through all inputs together and through each alone, and for the first
-//      and last element of each, against that of differences (gradcheck/differences.hpp). A direction moves each element
-//      by a standard normal number times the rms of its input (1 where that is 0)
+//      and last element of each, against that of differences (gradcheck/differences.hpp). A direction moves each
+//      element by a standard normal number times the rms of its input (1 where that is 0)
 //
 // Of 4, with g from the tape, f' +- u from differences, and s = max(|g|, |f'|, what g is like along such a direction,
 // 1e-5 of what it is like through all inputs):
@@ -52,8 +52,9 @@ GradcheckResult gradcheck(Loss&& loss, const std::vector<GradcheckInput>& inputs
     if (check.corner() || result.verdict == GradcheckVerdict::truncation) {
         check.step_aside();
         result = check.run();
-        result.why += std::string(result.why.empty() ? "" : "; ") + "checked a little aside of the inputs, where the "
-                      "loss seems to have a corner";
+        result.why += std::string(result.why.empty() ? "" : "; ")
+                      + "checked a little aside of the inputs, where the "
+                        "loss seems to have a corner";
     }
     return result;
 }

@@ -27,9 +27,9 @@ public:
     explicit Frozen(Tensor<T, S, Dev> value) : value_(std::move(value)) {}
 
     const Tensor<T, S, Dev>& working() const { return value_; }
-    Tensor<T, S, Dev>&       value() { return value_; }
+    Tensor<T, S, Dev>& value() { return value_; }
     const Tensor<T, S, Dev>& value() const { return value_; }
-    bool                     empty() const { return value_.empty(); }
+    bool empty() const { return value_.empty(); }
 
     template <class Asked = void> Grad<acc<T>, Dev> grad() const
     {
@@ -61,25 +61,31 @@ public:
         state_->master = std::move(master);
     }
 
-    const Tensor<T, S, Dev>&      working() const { return state_->working; }
-    Tensor<Master, S, Dev>&       value() { return state_->master; }
+    const Tensor<T, S, Dev>& working() const { return state_->working; }
+    Tensor<Master, S, Dev>& value() { return state_->master; }
     const Tensor<Master, S, Dev>& value() const { return state_->master; }
-    Grad<Master, Dev>             grad() const { return state_->grad; }
-    bool                          empty() const { return state_ == nullptr; }
-    std::weak_ptr<const void>     owner() const { return state_; }
+    Grad<Master, Dev> grad() const { return state_->grad; }
+    bool empty() const { return state_ == nullptr; }
+    std::weak_ptr<const void> owner() const { return state_; }
 
 private:
     struct State {
         Tensor<Master, S, Dev> master;
-        Tensor<T, S, Dev>      working;
-        Grad<Master, Dev>      grad;
+        Tensor<T, S, Dev> working;
+        Grad<Master, Dev> grad;
     };
     std::shared_ptr<State> state_;
 };
 
 // A Param or a Frozen: what an op may take as a weight.
-template <class W> concept Weight = requires { { W::trainable } -> std::convertible_to<bool>; } &&
-                                    requires(const W& w) { w.working(); };
+template <class W>
+concept Weight = requires
+{
+    {
+        W::trainable
+        } -> std::convertible_to<bool>;
+}
+&&requires(const W& w) { w.working(); };
 
 // A weight that goes with activations of T on Dev.
 template <class W, class T, class Dev>
@@ -89,8 +95,11 @@ concept weight_for = same_element<typename W::Element, T> && same_device<typenam
 // it has none.
 template <Weight W> auto weight_grad(const W& w)
 {
-    if constexpr (W::trainable) { return w.grad().of_now(); }
-    else { return Grad<acc<typename W::Element>, typename W::On>(); }
+    if constexpr (W::trainable) {
+        return w.grad().of_now();
+    } else {
+        return Grad<acc<typename W::Element>, typename W::On>();
+    }
 }
 
 }  // namespace graft

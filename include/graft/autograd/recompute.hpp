@@ -13,7 +13,7 @@
 // Throws: what the block throws.
 namespace graft {
 
-struct AddOp;    // ops/add.hpp: adds the gradient of the second run to what is there
+struct AddOp;  // ops/add.hpp: adds the gradient of the second run to what is there
 
 template <Float T, class S, Device Dev, class Block>
 auto recompute(Block block, const Tensor<T, S, Dev>& x) -> decltype(block(x))
@@ -23,18 +23,18 @@ auto recompute(Block block, const Tensor<T, S, Dev>& x) -> decltype(block(x))
         y.on(tape).want_grad();
         tape->record("recompute", y, [block = std::move(block), x, dy = y.grad()] {
             Tape again;
-            auto in = x;    // with the gradient of x itself: sums are formed in the order of the plain block
+            auto in = x;  // with the gradient of x itself: sums are formed in the order of the plain block
             in.on(&again);
             auto out = block(in);
             if (!out.needs_grad()) { return; }
-            if (out.grad().written()) {    // the block gave back x, whose gradient others have written
+            if (out.grad().written()) {  // the block gave back x, whose gradient others have written
                 const auto sink = out.grad().sink();
                 compute(x.pool(), [&] { kernel<AddOp, Dev>::accumulate(sink, dy.view(), x.pool()->stream()); });
             } else {
                 out.grad().adopt(dy.release());
             }
             {
-                const auto dropped = std::move(out);    // its values are not needed: only the gradient goes on
+                const auto dropped = std::move(out);  // its values are not needed: only the gradient goes on
             }
             again.run();
         });

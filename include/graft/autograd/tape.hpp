@@ -68,10 +68,8 @@ public:
             return;
         }
         const Sink<T> sink = loss.grad().sink();
-        const T       value = T(seed);
-        compute(loss.pool(), [&] {
-            memory<Dev>::copy(sink.view.data, &value, sizeof(T), loss.pool()->stream());
-        });
+        const T value = T(seed);
+        compute(loss.pool(), [&] { memory<Dev>::copy(sink.view.data, &value, sizeof(T), loss.pool()->stream()); });
         run();
     }
 
@@ -123,12 +121,12 @@ public:
 
 private:
     struct Step {
-        const char*  name;
-        void*        held;
+        const char* name;
+        void* held;
         void (*run)(void*);
         void (*drop)(void*);
         std::int64_t rows, cols;
-        std::size_t  bytes;
+        std::size_t bytes;
     };
 
     // Each filling of a tape has a number of its own, in the whole program.
@@ -155,9 +153,10 @@ private:
             if (loss.pool()->counting()) { return; }
             const double value = double(loss.data()[0]);
             require(std::isfinite(value), [&] {
-                return "backward: the loss is " + std::to_string(value) + ", which is not finite, and so would its "
-                       "gradients be; nothing was written: not_finite(model) names the first bad tensor; a smaller "
-                       "learning rate, or clipping, keeps weights finite";
+                return "backward: the loss is " + std::to_string(value)
+                       + ", which is not finite, and so would its "
+                         "gradients be; nothing was written: not_finite(model) names the first bad tensor; a smaller "
+                         "learning rate, or clipping, keeps weights finite";
             });
         }
     }
@@ -176,10 +175,10 @@ private:
         return at;
     }
 
-    std::vector<Step>                         steps_;
+    std::vector<Step> steps_;
     std::vector<std::unique_ptr<std::byte[]>> chunks_;
-    std::size_t                               chunk_ = 0, used_ = 0;
-    std::uint64_t                             run_ = 0;
+    std::size_t chunk_ = 0, used_ = 0;
+    std::uint64_t run_ = 0;
 };
 
 struct NoTape {};

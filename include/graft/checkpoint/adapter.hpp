@@ -22,8 +22,9 @@
 //   add_adapter(model, targets, config, seed)    lays branches over the targeted linears; A random by name, B zero;
 //                                                over the embedding the other way round; rows of tokens as they are.
 //                                                config.init is what it is in PEFT: gaussian draws A normal with
-//                                                deviation 1 / rank, none draws B too, so that the model begins changed.
-//                                                The model keeps the config. A static kit has branches, which begin so
+//                                                deviation 1 / rank, none draws B too, so that the model begins
+//                                                changed. The model keeps the config. A static kit has branches, which
+//                                                begin so
 //   remove_adapter(model)                        takes it off again; modules that are saved whole stay as they are
 //   load_adapter(model, folder, targets.saved)   fills all branches, rows, and the modules that are saved whole, from
 //                                                adapter_model.safetensors, strictly both ways
@@ -67,14 +68,14 @@ using BeforeLast = std::function<void(const std::string& name, const std::string
 
 // Tensors of an adapter's file that go back into the next one byte by byte.
 struct KeptTensors {
-    std::optional<SafetensorsFile> file{};       // whose memory they are in
-    std::vector<StoredTensor>      tensors{};    // by the names in the model
+    std::optional<SafetensorsFile> file{};  // whose memory they are in
+    std::vector<StoredTensor> tensors{};    // by the names in the model
 };
 
 struct SaveAdapterOptions {
-    Metadata    metadata{};
+    Metadata metadata{};
     KeptTensors kept{};
-    BeforeLast  before_last{};
+    BeforeLast before_last{};
 };
 
 namespace detail {
@@ -89,8 +90,9 @@ template <Float A, class S> void fill_zero(Tensor<A, S, Cpu>& tensor)
 template <class Model> void require_bare(Model& model, const std::map<std::string, const AdapterTarget*>& wanted)
 {
     const auto refuse = [](const std::string& name) {
-        throw Error("add_adapter: " + name + " carries an adapter already, which would be lost: take it off first "
-                    "(remove_adapter), or lay it below as a finished one (stack_adapter)");
+        throw Error("add_adapter: " + name
+                    + " carries an adapter already, which would be lost: take it off first "
+                      "(remove_adapter), or lay it below as a finished one (stack_adapter)");
     };
     bool known = false;
     if constexpr (requires { model.adapter.has_value(); }) { known = model.adapter.has_value(); }
@@ -104,12 +106,13 @@ template <class Model> void require_bare(Model& model, const std::map<std::strin
             if (known || module.branch.a.grad().version() > 1) { refuse(name); }
             const auto at = wanted.find(name);
             require(at != wanted.end(), [&] {
-                return "add_adapter: the model's type lays an adapter over " + name + ", which the config does not "
-                       "target: target it too, or use AnyKit";
+                return "add_adapter: the model's type lays an adapter over " + name
+                       + ", which the config does not "
+                         "target: target it too, or use AnyKit";
             });
             require(at->second->rank == Module::rank, [&] {
-                return "add_adapter: the model's type gives " + name + " the rank " + std::to_string(Module::rank) +
-                       ", the config " + std::to_string(at->second->rank);
+                return "add_adapter: the model's type gives " + name + " the rank " + std::to_string(Module::rank)
+                       + ", the config " + std::to_string(at->second->rank);
             });
         }
     });
@@ -117,23 +120,31 @@ template <class Model> void require_bare(Model& model, const std::map<std::strin
 
 // The values that a branch of a linear begins with. Source: huggingface/peft 0.21, tuners/lora/layer.py
 // (reset_lora_parameters): gaussian has the deviation 1 / r; with none B is not zero either, but drawn as A is.
-template <class Branch>
-void begin_branch(Branch& branch, AdapterInit init, std::uint64_t seed, const std::string& name)
+template <class Branch> void begin_branch(Branch& branch, AdapterInit init, std::uint64_t seed, const std::string& name)
 {
     auto& a = branch.a.value();
     auto& b = branch.b.value();
-    if (init == AdapterInit::gaussian) { init_normal(a, seed, name, 1.0 / double(a.rows())); }
-    else { init_lora_a(a, seed, name); }
-    if (init == AdapterInit::none) { init_lora_a(b, seed, name + ".lora_B"); }
-    else { fill_zero(b); }
+    if (init == AdapterInit::gaussian) {
+        init_normal(a, seed, name, 1.0 / double(a.rows()));
+    } else {
+        init_lora_a(a, seed, name);
+    }
+    if (init == AdapterInit::none) {
+        init_lora_a(b, seed, name + ".lora_B");
+    } else {
+        fill_zero(b);
+    }
 }
 
 // Of an embedding: A is zero and B normal; with none both are normal.
 template <class Branch>
 void begin_embedding_branch(Branch& branch, AdapterInit init, std::uint64_t seed, const std::string& name)
 {
-    if (init == AdapterInit::none) { init_normal(branch.a.value(), seed, name + ".lora_A"); }
-    else { fill_zero(branch.a.value()); }
+    if (init == AdapterInit::none) {
+        init_normal(branch.a.value(), seed, name + ".lora_A");
+    } else {
+        fill_zero(branch.a.value());
+    }
     init_normal(branch.b.value(), seed, name);
 }
 
@@ -156,8 +167,8 @@ void lay_adapter(Model& model, const AdapterTargets& targets, const AdapterConfi
         const auto at = wanted.find(name);
         const AdapterTarget* const target = at == wanted.end() ? nullptr : at->second;
         const auto options = [&] {
-            return LoraOptions{.rank = target->rank, .alpha = target->alpha, .rslora = config.rslora,
-                               .dropout = config.dropout};
+            return LoraOptions{
+                .rank = target->rank, .alpha = target->alpha, .rslora = config.rslora, .dropout = config.dropout};
         };
         const auto begin = [&](auto& branch) {
             branch.scale = target->scale;
@@ -203,8 +214,8 @@ template <class Model>
 void add_adapter(Model& model, const AdapterTargets& targets, const AdapterConfig& config, std::uint64_t seed)
 {
     require(config.init != AdapterInit::mica, [] {
-        return "add_adapter: the config's init is mica, which begins from singular vectors of the base and never trains B, "
-               "and graft does not: choose kaiming or gaussian";
+        return "add_adapter: the config's init is mica, which begins from singular vectors of the base and never trains "
+               "B, and graft does not: choose kaiming or gaussian";
     });
     detail::lay_adapter(model, targets, config, seed);
 }
@@ -334,7 +345,7 @@ template <class Model> AdapterConfig stack_adapter(Model& model, const std::file
     const AdapterTargets targets = adapter_targets(config, model.config, folder.string());
     require(!targets.on_tables(), [&] {
         return printable(folder.string(), 1000) + ": trained " + detail::tables_text(targets)
-             + ", and cannot lie beside or under other adapters: merge it into its base";
+               + ", and cannot lie beside or under other adapters: merge it into its base";
     });
     detail::AdapterTensors file(folder);
     for (const AdapterTarget& target : targets.modules) {
@@ -388,10 +399,10 @@ template <class Model> AdapterConfig config_to_save(Model& model, const KeptTens
     const std::string who = "save_adapter";
     require_laid(model, *config, who);
     for (const LaidBranch& branch : laid_branches(model)) {
-        const bool embedding = branch.module == embedding_module;    // which has none
+        const bool embedding = branch.module == embedding_module;  // which has none
         require(embedding || branch.dropout == config->dropout, [&] {
-            return who + ": the adapter on " + branch.module + " has dropout " + number_text(branch.dropout) +
-                   ", the settings say " + number_text(config->dropout);
+            return who + ": the adapter on " + branch.module + " has dropout " + number_text(branch.dropout)
+                   + ", the settings say " + number_text(config->dropout);
         });
     }
     const SavedModules saved = adapter_targets(*config, model.config, who).saved;
@@ -400,15 +411,15 @@ template <class Model> AdapterConfig config_to_save(Model& model, const KeptTens
         there.insert(tensor.name);
         if (model.config.tied && tensor.name == embedding_weight) { there.insert(head_weight); }
         require(is_adapter_part(tensor.name) || saved.has(tensor.name), [&] {
-            return who + ": " + tensor.name + " is trained, and the settings' modules_to_save do not name its module: "
-                   "name it there before add_adapter, or save a whole checkpoint";
+            return who + ": " + tensor.name
+                   + " is trained, and the settings' modules_to_save do not name its module: "
+                     "name it there before add_adapter, or save a whole checkpoint";
         });
     }
     for (const StoredTensor& tensor : kept.tensors) { there.insert(tensor.name); }
     for (const std::string& name : saved.tensors()) {
-        require(there.contains(name), [&] {
-            return who + ": the settings' modules_to_save name " + name + ", which is not trained";
-        });
+        require(there.contains(name),
+                [&] { return who + ": the settings' modules_to_save name " + name + ", which is not trained"; });
     }
     return *config;
 }

@@ -35,10 +35,11 @@
 //
 // Refused, with an Error of one line that names file and field: another peft_type; use_dora, lora_bias, bias other than
 // none, trainable_token_indices of another module, fan_in_fan_out; initialisations that
-// change the base model (pissa, olora, corda, loftq, lora_ga) or may do so; another task_type; any other or unknown field that is set; layers_to_transform or
-// layers_pattern with a text as target_modules; layers_pattern without layers_to_transform; r below 1, dropout outside
-// [0, 1). Writing is refused where patterns overlap so that PEFT's sorting of their keys would give a module another
-// value. Source: huggingface/peft 0.21, src/peft/tuners/lora/config.py, src/peft/config.py.
+// change the base model (pissa, olora, corda, loftq, lora_ga) or may do so; another task_type; any other or unknown
+// field that is set; layers_to_transform or layers_pattern with a text as target_modules; layers_pattern without
+// layers_to_transform; r below 1, dropout outside [0, 1). Writing is refused where patterns overlap so that PEFT's
+// sorting of their keys would give a module another value. Source: huggingface/peft 0.21,
+// src/peft/tuners/lora/config.py, src/peft/config.py.
 namespace graft {
 
 namespace detail {
@@ -51,7 +52,7 @@ inline bool has_effect(const OrderedJson& value)
     if (value.is_boolean()) { return value.get<bool>(); }
     if (value.is_number()) { return value.get<double>() != 0; }
     if (value.is_string()) { return !value.get_ref<const std::string&>().empty(); }
-    return !value.empty();    // null is empty
+    return !value.empty();  // null is empty
 }
 
 class AdapterConfigReader {
@@ -60,29 +61,29 @@ public:
 
     AdapterConfig read() const
     {
-        require(
-            json_.is_object(), [&] { return where_ + ": must be an object of settings, found " + json_text(json_); });
+        require(json_.is_object(),
+                [&] { return where_ + ": must be an object of settings, found " + json_text(json_); });
         refuse_kinds();
         AdapterConfig c;
-        read_init(c);    // before its settings, which have names of their own
+        read_init(c);  // before its settings, which have names of their own
         refuse_unknown();
 
-        c.rank    = json_int_or(json_, "r", 8, where_);
-        c.alpha   = json_number_or(json_, "lora_alpha", 8, where_);
+        c.rank = json_int_or(json_, "r", 8, where_);
+        c.alpha = json_number_or(json_, "lora_alpha", 8, where_);
         c.dropout = json_number_or(json_, "lora_dropout", 0, where_);
-        c.rslora  = json_bool_or(json_, "use_rslora", false, where_);
+        c.rslora = json_bool_or(json_, "use_rslora", false, where_);
         check_rank("r", c.rank);
         require(std::isfinite(c.alpha), [&] { return where_ + ": lora_alpha must be finite"; });
         require(c.dropout >= 0 && c.dropout < 1, [&] {
             return where_ + ": lora_dropout must be at least 0 and below 1, found " + std::to_string(c.dropout);
         });
-        c.targets    = choice("target_modules");
-        c.exclude    = choice("exclude_modules");
+        c.targets = choice("target_modules");
+        c.exclude = choice("exclude_modules");
         c.modules_to_save = json_strings(json_, "modules_to_save", where_);
         std::erase(c.modules_to_save, std::string());
         c.ensure_weight_tying = json_bool_or(json_, "ensure_weight_tying", false, where_);
         c.base_model = json_string_or(json_, "base_model_name_or_path", "", where_);
-        c.revision   = json_string_or(json_, "revision", "", where_);
+        c.revision = json_string_or(json_, "revision", "", where_);
         read_patterns(c);
         read_layers(c);
         read_tokens(c);
@@ -128,12 +129,12 @@ private:
             "exclude_modules", "rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern",
             "init_lora_weights", "base_model_name_or_path", "revision", "inference_mode",
             // without effect on the maths
-            "peft_version", "auto_mapping", "megatron_core", "runtime_config", "qalora_group_size",
-            "_name_or_path", "transformers_version", "library_name"};
+            "peft_version", "auto_mapping", "megatron_core", "runtime_config", "qalora_group_size", "_name_or_path",
+            "transformers_version", "library_name"};
         const OrderedJson* init = json_find(json_, "init_lora_weights");
         const bool eva = init != nullptr && init->is_string() && lower(init->get<std::string>()) == "eva";
         for (const auto& item : json_.items()) {
-            bool found = eva && item.key() == "eva_config";    // how it began
+            bool found = eva && item.key() == "eva_config";  // how it began
             for (const std::string_view name : known) { found = found || item.key() == name; }
             if (!found && has_effect(item.value())) {
                 refuse(printable(item.key())
@@ -148,7 +149,7 @@ private:
         const OrderedJson* field = json_find(json_, key);
         if (field == nullptr) { return out; }
         if (field->is_array()) {
-            out.kind  = ModuleChoice::Kind::list;
+            out.kind = ModuleChoice::Kind::list;
             out.names = json_strings(json_, key, where_);
             return out;
         }
@@ -199,7 +200,7 @@ private:
     // A list means the embedding; an object names modules.
     void read_tokens(AdapterConfig& c) const
     {
-        const char*        key   = "trainable_token_indices";
+        const char* key = "trainable_token_indices";
         const OrderedJson* field = json_find(json_, key);
         if (field == nullptr || !has_effect(*field)) { return; }
         if (field->is_array()) {
@@ -227,28 +228,34 @@ private:
         }
         const std::string init = json_as_string(*field, "init_lora_weights", where_);
         const std::string small = lower(init);
-        if (small == "gaussian") { c.init = AdapterInit::gaussian; }
-        else if (small == "mica") { c.init = AdapterInit::mica; }
-        else if (small != "eva" && small != "orthogonal") { refuse_init(init, small); }
+        if (small == "gaussian") {
+            c.init = AdapterInit::gaussian;
+        } else if (small == "mica") {
+            c.init = AdapterInit::mica;
+        } else if (small != "eva" && small != "orthogonal") {
+            refuse_init(init, small);
+        }
     }
 
     [[noreturn]] void refuse_init(const std::string& init, const std::string& small) const
     {
         const std::string found = "init_lora_weights " + printable(init);
         if (small.starts_with("pissa") || small == "olora" || small == "corda" || small == "lora_ga") {
-            refuse(found + " takes out of the base what the adapter begins as, so the adapter does not fit the base as it "
-                   "is: convert it to plain LoRA with PEFT first (save_pretrained with "
-                   "path_initial_model_for_weight_conversion)");
+            refuse(found
+                   + " takes out of the base what the adapter begins as, so the adapter does not fit the base as it "
+                     "is: convert it to plain LoRA with PEFT first (save_pretrained with "
+                     "path_initial_model_for_weight_conversion)");
         }
         if (small == "loftq") {
-            refuse(found + " puts other weights in the place of the base, so the adapter does not fit the base as it is: "
-                   "save that base with its adapter merged");
+            refuse(found
+                   + " puts other weights in the place of the base, so the adapter does not fit the base as it is: "
+                     "save that base with its adapter merged");
         }
         refuse(found + " is not known: it may have changed the base model");
     }
 
     const OrderedJson& json_;
-    std::string        where_;
+    std::string where_;
 };
 
 inline nlohmann::json number_json(double value)
@@ -290,13 +297,13 @@ inline std::string adapter_config_text(const AdapterConfig& config, const ModelC
 {
     using nlohmann::json;
     AdapterConfig sorted = config;
-    sorted.rank_pattern  = detail::sorted_patterns(config.rank_pattern);
+    sorted.rank_pattern = detail::sorted_patterns(config.rank_pattern);
     sorted.alpha_pattern = detail::sorted_patterns(config.alpha_pattern);
     const AdapterTargets now = adapter_targets(config, model, where), later = adapter_targets(sorted, model, where);
     for (std::size_t i = 0; i < now.modules.size(); ++i) {
         require(now.modules[i].rank == later.modules[i].rank && now.modules[i].alpha == later.modules[i].alpha, [&] {
             return where + ": rank_pattern or alpha_pattern has patterns that overlap on " + now.modules[i].name
-                 + " and would mean something else once sorted, as PEFT sorts them: make them exclude each other";
+                   + " and would mean something else once sorted, as PEFT sorts them: make them exclude each other";
         });
     }
 
@@ -316,39 +323,36 @@ inline std::string adapter_config_text(const AdapterConfig& config, const ModelC
     for (const auto& [key, rank] : config.rank_pattern) { ranks[key] = rank; }
     for (const auto& [key, alpha] : config.alpha_pattern) { alphas[key] = detail::number_json(alpha); }
 
-    json out = json::object();    // nlohmann::json keeps its names sorted
-    for (const char* key : {"alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config",
-             "kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config",
-             "megatron_config", "monteclora_config", "target_parameters", "use_bdlora", "velora_config"}) {
+    json out = json::object();  // nlohmann::json keeps its names sorted
+    for (const char* key :
+         {"alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config", "kasa_config",
+          "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config", "megatron_config",
+          "monteclora_config", "target_parameters", "use_bdlora", "velora_config"}) {
         out[key] = nullptr;
     }
-    for (const char* key : {"fan_in_fan_out", "lora_bias", "use_dora", "use_qalora"}) {
-        out[key] = false;
-    }
-    out["alpha_pattern"]           = alphas;
+    for (const char* key : {"fan_in_fan_out", "lora_bias", "use_dora", "use_qalora"}) { out[key] = false; }
+    out["alpha_pattern"] = alphas;
     out["base_model_name_or_path"] = text_or_null(config.base_model);
-    out["bias"]                    = "none";
-    out["exclude_modules"]         = choice(config.exclude);
-    out["inference_mode"]          = true;
-    out["init_lora_weights"]       = config.init == AdapterInit::gaussian ? json("gaussian")
-                                                                          : json(config.init != AdapterInit::none);
-    out["loftq_config"]            = json::object();
-    out["lora_alpha"]              = detail::number_json(config.alpha);
-    out["lora_dropout"]            = config.dropout;
-    out["megatron_core"]           = "megatron.core";
-    out["peft_type"]               = "LORA";
-    out["peft_version"]            = "0.21.2";    // whose fields these are
-    out["qalora_group_size"]       = 16;
-    out["r"]                       = config.rank;
-    out["rank_pattern"]            = ranks;
-    out["revision"]                = text_or_null(config.revision);
-    out["task_type"]               = "CAUSAL_LM";
-    out["use_rslora"]              = config.rslora;
+    out["bias"] = "none";
+    out["exclude_modules"] = choice(config.exclude);
+    out["inference_mode"] = true;
+    out["init_lora_weights"] =
+        config.init == AdapterInit::gaussian ? json("gaussian") : json(config.init != AdapterInit::none);
+    out["loftq_config"] = json::object();
+    out["lora_alpha"] = detail::number_json(config.alpha);
+    out["lora_dropout"] = config.dropout;
+    out["megatron_core"] = "megatron.core";
+    out["peft_type"] = "LORA";
+    out["peft_version"] = "0.21.2";  // whose fields these are
+    out["qalora_group_size"] = 16;
+    out["r"] = config.rank;
+    out["rank_pattern"] = ranks;
+    out["revision"] = text_or_null(config.revision);
+    out["task_type"] = "CAUSAL_LM";
+    out["use_rslora"] = config.rslora;
     out["ensure_weight_tying"] = now.saved.shared;
     out["trainable_token_indices"] = nullptr;
-    if (!config.trained_tokens.empty()) {
-        out["trainable_token_indices"] = {{"embed_tokens", config.trained_tokens}};
-    }
+    if (!config.trained_tokens.empty()) { out["trainable_token_indices"] = {{"embed_tokens", config.trained_tokens}}; }
     out["modules_to_save"] = config.modules_to_save.empty() ? json() : json(config.modules_to_save);
     ModuleChoice targets = config.targets;
     if (targets.kind == ModuleChoice::Kind::none) { targets = detail::default_targets(); }
@@ -362,8 +366,8 @@ inline std::string adapter_config_text(const AdapterConfig& config, const ModelC
     }
 }
 
-inline void write_adapter_config(
-    const std::filesystem::path& path, const AdapterConfig& config, const ModelConfig& model)
+inline void write_adapter_config(const std::filesystem::path& path, const AdapterConfig& config,
+                                 const ModelConfig& model)
 {
     write_file(path, adapter_config_text(config, model, printable(path.string(), 1000)));
 }

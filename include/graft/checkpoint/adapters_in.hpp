@@ -19,7 +19,7 @@ inline bool holds_adapter(const std::filesystem::path& folder)
 {
     std::error_code code;
     return std::filesystem::exists(folder / "adapter_config.json", code)
-        || std::filesystem::exists(folder / "adapter_model.safetensors", code);
+           || std::filesystem::exists(folder / "adapter_model.safetensors", code);
 }
 
 inline std::vector<std::filesystem::path> adapters_in(const std::filesystem::path& folder)

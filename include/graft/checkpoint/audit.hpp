@@ -41,38 +41,38 @@ namespace graft {
 enum class TrainMethod : std::uint8_t { none, lora, qlora, full };
 
 struct AuditSettings {
-    TrainMethod    method = TrainMethod::none;
-    AdapterTargets targets{};                       // lora, qlora; with none: an adapter that is loaded and frozen
-    StoredType     base_type    = StoredType::f32;
-    bool           double_quant = false;            // qlora
-    std::vector<AdapterTargets> stacked{};          // adapters below the one that is trained: frozen, as base_type
-    std::map<std::string, StoredType> saved_types{};    // of tensors saved whole, in the adapter's file; f32 otherwise
+    TrainMethod method = TrainMethod::none;
+    AdapterTargets targets{};  // lora, qlora; with none: an adapter that is loaded and frozen
+    StoredType base_type = StoredType::f32;
+    bool double_quant = false;                        // qlora
+    std::vector<AdapterTargets> stacked{};            // adapters below the one that is trained: frozen, as base_type
+    std::map<std::string, StoredType> saved_types{};  // of tensors saved whole, in the adapter's file; f32 otherwise
 };
 
 struct AuditRow {
-    std::string  part;
-    std::string  type;    // of an element
+    std::string part;
+    std::string type;  // of an element
     std::int64_t tensors = 0, parameters = 0, bytes = 0;
-    bool         trainable = false;
+    bool trainable = false;
 };
 
 // Trained tensors that share a rate.
 struct AuditGroup {
-    std::string           name;
-    std::int64_t          tensors = 0, parameters = 0;
-    std::optional<double> rate{};    // where one is known
+    std::string name;
+    std::int64_t tensors = 0, parameters = 0;
+    std::optional<double> rate{};  // where one is known
 };
 
 struct Audit {
-    std::vector<AuditRow>    rows;
-    std::int64_t             base_parameters = 0, added_parameters = 0;
-    std::int64_t             trainable_parameters = 0, trainable_tensors = 0;
-    std::int64_t             tensors = 0, parameters = 0, bytes = 0;
-    AdapterTargets           targets;
+    std::vector<AuditRow> rows;
+    std::int64_t base_parameters = 0, added_parameters = 0;
+    std::int64_t trainable_parameters = 0, trainable_tensors = 0;
+    std::int64_t tensors = 0, parameters = 0, bytes = 0;
+    AdapterTargets targets;
     // MODULE.lora_A.weight (without PEFT's prefix), or the name in the checkpoint.
     std::vector<std::string> trainable_names;
-    std::vector<AuditGroup>  groups;    // where modules are trained whole beside an adapter; the adapter is the last
-    std::int64_t             file_tensors = 0, file_bytes = 0;    // of the adapter's file, without its header
+    std::vector<AuditGroup> groups;  // where modules are trained whole beside an adapter; the adapter is the last
+    std::int64_t file_tensors = 0, file_bytes = 0;  // of the adapter's file, without its header
     std::vector<std::string> notes;
 };
 
@@ -107,7 +107,7 @@ inline std::string modules_text(const AdapterTargets& targets)
     char text[128];
     std::snprintf(text, sizeof text, small == large ? "%.6g" : "%.6g to %.6g", small, large);
     return with_commas(static_cast<std::int64_t>(targets.modules.size())) + " modules (" + name_list(ends, 9)
-         + "), rank " + std::to_string(low) + (low == high ? "" : " to " + std::to_string(high)) + ", scale " + text;
+           + "), rank " + std::to_string(low) + (low == high ? "" : " to " + std::to_string(high)) + ", scale " + text;
 }
 
 inline void add_stacked(Audit& audit, const AuditSettings& settings)
@@ -162,8 +162,8 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
         AuditRow& row = (pack ? packed : train && !full ? whole : dense)[static_cast<std::size_t>(tensor.kind)];
         row.tensors += 1;
         row.parameters += elements;
-        row.bytes += pack ? detail::nf4_bytes(elements, twice)
-                          : elements * (train ? 4 : stored_bits(settings.base_type) / 8);
+        row.bytes +=
+            pack ? detail::nf4_bytes(elements, twice) : elements * (train ? 4 : stored_bits(settings.base_type) / 8);
         if (train) { audit.trainable_names.push_back(tensor.name); }
         if (train && !full) {
             const bool norm = tensor.kind == TensorKind::norm;
@@ -187,8 +187,8 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
     for (std::size_t i = 0; i < parts.size(); ++i) {
         for (AuditRow* row : {&dense[i], &packed[i], &whole[i]}) {
             if (row->tensors == 0) { continue; }
-            row->part      = parts[i];
-            row->type      = row == &packed[i] ? nf4_type : row == &whole[i] ? "F32" : dense_type;
+            row->part = parts[i];
+            row->type = row == &packed[i] ? nf4_type : row == &whole[i] ? "F32" : dense_type;
             row->trainable = full || row == &whole[i];
             audit.base_parameters += row->parameters;
             audit.rows.push_back(*row);
@@ -218,8 +218,12 @@ inline Audit make_audit(const ModelConfig& model, AuditSettings settings)
         audit.file_bytes += trained ? a.bytes + b.bytes : 0;
         AuditGroup some{.name = "rows of model.embed_tokens"};
         if (const auto count = std::int64_t(settings.targets.tokens.size()); count > 0) {
-            AuditRow row{.part = "token rows", .type = "F32", .tensors = 1, .parameters = count * model.dim,
-                         .bytes = 4 * count * model.dim, .trainable = trained};
+            AuditRow row{.part = "token rows",
+                         .type = "F32",
+                         .tensors = 1,
+                         .parameters = count * model.dim,
+                         .bytes = 4 * count * model.dim,
+                         .trainable = trained};
             audit.rows.push_back(row);
             audit.file_tensors += trained ? 1 : 0;
             audit.file_bytes += trained ? row.bytes : 0;
@@ -282,12 +286,13 @@ inline std::string to_text(const Audit& audit)
     }
     line("total", "", with_commas(audit.tensors), with_commas(audit.parameters), with_commas(audit.bytes), "");
     char share[64];
-    std::snprintf(share, sizeof share, "%.4g %% of all", audit.parameters == 0 ? 0.0
-                                                        : 100.0 * static_cast<double>(audit.trainable_parameters)
-                                                              / static_cast<double>(audit.parameters));
+    std::snprintf(share, sizeof share, "%.4g %% of all",
+                  audit.parameters == 0 ? 0.0
+                                        : 100.0 * static_cast<double>(audit.trainable_parameters)
+                                              / static_cast<double>(audit.parameters));
     line("trainable", "", with_commas(audit.trainable_tensors), with_commas(audit.trainable_parameters), "", share);
     out += "base " + with_commas(audit.base_parameters) + " parameters; over it " + with_commas(audit.added_parameters)
-         + " are added; " + with_commas(audit.trainable_parameters) + " are trained\n";
+           + " are added; " + with_commas(audit.trainable_parameters) + " are trained\n";
 
     if (!audit.targets.modules.empty()) { out += "adapter on " + detail::modules_text(audit.targets) + "\n"; }
     std::size_t width = 0;
@@ -296,12 +301,12 @@ inline std::string to_text(const Audit& audit)
         char rate[48] = "";
         if (group.rate) { std::snprintf(rate, sizeof rate, ", rate %.6g", *group.rate); }
         out += "group " + group.name + std::string(width - group.name.size(), ' ') + "  " + with_commas(group.tensors)
-             + (group.tensors == 1 ? " tensor, " : " tensors, ") + with_commas(group.parameters) + " parameters" + rate
-             + "\n";
+               + (group.tensors == 1 ? " tensor, " : " tensors, ") + with_commas(group.parameters) + " parameters"
+               + rate + "\n";
     }
     if (!(audit.targets.saved.empty() && audit.targets.tokens.empty()) && audit.file_tensors > 0) {
         out += "the adapter's file will hold " + with_commas(audit.file_tensors) + " tensors, "
-             + with_commas(audit.file_bytes) + " bytes\n";
+               + with_commas(audit.file_bytes) + " bytes\n";
     }
     for (const std::string& note : audit.notes) { out += note + "\n"; }
     return out;

@@ -59,12 +59,13 @@ inline std::string no_weights_text(const std::filesystem::path& folder)
     for (auto* list : {&pickles, &shards, &others}) { std::sort(list->begin(), list->end()); }
     std::string out = printable(folder.string(), 1000) + ": no model.safetensors and no model.safetensors.index.json";
     if (!shards.empty()) {
-        out += ", but " + name_list(shards, 3) + ": fetch the index of these shards too, or rename a file that holds all "
-                                                 "to model.safetensors";
+        out += ", but " + name_list(shards, 3)
+               + ": fetch the index of these shards too, or rename a file that holds all "
+                 "to model.safetensors";
     } else if (!pickles.empty()) {
         out += "; " + name_list(pickles, 3) + (pickles.size() == 1 ? " is a pickle" : " are pickles")
-             + ", which is not read because reading one can run code: convert it to safetensors (from_pretrained and "
-               "save_pretrained of transformers do)";
+               + ", which is not read because reading one can run code: convert it to safetensors (from_pretrained and "
+                 "save_pretrained of transformers do)";
     } else if (!others.empty()) {
         out += ", but " + name_list(others, 3) + ", which is not read: take the model's checkpoint in safetensors";
     }
@@ -79,7 +80,9 @@ inline bool says_tied(const std::filesystem::path& folder)
     if (!std::filesystem::exists(path, ignored)) { return false; }
     try {
         return json_bool_or(read_json(path, std::size_t(1) << 20), "tie_word_embeddings", false, "config.json");
-    } catch (const Error&) { return false; }
+    } catch (const Error&) {
+        return false;
+    }
 }
 
 }  // namespace detail
@@ -114,17 +117,23 @@ public:
     }
     const std::map<std::string, const StoredTensor*>& tensors() const { return tensors_; }
     const std::map<std::string, const StoredTensor*>& passed_over() const { return passed_over_; }
-    const std::filesystem::path&                      folder() const { return folder_; }
+    const std::filesystem::path& folder() const { return folder_; }
 
     struct Renamed {
         std::int64_t count = 0;
-        std::string  from{}, to{};
+        std::string from{}, to{};
     };
     const Renamed& renamed() const { return renamed_; }
 
     // Of all tensors that the files hold.
-    std::int64_t stored_count() const { return total([](const StoredTensor&) { return 1; }); }
-    std::int64_t stored_bytes() const { return total([](const StoredTensor& t) { return t.bytes.size(); }); }
+    std::int64_t stored_count() const
+    {
+        return total([](const StoredTensor&) { return 1; });
+    }
+    std::int64_t stored_bytes() const
+    {
+        return total([](const StoredTensor& t) { return t.bytes.size(); });
+    }
 
 private:
     Checkpoint() = default;
@@ -148,8 +157,8 @@ private:
                 const auto first = spelled.emplace(name, t.name);
                 require(first.second, [&] {
                     return printable(folder_.string(), 1000) + ": " + printable(first.first->second) + " and "
-                         + printable(t.name) + " both mean " + printable(name)
-                         + ": which of the two is the model's cannot be known; take one of them out";
+                           + printable(t.name) + " both mean " + printable(name)
+                           + ": which of the two is the model's cannot be known; take one of them out";
                 });
                 const bool buffer = is_buffer(name, t.shape.size(), t.type == StoredType::boolean);
                 auto& to = buffer || is_other_head(name) ? passed_over_ : tensors_;
@@ -208,10 +217,10 @@ private:
         }
         files_.reserve(by_file.size());
         for (const auto& entry : by_file) {
-            const std::string& file = entry.first;    // named: clang 14 cannot capture structured bindings
-            const auto&        names = entry.second;
-            require(!file.empty() && file.find('/') == std::string::npos && file != "." && file != ".." &&
-                        file.find('\0') == std::string::npos,
+            const std::string& file = entry.first;  // named: clang 14 cannot capture structured bindings
+            const auto& names = entry.second;
+            require(!file.empty() && file.find('/') == std::string::npos && file != "." && file != ".."
+                        && file.find('\0') == std::string::npos,
                     [&] { return where + ": shard " + printable(file) + " is not a file of this folder"; });
             const auto shard = folder_ / file;
             if (const auto link = broken_link(shard); !link.empty()) { throw Error(link); }
@@ -232,24 +241,25 @@ private:
                 if (!map.contains(t.name) || map[t.name] != file) { unnamed.push_back(t.name); }
             }
             require(unnamed.empty(), [&] {
-                return printable(shard.string(), 1000) + ": holds tensors that the index does not place there: " +
-                       name_list(unnamed);
+                return printable(shard.string(), 1000)
+                       + ": holds tensors that the index does not place there: " + name_list(unnamed);
             });
         }
     }
 
-    std::filesystem::path                      folder_;
-    std::vector<SafetensorsFile>               files_;
-    std::deque<StoredTensor>                   named_;    // copies of those whose names are not the file's
+    std::filesystem::path folder_;
+    std::vector<SafetensorsFile> files_;
+    std::deque<StoredTensor> named_;  // copies of those whose names are not the file's
     std::map<std::string, const StoredTensor*> tensors_, passed_over_;
-    Renamed                                    renamed_;
+    Renamed renamed_;
 };
 
 // "32 tensors have other names in the file (module.model.norm.weight for model.norm.weight)".
 inline std::string renamed_text(const Checkpoint::Renamed& renamed)
 {
-    return std::to_string(renamed.count) + (renamed.count == 1 ? " tensor has another name" : " tensors have other names")
-         + " in the file (" + printable(renamed.from) + " for " + printable(renamed.to) + ")";
+    return std::to_string(renamed.count)
+           + (renamed.count == 1 ? " tensor has another name" : " tensors have other names") + " in the file ("
+           + printable(renamed.from) + " for " + printable(renamed.to) + ")";
 }
 
 // "6 buffers (model.layers.0.self_attn.rotary_emb.inv_freq, …), score.weight of another head".
@@ -261,8 +271,8 @@ inline std::string passed_over_text(const Checkpoint& checkpoint)
     }
     std::string out;
     if (!buffers.empty()) {
-        out = std::to_string(buffers.size()) + (buffers.size() == 1 ? " buffer (" : " buffers (") + name_list(buffers, 1)
-            + ")";
+        out = std::to_string(buffers.size()) + (buffers.size() == 1 ? " buffer (" : " buffers (")
+              + name_list(buffers, 1) + ")";
     }
     if (!heads.empty()) { out += (out.empty() ? "" : ", ") + name_list(heads, 4) + " of another head"; }
     return out;

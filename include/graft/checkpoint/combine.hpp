@@ -38,16 +38,16 @@ namespace graft {
 
 struct CombinedAdapter {
     struct Tensor {
-        std::string               name;    // in the model
-        StoredType                type = StoredType::f32;
+        std::string name;  // in the model
+        StoredType type = StoredType::f32;
         std::vector<std::int64_t> shape;
-        std::vector<std::byte>    bytes;
+        std::vector<std::byte> bytes;
     };
-    AdapterConfig       config;
+    AdapterConfig config;
     std::vector<Tensor> tensors;
-    std::int64_t        rounded = 0;
-    double              worst = 0;
-    Metadata            metadata;
+    std::int64_t rounded = 0;
+    double worst = 0;
+    Metadata metadata;
 };
 
 namespace detail {
@@ -56,8 +56,8 @@ inline void refuse_whole(const StoredAdapter& adapter)
 {
     require(adapter.tables().empty() && adapter.whole().empty(), [&] {
         return printable(adapter.folder().string(), 1000) + ": holds "
-             + (adapter.tables().empty() ? adapter.whole().begin()->first + " whole" : adapter.tables())
-             + ": only branches of linears can be grown or joined; merge it into its base";
+               + (adapter.tables().empty() ? adapter.whole().begin()->first + " whole" : adapter.tables())
+               + ": only branches of linears can be grown or joined; merge it into its base";
     });
 }
 
@@ -89,8 +89,11 @@ inline std::optional<AdapterConfig> grown_config(const StoredAdapter& adapter, s
     for (const StoredBranch& branch : adapter.branches()) {
         const auto alpha = alpha_for(branch.target.scale, rank, rslora);
         if (!alpha) { return std::nullopt; }
-        if (&branch == &adapter.branches().front()) { c.alpha = *alpha; }
-        else if (*alpha != c.alpha) { c.alpha_pattern.emplace_back(as_pattern(branch.target.name), *alpha); }
+        if (&branch == &adapter.branches().front()) {
+            c.alpha = *alpha;
+        } else if (*alpha != c.alpha) {
+            c.alpha_pattern.emplace_back(as_pattern(branch.target.name), *alpha);
+        }
     }
     return c;
 }
@@ -110,20 +113,23 @@ inline CombinedAdapter::Tensor padded(const StoredTensor& t, const std::string& 
 
 // What multiplying by s_i / s costs.
 struct Scaling {
-    double       scale = 1;
+    double scale = 1;
     std::int64_t rounded = 0;
-    double       worst = 0;
+    double worst = 0;
 };
 
 // b * (from / to) as it will be stored, and whether that is exact.
-struct ScaledValue { float value; bool exact; };
+struct ScaledValue {
+    float value;
+    bool exact;
+};
 inline ScaledValue scaled(double b, double from, double to)
 {
     if (from == to) { return {float(b), double(float(b)) == b}; }
     const double factor = from / to, product = b * factor;
-    const auto   value = float(product);
-    const bool   exact = std::fma(factor, to, -from) == 0 && std::fma(b, factor, -product) == 0
-                      && double(value) == product;
+    const auto value = float(product);
+    const bool exact =
+        std::fma(factor, to, -from) == 0 && std::fma(b, factor, -product) == 0 && double(value) == product;
     return {value, exact || b == 0};
 }
 
@@ -154,7 +160,7 @@ inline CombinedAdapter grow_rank(const StoredAdapter& adapter, std::int64_t rank
     for (const StoredBranch& branch : adapter.branches()) {
         require(branch.target.rank <= rank, [&] {
             return where + ": " + branch.target.name + " has rank " + std::to_string(branch.target.rank)
-                 + ", which cannot grow to " + std::to_string(rank) + ": name a larger rank";
+                   + ", which cannot grow to " + std::to_string(rank) + ": name a larger rank";
         });
         larger = larger || branch.target.rank < rank;
     }
@@ -164,9 +170,9 @@ inline CombinedAdapter grow_rank(const StoredAdapter& adapter, std::int64_t rank
     if (!config) { config = detail::grown_config(adapter, rank, !rslora); }
     require(config.has_value(), [&] {
         return where + ": no alpha gives rank " + std::to_string(rank) + " exactly the scale "
-             + nlohmann::json(adapter.branches().front().target.scale).dump() + " that rank "
-             + std::to_string(adapter.rank()) + " has; take a power of two or a multiple of "
-             + std::to_string(adapter.rank());
+               + nlohmann::json(adapter.branches().front().target.scale).dump() + " that rank "
+               + std::to_string(adapter.rank()) + " has; take a power of two or a multiple of "
+               + std::to_string(adapter.rank());
     });
     CombinedAdapter out{.config = *config, .tensors = {}, .metadata = {}};
     const auto targets = adapter_targets(out.config, model, where).modules;
@@ -192,7 +198,7 @@ inline CombinedAdapter concat_adapters(const StoredAdapter& first, const StoredA
     const std::int64_t rank = first.rank() + second.rank();
     require(rank <= detail::most_rank, [&] {
         return "the ranks " + std::to_string(first.rank()) + " and " + std::to_string(second.rank())
-             + " add up to more than " + std::to_string(detail::most_rank);
+               + " add up to more than " + std::to_string(detail::most_rank);
     });
 
     std::vector<double> scales;
@@ -250,7 +256,9 @@ inline CombinedAdapter concat_adapters(const StoredAdapter& first, const StoredA
         const auto store = [&](const char* part, StoredType type, std::int64_t rows, std::int64_t cols,
                                const std::vector<double>& values) {
             type = type == StoredType::f64 ? StoredType::f32 : type;
-            out.tensors.push_back({linear.name + part, type, {rows, cols},
+            out.tensors.push_back({linear.name + part,
+                                   type,
+                                   {rows, cols},
                                    detail::stored_values(View<const double>{values.data(), rows, cols, cols}, type)});
         };
         store(".lora_A.weight", *type_a, rank, linear.in, a);

@@ -53,21 +53,21 @@ namespace graft {
 
 struct GrowOptions {
     std::vector<std::string> tokens;
-    bool                     special  = true;    // left out by decoders that skip special tokens
-    std::int64_t             multiple = 1;
+    bool special = true;  // left out by decoders that skip special tokens
+    std::int64_t multiple = 1;
 };
 
 struct GrownTable {
-    std::string  name;
-    StoredType   type   = StoredType::f32;
+    std::string name;
+    StoredType type = StoredType::f32;
     std::int64_t before = 0, after = 0;
 };
 
 struct GrowReceipt {
-    std::vector<GrownToken> tokens;         // ids follow each other
-    std::int64_t            known = 0;      // tokens whose rows the mean is of
-    std::vector<GrownTable> tables;         // the embedding; the head where it is one of its own
-    std::int64_t            in_padding = 0; // new tokens that got a row which was there
+    std::vector<GrownToken> tokens;  // ids follow each other
+    std::int64_t known = 0;          // tokens whose rows the mean is of
+    std::vector<GrownTable> tables;  // the embedding; the head where it is one of its own
+    std::int64_t in_padding = 0;     // new tokens that got a row which was there
 };
 
 namespace detail {
@@ -92,7 +92,7 @@ public:
                    + std::to_string(config_.vocab) + " rows: its files do not belong together";
         });
         receipt_.tokens = tokenizer_.place(options.tokens);
-        receipt_.known  = std::int64_t(ids.size());
+        receipt_.known = std::int64_t(ids.size());
         const std::int64_t needed = std::max(config_.vocab, receipt_.tokens.back().id + 1), m = options.multiple;
         rows_ = (needed + m - 1) / m * m;
         const std::int64_t first = receipt_.tokens.front().id;
@@ -114,7 +114,7 @@ public:
         require(!std::filesystem::equivalent(base_, folder, ignored), [&] {
             return printable(folder.string(), 1000) + ": is the base, which is only read; name another folder";
         });
-        std::vector<TensorHead>          heads;
+        std::vector<TensorHead> heads;
         std::vector<const StoredTensor*> tensors;
         std::map<std::string, std::vector<std::byte>> fresh;
         std::map<std::string, const StoredTensor*> all = checkpoint_.tensors();
@@ -155,13 +155,13 @@ private:
     }
 
     std::filesystem::path base_;
-    ModelConfig           config_;
-    Checkpoint            checkpoint_;
-    TokenizerFiles        tokenizer_;
-    bool                  special_;
-    GrowReceipt           receipt_;
-    std::int64_t          rows_ = 0;
-    std::string           config_text_;
+    ModelConfig config_;
+    Checkpoint checkpoint_;
+    TokenizerFiles tokenizer_;
+    bool special_;
+    GrowReceipt receipt_;
+    std::int64_t rows_ = 0;
+    std::string config_text_;
 };
 
 }  // namespace detail

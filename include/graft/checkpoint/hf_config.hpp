@@ -1,9 +1,9 @@
 #pragma once
+#include "graft/checkpoint/rope_config.hpp"
 #include "graft/core/error.hpp"
 #include "graft/io/file_kind.hpp"
 #include "graft/io/json_file.hpp"
 #include "graft/io/text.hpp"
-#include "graft/checkpoint/rope_config.hpp"
 #include "graft/models/config.hpp"
 
 #include <array>
@@ -61,10 +61,10 @@ inline std::filesystem::path config_path(const std::filesystem::path& path)
     if (const auto link = broken_link(file); !link.empty()) { throw Error(link); }
     if (fs::exists(file, ignored)) { return file; }
     if (fs::exists(path / "adapter_config.json", ignored)) {
-        throw Error(
-            where + ": holds an adapter, not a model: there is no config.json; name the folder of its base model");
+        throw Error(where
+                    + ": holds an adapter, not a model: there is no config.json; name the folder of its base model");
     }
-    const auto  there = [&](const char* name) { return fs::exists(path / name, ignored); };
+    const auto there = [&](const char* name) { return fs::exists(path / name, ignored); };
     const char* has = "; a model folder needs it beside the weights";
     if (there("run_state.json")) {
         has = "; it holds the state of a run, from which --resume goes on: the run's own folder has the model";
@@ -83,8 +83,9 @@ inline std::filesystem::path config_path(const std::filesystem::path& path)
 inline OrderedJson read_settings(const std::filesystem::path& file)
 {
     OrderedJson json = read_json<OrderedJson>(file, std::size_t(1) << 20);
-    require(json.is_object(),
-        [&] { return printable(file.string(), 1000) + ": must be an object of settings, found " + json_text(json); });
+    require(json.is_object(), [&] {
+        return printable(file.string(), 1000) + ": must be an object of settings, found " + json_text(json);
+    });
     return json;
 }
 
@@ -95,25 +96,25 @@ public:
     ModelConfig read() const
     {
         ModelConfig c;
-        c.family   = family();
-        c.vocab    = size("vocab_size", std::int64_t(1) << 27);
-        c.dim      = size("hidden_size", std::int64_t(1) << 20);
-        c.ffn      = size("intermediate_size", std::int64_t(1) << 20);
-        c.layers   = size("num_hidden_layers", 4096);
-        c.heads    = size("num_attention_heads", 65536);
+        c.family = family();
+        c.vocab = size("vocab_size", std::int64_t(1) << 27);
+        c.dim = size("hidden_size", std::int64_t(1) << 20);
+        c.ffn = size("intermediate_size", std::int64_t(1) << 20);
+        c.layers = size("num_hidden_layers", 4096);
+        c.heads = size("num_attention_heads", 65536);
         c.kv_heads = size("num_key_value_heads", 65536, c.heads);
-        c.eps      = json_number_or(json_, "rms_norm_eps", 1e-6, where_);
-        c.tied     = json_bool_or(json_, "tie_word_embeddings", false, where_);
+        c.eps = json_number_or(json_, "rms_norm_eps", 1e-6, where_);
+        c.tied = json_bool_or(json_, "tie_word_embeddings", false, where_);
         read_heads(c);
         refuse_variants();
         read_biases(c);
 
         const std::int64_t positions = c.family == Family::llama ? 2048 : c.family == Family::mistral ? 131072 : 32768;
-        c.max_positions  = size("max_position_embeddings", std::int64_t(1) << 40, positions);
-        c.rope           = read_rope(json_, c, where_);
+        c.max_positions = size("max_position_embeddings", std::int64_t(1) << 40, positions);
+        c.rope = read_rope(json_, c, where_);
         c.sliding_window = window(c);
-        c.bos            = token_ids("bos_token_id");
-        c.eos            = token_ids("eos_token_id");
+        c.bos = token_ids("bos_token_id");
+        c.eos = token_ids("eos_token_id");
         if (const auto pad = token_ids("pad_token_id"); !pad.empty()) { c.pad = pad.front(); }
         c.stored_dtype = json_string_or(json_, "dtype", json_string_or(json_, "torch_dtype", "", where_), where_);
         c.quantization = quantization();
@@ -133,12 +134,15 @@ private:
             const auto names = json_strings(json_, "architectures", where_);
             require(!names.empty(), [&] { return where_ + ": there is neither model_type nor architectures"; });
             field = "architectures";
-            type  = names.front();
+            type = names.front();
         }
         constexpr std::array<std::pair<std::string_view, Family>, 6> known{{
-            {"llama", Family::llama},     {"LlamaForCausalLM", Family::llama},
-            {"mistral", Family::mistral}, {"MistralForCausalLM", Family::mistral},
-            {"qwen2", Family::qwen2},     {"Qwen2ForCausalLM", Family::qwen2},
+            {"llama", Family::llama},
+            {"LlamaForCausalLM", Family::llama},
+            {"mistral", Family::mistral},
+            {"MistralForCausalLM", Family::mistral},
+            {"qwen2", Family::qwen2},
+            {"Qwen2ForCausalLM", Family::qwen2},
         }};
         for (const auto& [name, value] : known) {
             if (type == name) { return value; }
@@ -236,7 +240,7 @@ private:
     {
         const OrderedJson* q = object_of(json_, "quantization_config", where_);
         if (q == nullptr) { return std::nullopt; }
-        const std::string where  = where_ + ": quantization_config";
+        const std::string where = where_ + ": quantization_config";
         const std::string method = json_string_or(*q, "quant_method", "bitsandbytes", where);
         if (method != "bitsandbytes") {
             refuse("quant_method " + printable(method) + " is not supported: bitsandbytes is");
@@ -250,11 +254,11 @@ private:
             refuse("bnb_4bit_quant_storage " + printable(storage) + " is not supported: uint8 is");
         }
         return QuantizationSettings{.double_quant = json_bool_or(*q, "bnb_4bit_use_double_quant", false, where),
-                                    .skipped      = json_strings(*q, "llm_int8_skip_modules", where)};
+                                    .skipped = json_strings(*q, "llm_int8_skip_modules", where)};
     }
 
     const OrderedJson& json_;
-    std::string        where_;
+    std::string where_;
 };
 
 }  // namespace detail

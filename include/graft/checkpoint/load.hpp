@@ -11,8 +11,8 @@
 #include "graft/checkpoint/checkpoint.hpp"
 #include "graft/checkpoint/nf4_state.hpp"
 #include "graft/core/parallel.hpp"
-#include "graft/nn/visit.hpp"
 #include "graft/nn/trained.hpp"
+#include "graft/nn/visit.hpp"
 
 // Tensors of files into the parts of a model, by name, strictly both ways.
 //
@@ -31,8 +31,8 @@
 namespace graft {
 
 struct LoadOptions {
-    bool double_quant = false;    // of weights that are quantised here: scales in 8 bits
-    bool untie = false;           // the checkpoint's head is its embedding, the model's is not
+    bool double_quant = false;  // of weights that are quantised here: scales in 8 bits
+    bool untie = false;         // the checkpoint's head is its embedding, the model's is not
 };
 
 struct Loaded {
@@ -43,18 +43,21 @@ namespace detail {
 
 inline bool is_adapter_part(const std::string& name)
 {
-    return name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight")
-        || name.ends_with(".lora_embedding_A") || name.ends_with(".lora_embedding_B")
-        || name.ends_with(".token_adapter.trainable_tokens_delta");
+    return name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight") || name.ends_with(".lora_embedding_A")
+           || name.ends_with(".lora_embedding_B") || name.ends_with(".token_adapter.trainable_tokens_delta");
 }
 
 template <class T, class S> T element(const std::byte* at)
 {
     S value;
     std::memcpy(&value, at, sizeof(S));
-    if constexpr (std::is_same_v<S, T>) { return value; }
-    else if constexpr (std::is_same_v<S, double> || std::is_same_v<T, double>) { return T(double(value)); }
-    else { return T(float(value)); }
+    if constexpr (std::is_same_v<S, T>) {
+        return value;
+    } else if constexpr (std::is_same_v<S, double> || std::is_same_v<T, double>) {
+        return T(double(value));
+    } else {
+        return T(float(value));
+    }
 }
 
 template <class T, class S> void convert_row(const std::byte* from, std::int64_t n, T* to)
@@ -88,12 +91,11 @@ template <class T> void read_dense(const StoredTensor& t, View<T> to)
 }
 
 // Quantises (Out, In) from a dense tensor: whole rows of blocks at a time.
-template <class Leaf>
-Leaf quantized(const StoredTensor& t, std::int64_t rows, std::int64_t cols, bool double_quant)
+template <class Leaf> Leaf quantized(const StoredTensor& t, std::int64_t rows, std::int64_t cols, bool double_quant)
 {
     const std::int64_t n = rows * cols, block = nf4::default_block, chunk = block * 1024;
     std::vector<std::uint8_t> packed(nf4::bytes_of(std::size_t(n)));
-    std::vector<float>        absmax(nf4::blocks_of(std::size_t(n), std::size_t(block)));
+    std::vector<float> absmax(nf4::blocks_of(std::size_t(n), std::size_t(block)));
     parallel_rows(n, chunk, 8, [&](std::int64_t begin, std::int64_t end) {
         std::vector<float> values(std::size_t(end - begin));
         read_elements<float>(t, begin, end - begin, values.data());
@@ -112,8 +114,11 @@ Leaf quantized(const StoredTensor& t, std::int64_t rows, std::int64_t cols, bool
 
 template <class S> std::vector<std::int64_t> shape_of(std::int64_t rows, std::int64_t cols)
 {
-    if constexpr (S::rank == 1) { return {cols}; }
-    else { return {rows, cols}; }
+    if constexpr (S::rank == 1) {
+        return {cols};
+    } else {
+        return {rows, cols};
+    }
 }
 
 struct LoadReport {
@@ -145,14 +150,17 @@ inline std::string base_hint(const LoadReport& report, const Checkpoint& checkpo
     if (any(report.extra, [](const std::string& name) { return name.find("tok_embeddings.") != std::string::npos; })) {
         return "these are the names of Meta's own files: take the checkpoint in the form of transformers";
     }
-    const auto lacks = [&](const char* name) { return std::find(missing.begin(), missing.end(), name) != missing.end(); };
+    const auto lacks = [&](const char* name) {
+        return std::find(missing.begin(), missing.end(), name) != missing.end();
+    };
     if (lacks("lm_head.weight") && missing.size() == 1) {
         const auto other = std::find_if(checkpoint.passed_over().begin(), checkpoint.passed_over().end(),
                                         [](const auto& entry) { return is_other_head(entry.first); });
-        const std::string head = other == checkpoint.passed_over().end()
-                                   ? "the model was saved without its head" : "it has " + other->first + " in its place";
-        return head + ": take a checkpoint for causal language modelling, or set tie_word_embeddings in config.json if the "
-                      "head is the embedding";
+        const std::string head = other == checkpoint.passed_over().end() ? "the model was saved without its head"
+                                                                         : "it has " + other->first + " in its place";
+        return head
+               + ": take a checkpoint for causal language modelling, or set tie_word_embeddings in config.json if the "
+                 "head is the embedding";
     }
     if (lacks("model.embed_tokens.weight") && checkpoint.find("lm_head.weight") != nullptr) {
         return "if the embedding is lm_head.weight, set tie_word_embeddings in config.json";
@@ -161,7 +169,7 @@ inline std::string base_hint(const LoadReport& report, const Checkpoint& checkpo
         for (const std::string& wanted : report.missing) {
             if (!name.ends_with("." + wanted)) { continue; }
             return "names that begin with " + printable(name.substr(0, name.size() - wanted.size()))
-                 + " are not understood: take that prefix off";
+                   + " are not understood: take that prefix off";
         }
     }
     return "";
@@ -185,8 +193,8 @@ inline bool same_values(const StoredTensor& a, const StoredTensor& b)
 
 template <class Model> Loaded load_weights(Model& model, const Checkpoint& checkpoint, const LoadOptions& options = {})
 {
-    const std::string     where = printable(checkpoint.folder().string(), 1000);
-    detail::LoadReport    report;
+    const std::string where = printable(checkpoint.folder().string(), 1000);
+    detail::LoadReport report;
     std::set<std::string> taken;
 
     // The parts of stored 4-bit weights, by the weight's name.
@@ -204,8 +212,8 @@ template <class Model> Loaded load_weights(Model& model, const Checkpoint& check
     // First shapes and names, then values: nothing is read for a checkpoint that does not fit.
     const auto shape_fits = [&](const StoredTensor& t, const std::vector<std::int64_t>& shape) {
         if (t.shape == shape && detail::is_float(t.type)) { return true; }
-        report.misshaped.push_back(t.name + " (" + std::string(stored_name(t.type)) + " " + shape_text(t.shape) +
-                                   ", expected " + shape_text(shape) + ")");
+        report.misshaped.push_back(t.name + " (" + std::string(stored_name(t.type)) + " " + shape_text(t.shape)
+                                   + ", expected " + shape_text(shape) + ")");
         return false;
     };
     const auto each = [&](auto&& use) {
@@ -235,15 +243,19 @@ template <class Model> Loaded load_weights(Model& model, const Checkpoint& check
         if (!is_copy(name)) { taken.insert(name); }
         if (four_bit.contains(name)) { return; }
         const StoredTensor* t = find(name);
-        if (t == nullptr) { report.missing.push_back(name); }
-        else { shape_fits(*t, extents(module, leaf)); }
+        if (t == nullptr) {
+            report.missing.push_back(name);
+        } else {
+            shape_fits(*t, extents(module, leaf));
+        }
     });
     for (const auto& [name, tensor] : checkpoint.tensors()) {
         if (taken.contains(name)) { continue; }
         if (name == "lm_head.weight" && checkpoint.find("model.embed_tokens.weight") != nullptr) {
             require(detail::same_values(*tensor, *checkpoint.find("model.embed_tokens.weight")), [&] {
-                return where + ": config.json says tie_word_embeddings, but lm_head.weight differs from "
-                               "model.embed_tokens.weight: set it to false if the head is one of its own";
+                return where
+                       + ": config.json says tie_word_embeddings, but lm_head.weight differs from "
+                         "model.embed_tokens.weight: set it to false if the head is one of its own";
             });
             continue;
         }
@@ -261,8 +273,8 @@ template <class Model> Loaded load_weights(Model& model, const Checkpoint& check
             } else {
                 const Nf4State state = read_nf4(name, stored->second, where);
                 require(state.shape == extents(module, leaf), [&] {
-                    return where + ": " + printable(name) + " is " + shape_text(state.shape) + ", expected " +
-                           shape_text(extents(module, leaf));
+                    return where + ": " + printable(name) + " is " + shape_text(state.shape) + ", expected "
+                           + shape_text(extents(module, leaf));
                 });
                 using Value = std::remove_pointer_t<decltype(to.data)>;
                 std::vector<float> row(std::size_t(leaf.value().cols()));
@@ -276,8 +288,8 @@ template <class Model> Loaded load_weights(Model& model, const Checkpoint& check
         } else {
             const Nf4State state = read_nf4(name, stored->second, where);
             require(state.shape == extents(module, leaf), [&] {
-                return where + ": " + printable(name) + " is " + shape_text(state.shape) + ", expected " +
-                       shape_text(extents(module, leaf));
+                return where + ": " + printable(name) + " is " + shape_text(state.shape) + ", expected "
+                       + shape_text(extents(module, leaf));
             });
             leaf = state.nested ? Leaf(module.out, module.in, state.packed, *state.nested, state.block, state.type)
                                 : Leaf(module.out, module.in, state.packed, state.absmax, state.block, state.type);
@@ -286,8 +298,11 @@ template <class Model> Loaded load_weights(Model& model, const Checkpoint& check
     Loaded loaded;
     each([&](const std::string& name, auto&, auto&) { loaded.filled.push_back(name); });
     for (const auto& tensor : trained_tensors(model)) {
-        if (!detail::is_adapter_part(tensor.name)) { refresh(tensor); }
-        else { (tensor.grad.version() <= 1 ? loaded.drawn : loaded.kept).push_back(tensor.name); }
+        if (!detail::is_adapter_part(tensor.name)) {
+            refresh(tensor);
+        } else {
+            (tensor.grad.version() <= 1 ? loaded.drawn : loaded.kept).push_back(tensor.name);
+        }
     }
     return loaded;
 }

@@ -51,7 +51,7 @@ template <class Model> AdapterConfig add_adapter(Model& model, const std::filesy
 {
     const AdapterConfig config = read_adapter_config(folder);
     const AdapterTargets targets = adapter_targets(config, model.config, folder.string());
-    detail::lay_adapter(model, targets, config, 0);    // also one that is not begun here
+    detail::lay_adapter(model, targets, config, 0);  // also one that is not begun here
     load_adapter(model, folder, targets.saved);
     return config;
 }

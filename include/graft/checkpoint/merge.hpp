@@ -11,8 +11,8 @@
 
 #include "graft/checkpoint/checkpoint.hpp"
 #include "graft/checkpoint/hf_config.hpp"
-#include "graft/checkpoint/merge/stored_adapter.hpp"
 #include "graft/checkpoint/merge/receipt.hpp"
+#include "graft/checkpoint/merge/stored_adapter.hpp"
 #include "graft/checkpoint/merge/value.hpp"
 #include "graft/checkpoint/merge/write.hpp"
 #include "graft/checkpoint/modules.hpp"
@@ -44,15 +44,17 @@ namespace graft {
 
 struct MergeOptions {
     std::optional<StoredType> type{};
-    bool                      requantize = false;
+    bool requantize = false;
 };
 
 namespace detail {
 
 inline std::string dtype_name(StoredType type)
 {
-    return type == StoredType::bf16 ? "bfloat16" : type == StoredType::f16 ? "float16"
-         : type == StoredType::f64  ? "float64" : "float32";
+    return type == StoredType::bf16  ? "bfloat16"
+           : type == StoredType::f16 ? "float16"
+           : type == StoredType::f64 ? "float64"
+                                     : "float32";
 }
 inline StoredType dtype_stored(const std::string& name)
 {
@@ -70,13 +72,13 @@ inline std::string merge_kind(std::string name)
 // The tensors of the base are those of its config, of the shapes that it gives.
 inline void check_base(const MergeBase& base, const ModelConfig& config)
 {
-    const std::string     where = base.where();
-    LoadReport            report;
+    const std::string where = base.where();
+    LoadReport report;
     std::set<std::string> known;
     for (const TensorInfo& info : checkpoint_tensors(config)) {
         known.insert(info.name);
         std::vector<std::int64_t> shape;
-        std::string               type;
+        std::string type;
         if (const auto* parts = base.parts(info.name)) {
             const Nf4State state = read_nf4(info.name, *parts, where);
             shape = state.shape;
@@ -98,8 +100,9 @@ inline void check_base(const MergeBase& base, const ModelConfig& config)
         const StoredTensor* embedding = base.checkpoint().find("model.embed_tokens.weight");
         if (config.tied && name == "lm_head.weight" && embedding != nullptr) {
             require(same_values(*tensor, *embedding), [&] {
-                return where + ": config.json says tie_word_embeddings, but lm_head.weight differs from "
-                               "model.embed_tokens.weight: set it to false if the head is one of its own";
+                return where
+                       + ": config.json says tie_word_embeddings, but lm_head.weight differs from "
+                         "model.embed_tokens.weight: set it to false if the head is one of its own";
             });
             continue;
         }
@@ -118,7 +121,7 @@ inline void check_whole(std::span<const StoredAdapter> adapters)
             const auto first = holds.emplace(entry.first, name);
             require(first.second, [&] {
                 return name + ": holds " + entry.first + " whole, as " + first.first->second
-                     + " does: which of the two is meant cannot be known";
+                       + " does: which of the two is meant cannot be known";
             });
         }
     }
@@ -129,8 +132,8 @@ inline void check_whole(std::span<const StoredAdapter> adapters)
             const auto first = holds.emplace("the row of token " + std::to_string(token), name);
             require(first.second && whole == holds.end(), [&] {
                 return name + ": holds " + first.first->first + ", as "
-                     + (whole == holds.end() ? first.first->second : whole->second)
-                     + " does: which of the two is meant cannot be known";
+                       + (whole == holds.end() ? first.first->second : whole->second)
+                       + " does: which of the two is meant cannot be known";
             });
         }
     }
@@ -144,21 +147,26 @@ public:
         : base_(base), adapters_(adapters), options_(options)
     {
         const auto tensors = checkpoint_tensors(config);
-        for (const TensorInfo& info : tensors) {    // in the order of the model, which is that of the receipt
+        for (const TensorInfo& info : tensors) {  // in the order of the model, which is that of the receipt
             auto& kind = receipt_.of(merge_kind(info.name));
             kind.tensors += 1, kind.elements += elements_of(info.shape);
             const bool merged = info.name.ends_with(".weight") && sits_on(info.name);
             kind.merged += merged, receipt_.merged += merged;
-            if (base.parts(info.name) != nullptr && options.requantize) { add_quantized(info, merged); }
-            else { add_dense(info); }
+            if (base.parts(info.name) != nullptr && options.requantize) {
+                add_quantized(info, merged);
+            } else {
+                add_dense(info);
+            }
         }
         receipt_.dequantized = base.four_bit() && !options.requantize;
         receipt_.requantized = options.requantize;
-        receipt_.tensors     = std::int64_t(tensors.size());
-        if (options.type) { receipt_.dtype = dtype_name(*options.type); }
-        else if (base.four_bit()) {
-            receipt_.dtype = read_nf4(base.four_bit_weights().begin()->first,
-                                      base.four_bit_weights().begin()->second, base.where()).dtype;
+        receipt_.tensors = std::int64_t(tensors.size());
+        if (options.type) {
+            receipt_.dtype = dtype_name(*options.type);
+        } else if (base.four_bit()) {
+            receipt_.dtype =
+                read_nf4(base.four_bit_weights().begin()->first, base.four_bit_weights().begin()->second, base.where())
+                    .dtype;
         } else {
             receipt_.dtype = config.stored_dtype;
         }
@@ -195,7 +203,7 @@ private:
             return dtype_stored(read_nf4(info.name, *parts, base_.where()).dtype);
         }
         const StoredTensor* found = base_.checkpoint().find(info.name);
-        return (found != nullptr ? found : base_.checkpoint().find(embedding_weight))->type;    // a head that was tied
+        return (found != nullptr ? found : base_.checkpoint().find(embedding_weight))->type;  // a head that was tied
     }
     void add(const std::string& name, StoredType type, std::vector<std::int64_t> shape, Give give)
     {
@@ -213,7 +221,7 @@ private:
     void add_quantized(const TensorInfo& info, bool merged)
     {
         const std::string& name = info.name;
-        if (!merged) {    // its bytes as they are
+        if (!merged) {  // its bytes as they are
             for (const StoredTensor& part : *base_.parts(name)) {
                 add(part.name, part.type, part.shape, [part](const WriteBytes& write) { write(part.bytes); });
             }
@@ -244,12 +252,12 @@ private:
             [text](const WriteBytes& write) { write(std::as_bytes(std::span(text->data(), text->size()))); });
     }
 
-    const MergeBase&             base_;
+    const MergeBase& base_;
     std::span<const StoredAdapter> adapters_;
-    MergeOptions                 options_;
-    MergeReceipt                 receipt_;
-    std::vector<TensorHead>      heads_;
-    std::vector<Give>            give_;
+    MergeOptions options_;
+    MergeReceipt receipt_;
+    std::vector<TensorHead> heads_;
+    std::vector<Give> give_;
 };
 
 }  // namespace detail
@@ -258,11 +266,12 @@ inline MergeReceipt merge_weights(const std::filesystem::path& base, std::span<c
                                   const std::filesystem::path& folder, const MergeOptions& options = {})
 {
     ModelConfig config = read_config(base);
-    const auto  checkpoint = Checkpoint::open(base);
-    const MergeBase   source(checkpoint);
+    const auto checkpoint = Checkpoint::open(base);
+    const MergeBase source(checkpoint);
     require(!options.requantize || source.four_bit(), [&] {
-        return source.where() + ": --requantize writes NF4 where the base is NF4, and this base is dense: merge "
-               "without it, and quantise when the result is loaded";
+        return source.where()
+               + ": --requantize writes NF4 where the base is NF4, and this base is dense: merge "
+                 "without it, and quantise when the result is loaded";
     });
     require(!options.requantize || !options.type,
             "merge: --requantize writes NF4, so there is no --dtype to choose: give one of the two");

@@ -18,26 +18,26 @@
 namespace graft {
 
 struct LinearInfo {
-    std::string  name;
+    std::string name;
     std::int64_t in = 0, out = 0;
-    bool         bias = false;
+    bool bias = false;
 };
 
 enum class ModuleKind : std::uint8_t { linear, embedding, head, other };
 
 struct ModuleInfo {
-    std::string  name;
-    ModuleKind   kind = ModuleKind::other;
-    std::int64_t in = 0, out = 0;    // linear, head; embedding: vocab, dim
-    bool         bias = false;
+    std::string name;
+    ModuleKind kind = ModuleKind::other;
+    std::int64_t in = 0, out = 0;  // linear, head; embedding: vocab, dim
+    bool bias = false;
 };
 
 enum class TensorKind : std::uint8_t { embedding, attention, mlp, norm, bias, head };
 
 struct TensorInfo {
-    std::string               name;
+    std::string name;
     std::vector<std::int64_t> shape;
-    TensorKind                kind = TensorKind::norm;
+    TensorKind kind = TensorKind::norm;
 };
 
 inline std::vector<ModuleInfo> module_names(const ModelConfig& c)
@@ -52,7 +52,7 @@ inline std::vector<ModuleInfo> module_names(const ModelConfig& c)
     out.push_back(other("model.layers"));
     for (std::int64_t i = 0; i < c.layers; ++i) {
         const std::string layer = "model.layers." + std::to_string(i);
-        const std::string attn  = layer + ".self_attn", mlp = layer + ".mlp";
+        const std::string attn = layer + ".self_attn", mlp = layer + ".mlp";
         out.push_back(other(layer));
         out.push_back(other(attn));
         out.push_back(linear(attn + ".q_proj", c.dim, c.q_width(), c.attention_bias));

@@ -43,12 +43,12 @@ namespace graft {
 
 struct Nf4State {
     nf4::Type type = nf4::Type::nf4;
-    std::vector<std::int64_t> shape;             // of the weight: (Out, In)
-    std::string dtype;                           // that it was quantised from: float32, float16 or bfloat16
+    std::vector<std::int64_t> shape;  // of the weight: (Out, In)
+    std::string dtype;                // that it was quantised from: float32, float16 or bfloat16
     int block = nf4::default_block;
-    std::span<const std::uint8_t> packed;        // in the file's memory, which must stay
-    std::vector<float> absmax;                   // decoded, one a block
-    std::optional<nf4::Nested> nested;           // as it was stored
+    std::span<const std::uint8_t> packed;  // in the file's memory, which must stay
+    std::vector<float> absmax;             // decoded, one a block
+    std::optional<nf4::Nested> nested;     // as it was stored
 
     std::size_t elements() const
     {
@@ -58,8 +58,7 @@ struct Nf4State {
     }
 
     // Decodes elements first … first + out.size() of the flat weight.
-    template <class T>
-    void dequantize(std::size_t first, std::span<T> out) const
+    template <class T> void dequantize(std::size_t first, std::span<T> out) const
     {
         nf4::dequantize(packed, std::span<const float>(absmax), block, first, out, type);
     }
@@ -73,7 +72,7 @@ inline constexpr std::array<std::string_view, 4> nf4_parts = {".absmax", ".quant
 
 struct Nf4Tensors {
     const StoredTensor* weight = nullptr;
-    std::array<const StoredTensor*, nf4_parts.size()> parts{};    // in the order of nf4_parts
+    std::array<const StoredTensor*, nf4_parts.size()> parts{};  // in the order of nf4_parts
     const StoredTensor* state = nullptr;
     nf4::Type type = nf4::Type::nf4;
 };
@@ -91,8 +90,8 @@ inline Nf4Tensors find_nf4(const std::string& weight, std::span<const StoredTens
     Nf4Tensors found;
     const auto take = [&](const StoredTensor*& slot, const StoredTensor& tensor) {
         require(slot == nullptr, [&] {
-            return where + ": " + (slot == found.state ? "two quantisation states: " : "there twice: ") +
-                   printable(slot->name) + " and " + printable(tensor.name);
+            return where + ": " + (slot == found.state ? "two quantisation states: " : "there twice: ")
+                   + printable(slot->name) + " and " + printable(tensor.name);
         });
         slot = &tensor;
     };
@@ -100,7 +99,10 @@ inline Nf4Tensors find_nf4(const std::string& weight, std::span<const StoredTens
         const std::string_view name = tensor.name;
         if (!name.starts_with(weight)) { continue; }
         const auto rest = name.substr(weight.size());
-        if (rest.empty()) { take(found.weight, tensor); continue; }
+        if (rest.empty()) {
+            take(found.weight, tensor);
+            continue;
+        }
         if (rest[0] != '.') { continue; }
         bool known = false;
         for (std::size_t i = 0; i < nf4_parts.size() && !known; ++i) {
@@ -127,20 +129,19 @@ std::vector<T> nf4_values(const StoredTensor* tensor, std::string_view part, Sto
     const std::string name(part.substr(1));
     require(tensor != nullptr, [&] { return where + ": " + name + " is missing"; });
     require(tensor->type == type, [&] {
-        return where + ": " + name + " must be " + std::string(stored_name(type)) + ", found " +
-               std::string(stored_name(tensor->type));
+        return where + ": " + name + " must be " + std::string(stored_name(type)) + ", found "
+               + std::string(stored_name(tensor->type));
     });
     require(tensor->bytes.size() / sizeof(T) == count && tensor->bytes.size() % sizeof(T) == 0, [&] {
-        return where + ": " + name + " must have " + std::to_string(count) + " elements, found shape " +
-               shape_text(tensor->shape);
+        return where + ": " + name + " must have " + std::to_string(count) + " elements, found shape "
+               + shape_text(tensor->shape);
     });
     std::vector<T> values(count);
-    if (count != 0) { std::memcpy(values.data(), tensor->bytes.data(), tensor->bytes.size()); }    // maybe unaligned
+    if (count != 0) { std::memcpy(values.data(), tensor->bytes.data(), tensor->bytes.size()); }  // maybe unaligned
     if constexpr (sizeof(T) == 4) {
         for (std::size_t i = 0; i < count; ++i) {
-            require(std::isfinite(values[i]), [&] {
-                return where + ": " + name + "[" + std::to_string(i) + "] is not finite";
-            });
+            require(std::isfinite(values[i]),
+                    [&] { return where + ": " + name + "[" + std::to_string(i) + "] is not finite"; });
         }
     }
     return values;
@@ -158,8 +159,8 @@ inline Nf4Fields read_nf4_fields(const StoredTensor& state, nf4::Type type, cons
     require(named == wanted,
             [&] { return at + ": quant_type is " + printable(named) + ", but the tensor's name says " + wanted; });
 
-    constexpr std::array<std::string_view, 7> known = {"quant_type", "blocksize", "dtype", "shape", "nested_blocksize",
-                                                       "nested_dtype", "nested_offset"};
+    constexpr std::array<std::string_view, 7> known = {"quant_type",       "blocksize",    "dtype",        "shape",
+                                                       "nested_blocksize", "nested_dtype", "nested_offset"};
     for (const auto& item : json.items()) {
         require(std::find(known.begin(), known.end(), item.key()) != known.end(),
                 [&] { return at + ": unknown field " + printable(item.key()) + ": it may change the meaning"; });
@@ -198,9 +199,9 @@ inline void require_nf4_codes(std::span<const float> map, nf4::Type type, const 
 {
     for (unsigned i = 0; i < 16; ++i) {
         const float wanted = nf4::value_of(i, type);
-        require(std::abs(map[i] - wanted) <= 1e-6f, [&] {    // fp4's thirds may differ in the last bit
-            return where + ": quant_map[" + std::to_string(i) + "] is " + std::to_string(map[i]) + ", expected " +
-                   std::to_string(wanted) + ": not the codes of " + (type == nf4::Type::nf4 ? "nf4" : "fp4");
+        require(std::abs(map[i] - wanted) <= 1e-6f, [&] {  // fp4's thirds may differ in the last bit
+            return where + ": quant_map[" + std::to_string(i) + "] is " + std::to_string(map[i]) + ", expected "
+                   + std::to_string(wanted) + ": not the codes of " + (type == nf4::Type::nf4 ? "nf4" : "fp4");
         });
     }
 }
@@ -235,13 +236,16 @@ inline Nf4State read_nf4(const std::string& weight, std::span<const StoredTensor
         if (fits) { count *= std::size_t(extent); }
     }
     require(fits && nf4::bytes_of(count) == bytes.size(), [&] {
-        return where + ": the shape " + shape_text(fields.shape) + " does not fit " + std::to_string(bytes.size()) +
-               " bytes of two elements each";
+        return where + ": the shape " + shape_text(fields.shape) + " does not fit " + std::to_string(bytes.size())
+               + " bytes of two elements each";
     });
 
-    Nf4State state{.type = found.type, .shape = std::move(fields.shape), .dtype = std::move(fields.dtype),
+    Nf4State state{.type = found.type,
+                   .shape = std::move(fields.shape),
+                   .dtype = std::move(fields.dtype),
                    .block = int(fields.block),
-                   .packed = {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, .absmax = {},
+                   .packed = {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()},
+                   .absmax = {},
                    .nested = std::nullopt};
     const auto& [absmax, map, nested_absmax, nested_map] = found.parts;
     const auto& [absmax_name, map_name, nested_absmax_name, nested_map_name] = detail::nf4_parts;
@@ -254,11 +258,13 @@ inline Nf4State read_nf4(const std::string& weight, std::span<const StoredTensor
         state.absmax = detail::nf4_values<float>(absmax, absmax_name, StoredType::f32, blocks, where);
         return state;
     }
-    nf4::Nested nested{
-        .codes = detail::nf4_values<std::uint8_t>(absmax, absmax_name, StoredType::u8, blocks, where),
-        .scales = detail::nf4_values<float>(nested_absmax, nested_absmax_name, StoredType::f32,
-                                            nf4::blocks_of(blocks, std::size_t(fields.nested_block)), where),
-        .map = {}, .offset = fields.nested_offset, .block = int(fields.nested_block)};
+    nf4::Nested nested{.codes = detail::nf4_values<std::uint8_t>(absmax, absmax_name, StoredType::u8, blocks, where),
+                       .scales =
+                           detail::nf4_values<float>(nested_absmax, nested_absmax_name, StoredType::f32,
+                                                     nf4::blocks_of(blocks, std::size_t(fields.nested_block)), where),
+                       .map = {},
+                       .offset = fields.nested_offset,
+                       .block = int(fields.nested_block)};
     const auto entries = detail::nf4_values<float>(nested_map, nested_map_name, StoredType::f32, 256, where);
     std::copy(entries.begin(), entries.end(), nested.map.begin());
     state.absmax.resize(blocks);
@@ -273,13 +279,13 @@ inline Nf4State read_nf4(const std::string& weight, std::span<const StoredTensor
 
 inline std::string nf4_state_text(const Nf4State& state)
 {
-    std::string text = std::string("{\"quant_type\": \"") + (state.type == nf4::Type::nf4 ? "nf4" : "fp4") +
-                       "\", \"blocksize\": " + std::to_string(state.block) + ", \"dtype\": \"" + state.dtype +
-                       "\", \"shape\": " + shape_text(state.shape);
+    std::string text = std::string("{\"quant_type\": \"") + (state.type == nf4::Type::nf4 ? "nf4" : "fp4")
+                       + "\", \"blocksize\": " + std::to_string(state.block) + ", \"dtype\": \"" + state.dtype
+                       + "\", \"shape\": " + shape_text(state.shape);
     if (state.nested) {
-        text += ", \"nested_blocksize\": " + std::to_string(state.nested->block) +
-                ", \"nested_dtype\": \"float32\", \"nested_offset\": " +
-                nlohmann::json(double(state.nested->offset)).dump();
+        text += ", \"nested_blocksize\": " + std::to_string(state.nested->block)
+                + ", \"nested_dtype\": \"float32\", \"nested_offset\": "
+                + nlohmann::json(double(state.nested->offset)).dump();
     }
     return text + "}";
 }

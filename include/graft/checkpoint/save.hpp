@@ -12,8 +12,9 @@
 //
 //   save_checkpoint(model, base, folder, type, before_last)
 //                                                 model.safetensors in the given element type, the tokeniser's, the
-//                                                 generation files and the templates copied from base, config.json last: it makes it
-//                                                 count; a rotary scaling that an option named is written into it
+//                                                 generation files and the templates copied from base, config.json
+//                                                 last: it makes it count; a rotary scaling that an option named is
+//                                                 written into it
 //
 //   finish_checkpoint(base, folder, config)       the last two of these: what stands beside the weights
 //
@@ -24,15 +25,15 @@ namespace graft {
 inline void finish_checkpoint(const std::filesystem::path& base, const std::filesystem::path& folder,
                               const std::string& config, const BeforeLast& before_last = {})
 {
-    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                             "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja",
-                             "generation_config.json"}) {
+    for (const char* name :
+         {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+          "merges.txt", "tokenizer.model", "chat_template.jinja", "generation_config.json"}) {
         if (std::filesystem::exists(base / name)) {
             write_file(folder / name, read_file(base / name, std::size_t(256) << 20));
         }
     }
     constexpr const char* more = "additional_chat_templates";
-    std::error_code       none;
+    std::error_code none;
     for (const auto& entry : std::filesystem::directory_iterator(base / more, none)) {
         if (entry.path().extension() != ".jinja") { continue; }
         std::filesystem::create_directory(folder / more);

@@ -8,8 +8,8 @@
 
 // What a name that a file gives to a tensor means, whoever wrote the file.
 //
-//   model_name("module.model.layers.0.mlp.up_proj.weight")    "model.layers.0.mlp.up_proj.weight": the name in the model
-//   is_buffer(name)        rotary angles, masks, positions: computed anew by every model, never trained
+//   model_name("module.model.layers.0.mlp.up_proj.weight")    "model.layers.0.mlp.up_proj.weight": the name in the
+//   model is_buffer(name)        rotary angles, masks, positions: computed anew by every model, never trained
 //   is_other_head(name)    score, classifier, v_head, …: what another task has in the place of lm_head
 //
 // Understood, because only one tensor can be meant:
@@ -84,9 +84,9 @@ inline std::string model_name(std::string_view stored)
 // shape and type decide about a mask, which shares its name with the biases of other models.
 inline bool is_buffer(std::string_view name, std::size_t axes = 0, bool logical = false)
 {
-    constexpr std::array<std::string_view, 10> buffers{"inv_freq", "original_inv_freq", "cos_cached", "sin_cached",
-                                                      "masked_bias", "causal_mask", "attention_mask", "position_ids",
-                                                      "freqs", "freqs_cis"};
+    constexpr std::array<std::string_view, 10> buffers{
+        "inv_freq",    "original_inv_freq", "cos_cached",   "sin_cached", "masked_bias",
+        "causal_mask", "attention_mask",    "position_ids", "freqs",      "freqs_cis"};
     const auto dot = name.rfind('.');
     if (detail::one_of(dot == std::string_view::npos ? name : name.substr(dot + 1), buffers)) { return true; }
     const bool mask = name.ends_with("attn.bias") || name.ends_with("attention.bias") || name.ends_with(".mask");
@@ -95,9 +95,9 @@ inline bool is_buffer(std::string_view name, std::size_t axes = 0, bool logical 
 
 inline bool is_other_head(std::string_view name)
 {
-    constexpr std::array<std::string_view, 10> heads{"score", "classifier", "classification_head", "qa_outputs", "v_head",
-                                                     "value_head", "reward_head", "regression_head", "rm_head",
-                                                     "critic_head"};
+    constexpr std::array<std::string_view, 10> heads{"score",   "classifier", "classification_head", "qa_outputs",
+                                                     "v_head",  "value_head", "reward_head",         "regression_head",
+                                                     "rm_head", "critic_head"};
     for (const auto part : detail::name_parts(name)) {
         if (detail::one_of(part, heads)) { return true; }
         if (!detail::is_wrapper(part)) { return false; }

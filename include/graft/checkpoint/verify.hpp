@@ -36,9 +36,9 @@
 namespace graft {
 
 struct VerifiedPart {
-    std::string              name, said;     // said: what was seen, for people
+    std::string name, said;  // said: what was seen, for people
     std::vector<std::string> findings{};
-    bool                     looked = true;
+    bool looked = true;
 };
 
 using Verification = std::vector<VerifiedPart>;
@@ -100,9 +100,13 @@ public:
         values();
         head();
         total();
-        if (findings(out_) > 0) { skip("forward"); }
-        else if (config_.stored_dtype == "bfloat16") { forward<bf16>(); }
-        else { forward<float>(); }
+        if (findings(out_) > 0) {
+            skip("forward");
+        } else if (config_.stored_dtype == "bfloat16") {
+            forward<bf16>();
+        } else {
+            forward<float>();
+        }
         return std::move(out_);
     }
 
@@ -114,7 +118,9 @@ private:
     {
         try {
             call();
-        } catch (const Error& error) { part.findings.emplace_back(error.what()); }
+        } catch (const Error& error) {
+            part.findings.emplace_back(error.what());
+        }
     }
 
     bool open()
@@ -122,8 +128,8 @@ private:
         VerifiedPart part{.name = "files", .said = {}};
         attempt(part, [&] { checkpoint_ = Checkpoint::open(folder_); });
         if (part.findings.empty()) {
-            part.said = with_commas(checkpoint_->stored_count()) + " tensors, " +
-                        with_commas(checkpoint_->stored_bytes()) + " bytes";
+            part.said = with_commas(checkpoint_->stored_count()) + " tensors, "
+                        + with_commas(checkpoint_->stored_bytes()) + " bytes";
         }
         out_.push_back(std::move(part));
         return checkpoint_.has_value();
@@ -196,7 +202,7 @@ private:
             if (const auto at = four_bit_.find(name); at != four_bit_.end()) {
                 const auto& shape = expected_.at(name).shape;
                 const auto& parts = at->second;
-                const std::string weight = name;    // clang 14 captures no structured binding
+                const std::string weight = name;  // clang 14 captures no structured binding
                 attempt(part, [&] {
                     const Nf4State state = read_nf4(weight, parts, printable(folder_.string(), 1000));
                     require(state.shape == shape, [&] {
@@ -207,9 +213,9 @@ private:
             }
             const NotFinite bad = values_not_finite(*tensor);
             if (bad.count == 0) { continue; }
-            part.findings.push_back(name + ": " + with_commas(bad.count) + " of " +
-                                    with_commas(elements_of(tensor->shape)) +
-                                    " values are not finite, the first is element " + std::to_string(bad.first));
+            part.findings.push_back(name + ": " + with_commas(bad.count) + " of "
+                                    + with_commas(elements_of(tensor->shape))
+                                    + " values are not finite, the first is element " + std::to_string(bad.first));
         }
         if (!unread_.empty()) { part.said += " but for tensors that cannot be read"; }
         out_.push_back(std::move(part));
@@ -240,8 +246,8 @@ private:
         }
         part.said = with_commas(found) + " parameters";
         if (found != expected) {
-            part.findings.push_back("the files hold " + with_commas(found) + " parameters, config.json asks for " +
-                                    with_commas(expected));
+            part.findings.push_back("the files hold " + with_commas(found) + " parameters, config.json asks for "
+                                    + with_commas(expected));
         }
         const auto index = folder_ / "model.safetensors.index.json";
         std::error_code ignored;
@@ -250,12 +256,12 @@ private:
                 const auto json = read_json<nlohmann::json>(index);
                 const std::string where = "model.safetensors.index.json: metadata";
                 const auto* said = json_find(json, "metadata");
-                const auto  compare = [&](const char* key, std::int64_t is) {
+                const auto compare = [&](const char* key, std::int64_t is) {
                     if (said == nullptr || json_find(*said, key) == nullptr) { return; }
-                    const double value = json_number(*said, key, where);    // older writers give 1.0e9
+                    const double value = json_number(*said, key, where);  // older writers give 1.0e9
                     if (value != double(is)) {
-                        part.findings.push_back(where + " says " + key + " " + json_text(said->at(key)) +
-                                                ", the files hold " + std::to_string(is));
+                        part.findings.push_back(where + " says " + key + " " + json_text(said->at(key))
+                                                + ", the files hold " + std::to_string(is));
                     }
                 };
                 compare("total_size", checkpoint_->stored_bytes());
@@ -272,7 +278,7 @@ private:
             const auto model = load_model<T, Dev>(folder_);
             const std::int64_t covered = std::min(config_.max_positions, config_.sliding_window.value_or(16));
             const std::int64_t n = std::min<std::int64_t>(16, covered);
-            std::vector<std::int32_t> some;    // from all over the vocabulary
+            std::vector<std::int32_t> some;  // from all over the vocabulary
             for (std::int64_t i = 0; i < n; ++i) { some.push_back(std::int32_t(i * (config_.vocab - 1) / 16)); }
             const auto ids = uploaded(std::span(some), Pool<Dev>::common());
             const auto stream = ids.pool()->stream();
@@ -292,27 +298,26 @@ private:
                           high);
             part.said = text;
             if (bad > 0) {
-                part.findings.push_back(with_commas(bad) + " logits of a pass over " + std::to_string(n) +
-                                        " tokens are not finite");
+                part.findings.push_back(with_commas(bad) + " logits of a pass over " + std::to_string(n)
+                                        + " tokens are not finite");
             }
         });
         out_.push_back(std::move(part));
     }
 
-    std::filesystem::path                            folder_;
-    const ModelConfig&                               config_;
-    std::optional<Checkpoint>                        checkpoint_;
-    std::map<std::string, TensorInfo>                expected_;
-    std::map<std::string, const StoredTensor*>       stored_;      // of those that are expected
-    std::map<std::string, std::vector<StoredTensor>> four_bit_;    // by the weight
-    std::set<std::string>                            unread_;      // shape or type is wrong
-    Verification                                     out_;
+    std::filesystem::path folder_;
+    const ModelConfig& config_;
+    std::optional<Checkpoint> checkpoint_;
+    std::map<std::string, TensorInfo> expected_;
+    std::map<std::string, const StoredTensor*> stored_;          // of those that are expected
+    std::map<std::string, std::vector<StoredTensor>> four_bit_;  // by the weight
+    std::set<std::string> unread_;                               // shape or type is wrong
+    Verification out_;
 };
 
 }  // namespace detail
 
-template <Device Dev = Cpu>
-Verification verify_weights(const std::filesystem::path& folder, const ModelConfig& config)
+template <Device Dev = Cpu> Verification verify_weights(const std::filesystem::path& folder, const ModelConfig& config)
 {
     return detail::Verifier<Dev>(folder, config).run();
 }

@@ -26,8 +26,8 @@
 //
 // A counting pool owns no memory: its blocks have sizes and no address, ops skip their kernels, and peak_bytes() of a
 // step on it is the memory plan. A poisoned pool fills blocks with NaN (0xff bytes) when they are handed out and when
-// they come back: reading what was never written, or was freed, cannot go unnoticed. poisoned() does the same to any pool
-// as long as what it returns lives.
+// they come back: reading what was never written, or was freed, cannot go unnoticed. poisoned() does the same to any
+// pool as long as what it returns lives.
 //
 // Throws: Error when the system has no memory left.
 namespace graft {
@@ -48,7 +48,7 @@ template <> struct memory<Cpu> {
     static void fill(void* at, unsigned char byte, std::size_t bytes, Stream) { std::memset(at, byte, bytes); }
     static void copy(void* to, const void* from, std::size_t bytes, Stream)
     {
-        if (bytes > 0) { std::memcpy(to, from, bytes); }    // nothing may come from a null pointer
+        if (bytes > 0) { std::memcpy(to, from, bytes); }  // nothing may come from a null pointer
     }
 };
 
@@ -61,10 +61,10 @@ template <Device Dev> class Pool {
 public:
     using Stream = typename memory<Dev>::Stream;
     struct Block {
-        void*            at = nullptr;
-        std::size_t      bytes = 0;
+        void* at = nullptr;
+        std::size_t bytes = 0;
         std::atomic<int> owners{0};
-        std::shared_ptr<Pool> pool;    // set while handed out, so that a pool outlives its blocks
+        std::shared_ptr<Pool> pool;  // set while handed out, so that a pool outlives its blocks
     };
 
     static std::shared_ptr<Pool> create(PoolOptions options = {}, Stream stream = {})
@@ -95,8 +95,8 @@ public:
         pool->put(block);
     }
 
-    Stream      stream() const { return stream_; }
-    bool        counting() const { return options_.counting; }
+    Stream stream() const { return stream_; }
+    bool counting() const { return options_.counting; }
     static std::shared_ptr<void> poisoned(const std::shared_ptr<Pool>& pool)
     {
         ++pool->poisoned_;
@@ -106,7 +106,7 @@ public:
     std::size_t peak_bytes() const { return peak_; }
     std::size_t held_bytes() const { return held_; }            // asked of the system and not given back
     std::size_t system_calls() const { return system_calls_; }  // how often the system was asked
-    void        reset_peak() { peak_ = live_.load(); }
+    void reset_peak() { peak_ = live_.load(); }
 
     // Gives every free block back to the system.
     void trim()
@@ -132,7 +132,7 @@ private:
     Block* take(std::size_t bytes)
     {
         const std::lock_guard lock(mutex_);
-        auto&  kept = free_[bytes];
+        auto& kept = free_[bytes];
         Block* block = nullptr;
         if (!kept.empty()) {
             block = kept.back();
@@ -167,8 +167,8 @@ private:
                 block->at = memory<Dev>::allocate(bytes);
             }
             require(block->at != nullptr, [&] {
-                return "out of memory: " + std::to_string(bytes) + " bytes more were asked for, " +
-                       std::to_string(live_.load()) + " are in use; try a smaller batch, shorter rows or recompute";
+                return "out of memory: " + std::to_string(bytes) + " bytes more were asked for, "
+                       + std::to_string(live_.load()) + " are in use; try a smaller batch, shorter rows or recompute";
             });
             held_ += bytes;
             ++system_calls_;
@@ -191,10 +191,10 @@ private:
     }
 
     PoolOptions options_;
-    Stream      stream_;
-    std::mutex  mutex_;
+    Stream stream_;
+    std::mutex mutex_;
     std::map<std::size_t, std::vector<Block*>> free_;
-    std::atomic<int>         poisoned_{0};
+    std::atomic<int> poisoned_{0};
     std::atomic<std::size_t> live_{0}, peak_{0}, held_{0}, system_calls_{0};
 };
 
@@ -203,16 +203,16 @@ public:
     Buffer() = default;
     explicit Buffer(std::int64_t count, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common()) : size_(count)
     {
-        require(
-            count >= 0 && std::uint64_t(count) <= (std::uint64_t{1} << 62) / sizeof(T), "buffer: size out of range");
+        require(count >= 0 && std::uint64_t(count) <= (std::uint64_t{1} << 62) / sizeof(T),
+                "buffer: size out of range");
         block_ = Pool<Dev>::take(pool, std::size_t(count) * sizeof(T));
     }
     Buffer(const Buffer& other) noexcept : block_(other.block_), size_(other.size_)
     {
         if (block_ != nullptr) { block_->owners.fetch_add(1, std::memory_order_relaxed); }
     }
-    Buffer(Buffer&& other) noexcept
-        : block_(std::exchange(other.block_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    Buffer(Buffer&& other) noexcept : block_(std::exchange(other.block_, nullptr)), size_(std::exchange(other.size_, 0))
+    {}
     Buffer& operator=(Buffer other) noexcept
     {
         std::swap(block_, other.block_);
@@ -226,14 +226,14 @@ public:
         }
     }
 
-    T*           data() const { return block_ == nullptr ? nullptr : static_cast<T*>(block_->at); }
+    T* data() const { return block_ == nullptr ? nullptr : static_cast<T*>(block_->at); }
     std::int64_t size() const { return size_; }
-    bool         empty() const { return block_ == nullptr; }
+    bool empty() const { return block_ == nullptr; }
     const std::shared_ptr<Pool<Dev>>& pool() const { return block_->pool; }
 
 private:
     typename Pool<Dev>::Block* block_ = nullptr;
-    std::int64_t               size_ = 0;
+    std::int64_t size_ = 0;
 };
 
 }  // namespace graft

@@ -28,8 +28,8 @@ namespace graft::gpu {
 inline void check(cudaError_t status, const char* what)
 {
     if (status != cudaSuccess) {
-        throw Error("cuda: " + std::string(what) + ": " + cudaGetErrorString(status) + " (" +
-                    cudaGetErrorName(status) + ")");
+        throw Error("cuda: " + std::string(what) + ": " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status)
+                    + ")");
     }
 }
 
@@ -48,7 +48,7 @@ public:
     Blas& operator=(const Blas&) = delete;
     ~Blas()
     {
-        int device = 0;    // at the end of a program the driver may be gone before a static pool is
+        int device = 0;  // at the end of a program the driver may be gone before a static pool is
         if (handle_ != nullptr && cudaGetDevice(&device) == cudaSuccess) { cublasLtDestroy(handle_); }
     }
     cublasLtHandle_t handle()
@@ -58,7 +58,7 @@ public:
     }
 
 private:
-    std::once_flag   once_;
+    std::once_flag once_;
     cublasLtHandle_t handle_ = nullptr;
 };
 
@@ -68,7 +68,7 @@ namespace graft {
 
 template <> struct memory<Cuda> {
     struct Stream {
-        cudaStream_t                stream = nullptr;
+        cudaStream_t stream = nullptr;
         std::shared_ptr<gpu::Blas> blas = std::make_shared<gpu::Blas>();
     };
 
@@ -77,7 +77,7 @@ template <> struct memory<Cuda> {
         void* at = nullptr;
         const cudaError_t status = cudaMalloc(&at, bytes);
         if (status == cudaErrorMemoryAllocation) {
-            cudaGetLastError();    // said by returning nothing: the pool gives free blocks back and asks again
+            cudaGetLastError();  // said by returning nothing: the pool gives free blocks back and asks again
             return nullptr;
         }
         gpu::check(status, "no memory could be had");

@@ -9,9 +9,11 @@ namespace graft {
 struct Cpu {};
 struct Cuda {};
 
-template <class D> concept Device = std::same_as<D, Cpu> || std::same_as<D, Cuda>;
+template <class D>
+concept Device = std::same_as<D, Cpu> || std::same_as<D, Cuda>;
 
-template <class Got, class Want> concept same_device = std::same_as<Got, Want>;
+template <class Got, class Want>
+concept same_device = std::same_as<Got, Want>;
 
 namespace detail {
 template <class...> inline constexpr bool never = false;

@@ -62,11 +62,11 @@ private:
         const auto sign = static_cast<std::uint16_t>((value >> 16) & 0x8000U);
         const std::uint32_t rest = value & 0x7fffffffU;
         if (rest > 0x7f800000U) { return static_cast<std::uint16_t>(sign | 0x7e00U); }
-        if (rest >= 0x477ff000U) { return static_cast<std::uint16_t>(sign | 0x7c00U); }    // rounds to infinity
+        if (rest >= 0x477ff000U) { return static_cast<std::uint16_t>(sign | 0x7c00U); }  // rounds to infinity
         if (rest >= 0x38800000U) {
             return static_cast<std::uint16_t>(sign | ((rest - 0x38000000U + 0xfffU + ((rest >> 13) & 1U)) >> 13));
         }
-        if (rest < 0x33000000U) { return sign; }                                            // below half of 2^-24
+        if (rest < 0x33000000U) { return sign; }  // below half of 2^-24
         const std::uint32_t shift = 126 - (rest >> 23);
         const std::uint32_t mantissa = (rest & 0x7fffffU) | 0x800000U;
         const std::uint32_t kept = mantissa >> shift, lost = mantissa & ((1U << shift) - 1), half = 1U << (shift - 1);
@@ -78,30 +78,45 @@ private:
 template <class T>
 concept Float = std::same_as<T, f32> || std::same_as<T, f64> || std::same_as<T, bf16> || std::same_as<T, f16>;
 
-template <class Got, class Want> concept same_element = std::same_as<Got, Want>;
+template <class Got, class Want>
+concept same_element = std::same_as<Got, Want>;
 
 namespace detail {
-template <class T> struct AccOf { using type = float; };
-template <> struct AccOf<double> { using type = double; };
+template <class T> struct AccOf {
+    using type = float;
+};
+template <> struct AccOf<double> {
+    using type = double;
+};
 }  // namespace detail
 
 template <Float T> using acc = typename detail::AccOf<T>::type;
 
 template <Float T> constexpr const char* type_name()
 {
-    if constexpr (std::same_as<T, f32>) { return "f32"; }
-    else if constexpr (std::same_as<T, f64>) { return "f64"; }
-    else if constexpr (std::same_as<T, bf16>) { return "bf16"; }
-    else { return "f16"; }
+    if constexpr (std::same_as<T, f32>) {
+        return "f32";
+    } else if constexpr (std::same_as<T, f64>) {
+        return "f64";
+    } else if constexpr (std::same_as<T, bf16>) {
+        return "bf16";
+    } else {
+        return "f16";
+    }
 }
 
 // Distance from 1 to the next value of T: what tolerances are derived from.
 template <Float T> constexpr double epsilon()
 {
-    if constexpr (std::same_as<T, f64>) { return std::numeric_limits<double>::epsilon(); }
-    else if constexpr (std::same_as<T, f32>) { return std::numeric_limits<float>::epsilon(); }
-    else if constexpr (std::same_as<T, bf16>) { return 0x1p-7; }
-    else { return 0x1p-10; }
+    if constexpr (std::same_as<T, f64>) {
+        return std::numeric_limits<double>::epsilon();
+    } else if constexpr (std::same_as<T, f32>) {
+        return std::numeric_limits<float>::epsilon();
+    } else if constexpr (std::same_as<T, bf16>) {
+        return 0x1p-7;
+    } else {
+        return 0x1p-10;
+    }
 }
 
 }  // namespace graft

@@ -22,7 +22,12 @@ inline void require(bool condition, const std::string& text)
     if (!condition) { throw Error(text); }
 }
 template <class Text>
-    requires requires(Text text) { { text() } -> std::convertible_to<std::string>; }
+    requires requires(Text text)
+    {
+        {
+            text()
+            } -> std::convertible_to<std::string>;
+    }
 void require(bool condition, Text&& text)
 {
     if (!condition) { throw Error(text()); }

@@ -23,7 +23,7 @@ inline std::atomic<int>& thread_count()
 {
     static std::atomic<int> count{[] {
         const char* const named = std::getenv("GRAFT_THREADS");
-        const int         n = named != nullptr ? std::atoi(named) : 0;
+        const int n = named != nullptr ? std::atoi(named) : 0;
         return n > 0 ? n : processors();
     }()};
     return count;
@@ -38,7 +38,7 @@ inline std::atomic<std::int64_t>& smallest_shared()
 
 // Threads that parallel_for uses, the caller's included: the processors of this process unless GRAFT_THREADS or
 // set_threads says otherwise.
-inline int  threads() { return detail::thread_count().load(std::memory_order_relaxed); }
+inline int threads() { return detail::thread_count().load(std::memory_order_relaxed); }
 inline void set_threads(int count) { detail::thread_count() = count > 0 ? count : 1; }
 
 // The least work, in elementary operations, that is shared among threads; 0: any, however small (for tests).
@@ -51,11 +51,11 @@ inline void share_work_from(std::int64_t operations) { detail::smallest_shared()
 template <class Body> void parallel_for(std::int64_t tasks, std::int64_t work, Body&& body)
 {
     struct Job {
-        Body*                     body;
-        std::int64_t              tasks;
+        Body* body;
+        std::int64_t tasks;
         std::atomic<std::int64_t> next{0};
-        std::mutex                failing{};
-        std::exception_ptr        failure{};
+        std::mutex failing{};
+        std::exception_ptr failure{};
     } job{&body, tasks};
     const auto run = [](void* context, int worker) {
         Job& job = *static_cast<Job*>(context);
@@ -75,8 +75,7 @@ template <class Body> void parallel_for(std::int64_t tasks, std::int64_t work, B
 }
 
 // The same over ranges of rows: body(begin, end), at most `grain` rows a task; `row_work` elementary operations a row.
-template <class Body>
-void parallel_rows(std::int64_t rows, std::int64_t grain, std::int64_t row_work, Body&& body)
+template <class Body> void parallel_rows(std::int64_t rows, std::int64_t grain, std::int64_t row_work, Body&& body)
 {
     const std::int64_t tasks = (rows + grain - 1) / grain;
     parallel_for(tasks, rows * row_work, [&](std::int64_t task, int) {

@@ -14,13 +14,15 @@ inline constexpr int dyn = -1;
 constexpr bool agree(std::int64_t got, std::int64_t want) { return got == dyn || want == dyn || got == want; }
 
 // A named concept over values: where it fails, the compiler prints both numbers.
-template <int Got, int Want> concept same_extent = agree(Got, Want);
+template <int Got, int Want>
+concept same_extent = agree(Got, Want);
 
 constexpr bool divides(std::int64_t part, std::int64_t whole)
 {
     return part == dyn || whole == dyn || (part > 0 && whole % part == 0);
 }
-template <int Whole, int Part> concept multiple_of = divides(Part, Whole);
+template <int Whole, int Part>
+concept multiple_of = divides(Part, Whole);
 
 constexpr int mul(int a, int b) { return a == dyn || b == dyn ? dyn : a * b; }
 

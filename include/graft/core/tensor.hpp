@@ -81,10 +81,10 @@ public:
     std::uint64_t version() const { return state_->version; }
     // How often a first writer has begun this gradient.
     std::uint64_t births() const { return state_->births; }
-    bool          same_as(const Grad& other) const { return state_ == other.state_; }
+    bool same_as(const Grad& other) const { return state_ == other.state_; }
     // The run of a tape (autograd/tape.hpp) that the tensor was recorded for; 0: none.
     std::uint64_t run() const { return state_->run; }
-    void          recorded_for(std::uint64_t run) const { state_->run = run; }
+    void recorded_for(std::uint64_t run) const { state_->run = run; }
 
 private:
     static constexpr std::uint64_t any_version = ~std::uint64_t{0};
@@ -98,12 +98,12 @@ private:
 
     struct State {
         Buffer<T, Dev> memory;
-        std::int64_t   rows = 0, cols = 0, stride = 0;
-        std::uint64_t  version = 0, formed = 0, births = 0, run = 0;
+        std::int64_t rows = 0, cols = 0, stride = 0;
+        std::uint64_t version = 0, formed = 0, births = 0, run = 0;
         std::shared_ptr<Pool<Dev>> pool;
     };
     std::shared_ptr<State> state_;
-    std::uint64_t          seen_ = any_version;
+    std::uint64_t seen_ = any_version;
 };
 
 template <Float T, class S, Device Dev> class Tensor {
@@ -124,23 +124,30 @@ public:
         });
         memory_ = Buffer<T, Dev>((rows > 1 ? rows * stride_ : rows * cols), pool);
     }
-    explicit Tensor(std::int64_t rows, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
-        requires(S::rank == 2 && last != dyn)
-        : Tensor(rows, last, pool) {}
+    explicit Tensor(std::int64_t rows,
+                    const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common()) requires(S::rank == 2 && last != dyn)
+        : Tensor(rows, last, pool)
+    {}
 
     std::int64_t rows() const { return rows_; }
     std::int64_t cols() const
     {
-        if constexpr (last == dyn) { return cols_; }
-        else { return last; }
+        if constexpr (last == dyn) {
+            return cols_;
+        } else {
+            return last;
+        }
     }
     std::int64_t stride() const { return stride_; }
-    bool         empty() const { return memory_.empty(); }
-    T*           data() const { return memory_.data(); }
+    bool empty() const { return memory_.empty(); }
+    T* data() const { return memory_.data(); }
     View<T, last> view()
     {
-        if constexpr (last == dyn) { return {data(), rows_, stride_, cols_}; }
-        else { return {data(), rows_, stride_}; }
+        if constexpr (last == dyn) {
+            return {data(), rows_, stride_, cols_};
+        } else {
+            return {data(), rows_, stride_};
+        }
     }
     View<const T, last> view() const { return const_cast<Tensor*>(this)->view(); }
     const std::shared_ptr<Pool<Dev>>& pool() const { return memory_.pool(); }
@@ -158,9 +165,9 @@ public:
         return other;
     }
 
-    Tape*        tape() const { return tape_; }
+    Tape* tape() const { return tape_; }
     Grad<T, Dev> grad() const { return grad_; }
-    bool         needs_grad() const { return bool(grad_); }
+    bool needs_grad() const { return bool(grad_); }
     // Lets ops on this tensor record on the tape.
     Tensor& on(Tape* tape)
     {
@@ -191,9 +198,9 @@ private:
     }
 
     Buffer<T, Dev> memory_;
-    std::int64_t   rows_ = 0, cols_ = 0, stride_ = 0;
-    Tape*          tape_ = nullptr;
-    Grad<T, Dev>   grad_;
+    std::int64_t rows_ = 0, cols_ = 0, stride_ = 0;
+    Tape* tape_ = nullptr;
+    Grad<T, Dev> grad_;
 };
 
 // Activations: N rows of D.

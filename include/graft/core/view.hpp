@@ -12,7 +12,7 @@
 namespace graft {
 
 template <class T, int D = dyn> struct View {
-    T*           data = nullptr;
+    T* data = nullptr;
     std::int64_t rows = 0;
     std::int64_t stride = 0;
 
@@ -20,12 +20,13 @@ template <class T, int D = dyn> struct View {
     GRAFT_HOST_DEVICE T* row(std::int64_t i) const { return data + i * stride; }
     // Templates, since nvcc warns of an operator View<const T, D>() in View<const T, D>, where it cannot be called.
     template <std::same_as<const T> To> operator View<To, D>() const { return {data, rows, stride}; }
-    template <class To> requires std::same_as<To, T> || std::same_as<To, const T>
+    template <class To>
+        requires std::same_as<To, T> || std::same_as<To, const T>
     operator View<To, dyn>() const { return {data, rows, stride, D}; }
 };
 
 template <class T> struct View<T, dyn> {
-    T*           data = nullptr;
+    T* data = nullptr;
     std::int64_t rows = 0;
     std::int64_t stride = 0;
     std::int64_t width = 0;
@@ -37,7 +38,7 @@ template <class T> struct View<T, dyn> {
 
 template <class T> struct Sink {
     View<T> view;
-    bool    add = false;    // false: this is the first write, memory below holds nothing yet
+    bool add = false;  // false: this is the first write, memory below holds nothing yet
 
     GRAFT_HOST_DEVICE explicit operator bool() const { return view.data != nullptr; }
     // Puts one value where it belongs; sums are formed in acc<T> and rounded once.

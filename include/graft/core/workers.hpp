@@ -50,12 +50,16 @@ public:
         job_ = job;
         context_ = context;
         count_ = count;
-        epoch_.fetch_add(1);    // odd: open
+        epoch_.fetch_add(1);  // odd: open
         epoch_.notify_all();
         job(context, 0);
-        epoch_.fetch_add(1);    // even: closed
+        epoch_.fetch_add(1);  // even: closed
         for (int inside = inside_.load(), looks = 0; inside != 0; inside = inside_.load()) {
-            if (++looks < spins) { pause(); } else { inside_.wait(inside); }
+            if (++looks < spins) {
+                pause();
+            } else {
+                inside_.wait(inside);
+            }
         }
         busy_ = false;
         return true;
@@ -80,7 +84,7 @@ private:
                     loop(worker, epoch);
                 });
             } catch (const std::system_error&) {
-                return;    // the system gives no more threads: the caller does their tasks
+                return;  // the system gives no more threads: the caller does their tasks
             }
         }
     }
@@ -100,14 +104,14 @@ private:
         }
     }
 
-    std::vector<std::thread>   threads_;
-    std::atomic<bool>          busy_{false};
+    std::vector<std::thread> threads_;
+    std::atomic<bool> busy_{false};
     std::atomic<std::uint32_t> epoch_{0};
-    std::atomic<int>           inside_{0};
-    std::atomic<bool>          stop_{false};
+    std::atomic<int> inside_{0};
+    std::atomic<bool> stop_{false};
     void (*job_)(void*, int) = nullptr;
     void* context_ = nullptr;
-    int   count_ = 0;
+    int count_ = 0;
 };
 
 inline Workers& workers()

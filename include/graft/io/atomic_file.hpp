@@ -40,8 +40,8 @@ namespace detail {
 [[noreturn]] inline void file_error(const std::filesystem::path& path, const char* doing, int code)
 {
     if (const std::string link = code == ENOENT ? broken_link(path) : ""; !link.empty()) { throw Error(link); }
-    std::string text = printable(path.string(), 1000) + ": cannot " + doing + ": "
-                     + std::generic_category().message(code);
+    std::string text =
+        printable(path.string(), 1000) + ": cannot " + doing + ": " + std::generic_category().message(code);
     if (code == ENOSPC || code == EDQUOT) { text += " (the disk is full: free some space and run again)"; }
     throw Error(text);
 }
@@ -62,7 +62,7 @@ public:
     }
     ~Descriptor() { reset(); }
 
-    int  get() const { return number_; }
+    int get() const { return number_; }
     bool open() const { return number_ >= 0; }
     // 0, or the error that close reports (some file systems report a full disk only here).
     int reset()
@@ -100,9 +100,8 @@ public:
         const std::string stem = path_.string() + ".partial-" + std::to_string(::getpid());
         for (int attempt = 0; !descriptor_.open(); ++attempt) {
             temporary_ = attempt == 0 ? stem : stem + "-" + std::to_string(attempt);
-            descriptor_ = detail::Descriptor(
-                ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR | S_IRGRP
-                                                                                        | S_IWGRP | S_IROTH | S_IWOTH));
+            descriptor_ = detail::Descriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                                                    S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH));
             if (!descriptor_.open() && (errno != EEXIST || attempt >= 1000)) {
                 const int code = errno;
                 temporary_.clear();
@@ -111,7 +110,7 @@ public:
         }
         buffer_.reserve(buffer_size);
     }
-    AtomicFile(const AtomicFile&)            = delete;
+    AtomicFile(const AtomicFile&) = delete;
     AtomicFile& operator=(const AtomicFile&) = delete;
     ~AtomicFile() { abandon(); }
 
@@ -170,9 +169,9 @@ private:
         temporary_.clear();
     }
 
-    std::filesystem::path  path_;
-    std::string            temporary_;
-    detail::Descriptor     descriptor_;
+    std::filesystem::path path_;
+    std::string temporary_;
+    detail::Descriptor descriptor_;
     std::vector<std::byte> buffer_;
 };
 
@@ -194,7 +193,7 @@ inline std::string read_file(const std::filesystem::path& path, std::size_t limi
     const auto too_large = [&] {
         if (auto other = wrong_file(first_bytes(path), path, FileWanted::settings); !other.empty()) { return other; }
         return printable(path.string(), 1000) + ": larger than " + with_commas(static_cast<std::int64_t>(limit))
-             + " bytes, the most that is read of such a file";
+               + " bytes, the most that is read of such a file";
     };
     require(status.st_size < 0 || static_cast<std::size_t>(status.st_size) <= limit, too_large);
     std::string text;

@@ -44,7 +44,7 @@
 namespace graft {
 
 struct CheckpointFolder {
-    std::int64_t          step = 0;
+    std::int64_t step = 0;
     std::filesystem::path path;
 };
 
@@ -107,8 +107,8 @@ inline bool is_merged_base(const std::filesystem::path& path)
     const std::string name = path.filename().string();
     std::error_code code;
     return std::filesystem::is_directory(std::filesystem::symlink_status(path, code))
-        && (name.starts_with("base.partial-")
-            || (name == "base" && std::filesystem::exists(path / "merge.json", code)));
+           && (name.starts_with("base.partial-")
+               || (name == "base" && std::filesystem::exists(path / "merge.json", code)));
 }
 
 inline std::vector<CheckpointFolder> checkpoints_of(const std::filesystem::path& run)
@@ -133,7 +133,7 @@ public:
         std::filesystem::remove_all(partial_, ignored);
         if (::mkdir(partial_.c_str(), 0777) != 0) { detail::file_error(path_, "make the folder", errno); }
     }
-    NewCheckpoint(const NewCheckpoint&)            = delete;
+    NewCheckpoint(const NewCheckpoint&) = delete;
     NewCheckpoint& operator=(const NewCheckpoint&) = delete;
     ~NewCheckpoint()
     {
@@ -164,7 +164,7 @@ public:
 
 private:
     std::filesystem::path run_, path_, partial_;
-    bool                  done_ = false;
+    bool done_ = false;
 };
 
 inline void keep_checkpoints(const std::filesystem::path& run, std::int64_t step, std::int64_t keep)

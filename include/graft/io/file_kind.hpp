@@ -37,11 +37,11 @@ namespace detail {
 inline std::string path_in_command(const std::filesystem::path& path)
 {
     const std::string text = path.string();
-    const bool plain = !text.empty() && text.size() <= 200 && text[0] != '-'
-                    && std::all_of(text.begin(), text.end(), [](char c) {
-                           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
-                               || std::string_view("/._-+").find(c) != std::string_view::npos;
-                       });
+    const bool plain =
+        !text.empty() && text.size() <= 200 && text[0] != '-' && std::all_of(text.begin(), text.end(), [](char c) {
+            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')
+                   || std::string_view("/._-+").find(c) != std::string_view::npos;
+        });
     return plain ? text : "FILE";
 }
 
@@ -50,8 +50,8 @@ inline bool is_text(std::string_view bytes)
 {
     bytes = bytes.substr(0, 64);
     return bytes.size() >= 8 && std::all_of(bytes.begin(), bytes.end(), [](char c) {
-        return (c >= ' ' && c != '\x7f') || c == '\n' || c == '\r' || c == '\t';
-    });
+               return (c >= ' ' && c != '\x7f') || c == '\n' || c == '\r' || c == '\t';
+           });
 }
 
 inline std::string_view without_space(std::string_view bytes)
@@ -85,7 +85,7 @@ public:
 
     std::string said() const
     {
-        if (weights() && like_safetensors(bytes_)) { return ""; }    // whose length may look like any magic number
+        if (weights() && like_safetensors(bytes_)) { return ""; }  // whose length may look like any magic number
         std::string out = page();
         for (const auto part : {&FileLook::model, &FileLook::columns, &FileLook::packed, &FileLook::text}) {
             if (out.empty()) { out = (this->*part)(); }
@@ -130,10 +130,10 @@ private:
         const bool pickle = bytes_.size() > 2 && bytes_[0] == '\x80' && bytes_[1] >= 2 && bytes_[1] <= 5;
         if (torch || pickle || named({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})) {
             return std::string("is a pickle") + (pickle ? "" : " (PyTorch)")
-                 + ", which is not read because reading one can run code: "
-                 + (rows()      ? "save its rows as JSON lines"
-                    : weights() ? "save it as safetensors (save_pretrained of transformers and PEFT does)"
-                                : belongs);
+                   + ", which is not read because reading one can run code: "
+                   + (rows()      ? "save its rows as JSON lines"
+                      : weights() ? "save it as safetensors (save_pretrained of transformers and PEFT does)"
+                                  : belongs);
         }
         if (begins("\x89HDF") || named({".h5"})) {
             return "is an HDF5 file, which is not read: take the model in safetensors";
@@ -147,10 +147,10 @@ private:
     {
         const auto converted = [&](const char* what, const char* module, const char* batches) {
             return std::string("is ") + what + ", which is not read: "
-                 + (rows() ? "convert it to JSON lines: python3 -c \"import json, sys, " + std::string(module)
-                                 + " as p; [print(json.dumps(r, default=str)) for b in " + batches
-                                 + " for r in b.to_pylist()]\" " + file_ + " > NEW.jsonl"
-                           : belongs);
+                   + (rows() ? "convert it to JSON lines: python3 -c \"import json, sys, " + std::string(module)
+                                   + " as p; [print(json.dumps(r, default=str)) for b in " + batches
+                                   + " for r in b.to_pylist()]\" " + file_ + " > NEW.jsonl"
+                             : belongs);
         };
         if (begins("PAR1") || named({".parquet"})) {
             return converted("a parquet file", "pyarrow.parquet", "p.ParquetFile(sys.argv[1]).iter_batches()");
@@ -158,7 +158,7 @@ private:
         if (begins("ARROW1") || named({".feather"})) {
             return converted("an Arrow file", "pyarrow.feather", "p.read_table(sys.argv[1]).to_batches()");
         }
-        if ((!weights() && begins("\xff\xff\xff\xff")) || named({".arrow"})) {    // what datasets keeps
+        if ((!weights() && begins("\xff\xff\xff\xff")) || named({".arrow"})) {  // what datasets keeps
             return converted("an Arrow stream", "pyarrow.ipc", "p.open_stream(open(sys.argv[1], 'rb'))");
         }
         if (named({".xlsx", ".xls", ".ods"}) || begins("\xd0\xcf\x11\xe0")) {
@@ -171,17 +171,24 @@ private:
     std::string packed() const
     {
         const auto unpacked = [&](const char* with) {
-            return std::string("is compressed with ") + with + ", which is not read: " + with + " -dc " + file_ + " > NEW";
+            return std::string("is compressed with ") + with + ", which is not read: " + with + " -dc " + file_
+                   + " > NEW";
         };
         if (begins("\x1f\x8b") || named({".gz"})) { return unpacked("gzip"); }
         if (begins("\x28\xb5\x2f\xfd") || named({".zst"})) { return unpacked("zstd"); }
-        if (begins("\xfd" "7zXZ") || named({".xz"})) { return unpacked("xz"); }
+        if (begins("\xfd"
+                   "7zXZ")
+            || named({".xz"})) {
+            return unpacked("xz");
+        }
         const bool bz2 = begins("BZh") && bytes_.size() > 10 && bytes_.substr(4).starts_with("1AY&SY");
         if (bz2 || named({".bz2"})) { return unpacked("bzip2"); }
         if (begins(zip) || begins("PK\x05\x06") || named({".zip"})) {
             return "is a zip archive, which is not read: unzip " + file_ + ", and name what is in it";
         }
-        if (begins("7z\xbc\xaf\x27\x1c") || named({".7z"})) { return "is a 7z archive, which is not read: unpack it first"; }
+        if (begins("7z\xbc\xaf\x27\x1c") || named({".7z"})) {
+            return "is a 7z archive, which is not read: unpack it first";
+        }
         const bool tar = bytes_.size() > 262 && bytes_.substr(257).starts_with("ustar");
         if (tar || named({".tar"})) {
             return "is a tar archive, which is not read: tar -xf " + file_ + ", and name what is in it";
@@ -202,12 +209,12 @@ private:
     }
 
     static constexpr std::string_view zip = "PK\x03\x04";
-    static constexpr const char*      belongs = "fetch the file that belongs here";
+    static constexpr const char* belongs = "fetch the file that belongs here";
 
     std::string_view bytes_;
-    std::string      extension_, file_;
-    FileWanted       wanted_;
-    bool             by_name_ = false;
+    std::string extension_, file_;
+    FileWanted wanted_;
+    bool by_name_ = false;
 };
 
 }  // namespace detail
@@ -241,7 +248,7 @@ inline std::string broken_link(const std::filesystem::path& path)
     if (!fs::is_symlink(path, code) || fs::exists(path, code)) { return ""; }
     const auto target = fs::read_symlink(path, code);
     return printable(path.string(), 1000) + ": is a link to " + printable(target.string(), 400)
-         + ", which is not there: fetch the file again (in a copy of the Hugging Face cache, take its blobs along)";
+           + ", which is not there: fetch the file again (in a copy of the Hugging Face cache, take its blobs along)";
 }
 
 }  // namespace graft

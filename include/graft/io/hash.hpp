@@ -35,7 +35,7 @@ public:
         require(context_ != nullptr && EVP_DigestInit_ex(context_, EVP_sha256(), nullptr) == 1,
                 "SHA-256 cannot be had from OpenSSL");
     }
-    Sha256(const Sha256&)            = delete;
+    Sha256(const Sha256&) = delete;
     Sha256& operator=(const Sha256&) = delete;
     ~Sha256() { EVP_MD_CTX_free(context_); }
 
@@ -55,7 +55,7 @@ public:
     std::string hex()
     {
         unsigned char digest[EVP_MAX_MD_SIZE];
-        unsigned      length = 0;
+        unsigned length = 0;
         require(EVP_DigestFinal_ex(context_, digest, &length) == 1, "SHA-256: OpenSSL could not end the hash");
         std::string out;
         for (unsigned i = 0; i < length; ++i) {
@@ -78,7 +78,7 @@ inline std::string sha256(std::string_view text)
 
 struct FileHash {
     std::int64_t bytes = 0;
-    std::string  sha256;
+    std::string sha256;
 
     friend bool operator==(const FileHash&, const FileHash&) = default;
 };

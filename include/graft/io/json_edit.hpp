@@ -11,8 +11,8 @@
 
 #include "graft/io/json_file.hpp"
 
-// Edits of a JSON text that leave every other byte as it is: order, indentation, and numbers that no library keeps, such
-// as the model_max_length 1000000000000000019884624838656 of many a tokenizer_config.json.
+// Edits of a JSON text that leave every other byte as it is: order, indentation, and numbers that no library keeps,
+// such as the model_max_length 1000000000000000019884624838656 of many a tokenizer_config.json.
 //
 //   json_value_span(text, "vocab_size")          where the value of that key of the outermost object lies
 //   json_replaced(text, span, "514")             the text with other bytes there
@@ -30,7 +30,7 @@ struct JsonSpan {
     std::size_t begin = 0, end = 0;
 };
 
-using JsonMember = std::pair<std::string, OrderedJson>;    // of a list: no key
+using JsonMember = std::pair<std::string, OrderedJson>;  // of a list: no key
 
 namespace detail {
 
@@ -42,7 +42,7 @@ public:
     }
 
     std::size_t at() const { return at_; }
-    char        look() const
+    char look() const
     {
         require(at_ < text_.size(), "json_edit: the text ends inside a value");
         return text_[at_];
@@ -88,20 +88,20 @@ public:
 
 private:
     std::string_view text_;
-    std::size_t      at_;
+    std::size_t at_;
 };
 
 // Calls see(key, whole, value) for each element of the list or object that begins at `at`.
 template <class See> void json_elements(std::string_view text, std::size_t at, See&& see)
 {
-    JsonScan   scan(text, at);
+    JsonScan scan(text, at);
     const bool object = scan.take('{');
     if (!object) { require(scan.take('['), "json_edit: neither a list nor an object"); }
     const char close = object ? '}' : ']';
     scan.spaces();
     while (!scan.take(close)) {
         const std::size_t begin = scan.at();
-        JsonSpan          key;
+        JsonSpan key;
         if (object) {
             key = scan.text_value();
             scan.spaces();
@@ -124,7 +124,7 @@ inline std::optional<JsonSpan> json_value_span(std::string_view text, const std:
     std::optional<JsonSpan> found;
     if (start.look() != '{') { return found; }
     detail::json_elements(text, start.at(), [&](JsonSpan name, JsonSpan, JsonSpan value) {
-        const auto quoted = text.substr(name.begin, name.end - name.begin);    // \u0061 is a, too
+        const auto quoted = text.substr(name.begin, name.end - name.begin);  // \u0061 is a, too
         if (nlohmann::json::parse(quoted.begin(), quoted.end()) == key) { found = value; }
     });
     return found;
@@ -139,7 +139,7 @@ inline std::string json_replaced(std::string_view text, JsonSpan span, std::stri
 
 inline std::string json_appended(std::string_view text, JsonSpan span, const std::vector<JsonMember>& more)
 {
-    std::size_t first = 0, last = 0;    // where the first element begins, and the last ends
+    std::size_t first = 0, last = 0;  // where the first element begins, and the last ends
     detail::json_elements(text, span.begin, [&](JsonSpan, JsonSpan whole, JsonSpan) {
         if (first == 0) { first = whole.begin; }
         last = whole.end;
@@ -147,7 +147,7 @@ inline std::string json_appended(std::string_view text, JsonSpan span, const std
     const bool empty = first == 0;
     if (empty) { last = span.begin + 1; }
     const auto before = empty ? std::string_view() : text.substr(span.begin + 1, first - span.begin - 1);
-    const auto line   = before.rfind('\n');
+    const auto line = before.rfind('\n');
     const auto indent = line == std::string_view::npos ? std::string_view() : before.substr(line + 1);
     // The object or list stands in the outermost object, so that its elements are two levels deep.
     const int unit = line == std::string_view::npos ? -1 : int(std::min<std::size_t>(8, (indent.size() + 1) / 2));

@@ -26,15 +26,17 @@
 // Of names that occur twice in an object the last one counts, as in Python. Nesting is limited to 128 levels, ordered
 // files to 20,000 names (their look-up is linear), files to `limit` bytes.
 //
-// Throws: Error for a file of another kind, which is named (io/file_kind.hpp); "FILE: not JSON at line N, column M: reason" (column in bytes, from 1), or "FILE: NAME must be …,
-// found …".
+// Throws: Error for a file of another kind, which is named (io/file_kind.hpp); "FILE: not JSON at line N, column M:
+// reason" (column in bytes, from 1), or "FILE: NAME must be …, found …".
 namespace graft {
 
 using OrderedJson = nlohmann::ordered_json;
 
 namespace detail {
 
-struct TextPosition { std::size_t line = 1, column = 1; };
+struct TextPosition {
+    std::size_t line = 1, column = 1;
+};
 
 inline TextPosition text_position(std::string_view text, std::size_t byte)
 {
@@ -83,8 +85,7 @@ inline void limit_json(std::string_view text, const std::string& where, std::siz
 
 }  // namespace detail
 
-template <class Json = nlohmann::json>
-Json parse_json(std::string_view text, const std::string& where)
+template <class Json = nlohmann::json> Json parse_json(std::string_view text, const std::string& where)
 {
     refuse_wrong_file(text, where, FileWanted::settings);
     if (text.starts_with("\xEF\xBB\xBF")) { text.remove_prefix(3); }
@@ -93,11 +94,11 @@ Json parse_json(std::string_view text, const std::string& where)
     try {
         return Json::parse(text.begin(), text.end());
     } catch (const nlohmann::json::parse_error& error) {
-        std::string_view reason = error.what();    // "[json.exception…] parse error at line 1, column 2: reason"
+        std::string_view reason = error.what();  // "[json.exception…] parse error at line 1, column 2: reason"
         if (const auto cut = reason.find(": "); cut != std::string_view::npos) { reason.remove_prefix(cut + 2); }
         const std::size_t byte = error.byte == 0 ? 0 : error.byte - 1;
         detail::not_json(text, byte, where, text.empty() ? "the file is empty" : std::string(reason));
-    } catch (const nlohmann::json::exception& error) {    // a number out of range
+    } catch (const nlohmann::json::exception& error) {  // a number out of range
         throw Error(where + ": not JSON: " + printable(error.what(), 300));
     }
 }
@@ -109,8 +110,7 @@ Json read_json(const std::filesystem::path& path, std::size_t limit = std::size_
 }
 
 // A short form of a value for messages.
-template <class Json>
-std::string json_text(const Json& value)
+template <class Json> std::string json_text(const Json& value)
 {
     if (value.is_object() || value.is_array()) { return value.is_object() ? "an object" : "a list"; }
     return printable(value.dump(-1, ' ', false, Json::error_handler_t::replace), 60);
@@ -124,16 +124,14 @@ template <class Json>
 }
 
 // The field, or nullptr where it is absent or null.
-template <class Json>
-const Json* json_find(const Json& object, const std::string& key)
+template <class Json> const Json* json_find(const Json& object, const std::string& key)
 {
     if (!object.is_object()) { return nullptr; }
     const auto at = object.find(key);
     return at == object.end() || at->is_null() ? nullptr : &*at;
 }
 
-template <class Json>
-const Json& json_at(const Json& object, const std::string& key, const std::string& where)
+template <class Json> const Json& json_at(const Json& object, const std::string& key, const std::string& where)
 {
     require(object.is_object(), [&] { return where + ": must be an object, found " + json_text(object); });
     const Json* field = json_find(object, key);
@@ -141,55 +139,47 @@ const Json& json_at(const Json& object, const std::string& key, const std::strin
     return *field;
 }
 
-template <class Json>
-std::int64_t json_as_int(const Json& value, const std::string& key, const std::string& where)
+template <class Json> std::int64_t json_as_int(const Json& value, const std::string& key, const std::string& where)
 {
     const bool fits = value.is_number_integer()
-                   && !(value.is_number_unsigned()
-                        && value.template get<std::uint64_t>()
-                               > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
+                      && !(value.is_number_unsigned()
+                           && value.template get<std::uint64_t>()
+                                  > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
     if (!fits) { json_field_error(where, key, "a whole number", value); }
     return value.template get<std::int64_t>();
 }
 
-template <class Json>
-double json_as_number(const Json& value, const std::string& key, const std::string& where)
+template <class Json> double json_as_number(const Json& value, const std::string& key, const std::string& where)
 {
     if (!value.is_number()) { json_field_error(where, key, "a number", value); }
     return value.template get<double>();
 }
 
-template <class Json>
-bool json_as_bool(const Json& value, const std::string& key, const std::string& where)
+template <class Json> bool json_as_bool(const Json& value, const std::string& key, const std::string& where)
 {
     if (!value.is_boolean()) { json_field_error(where, key, "true or false", value); }
     return value.template get<bool>();
 }
 
-template <class Json>
-std::string json_as_string(const Json& value, const std::string& key, const std::string& where)
+template <class Json> std::string json_as_string(const Json& value, const std::string& key, const std::string& where)
 {
     if (!value.is_string()) { json_field_error(where, key, "a text", value); }
     return value.template get<std::string>();
 }
 
-template <class Json>
-std::int64_t json_int(const Json& object, const std::string& key, const std::string& where)
+template <class Json> std::int64_t json_int(const Json& object, const std::string& key, const std::string& where)
 {
     return json_as_int(json_at(object, key, where), key, where);
 }
-template <class Json>
-double json_number(const Json& object, const std::string& key, const std::string& where)
+template <class Json> double json_number(const Json& object, const std::string& key, const std::string& where)
 {
     return json_as_number(json_at(object, key, where), key, where);
 }
-template <class Json>
-bool json_bool(const Json& object, const std::string& key, const std::string& where)
+template <class Json> bool json_bool(const Json& object, const std::string& key, const std::string& where)
 {
     return json_as_bool(json_at(object, key, where), key, where);
 }
-template <class Json>
-std::string json_string(const Json& object, const std::string& key, const std::string& where)
+template <class Json> std::string json_string(const Json& object, const std::string& key, const std::string& where)
 {
     return json_as_string(json_at(object, key, where), key, where);
 }

@@ -70,10 +70,10 @@ namespace graft {
 class OutputFolder {
 public:
     struct Options {
-        std::filesystem::path              folder;
-        bool                               overwrite = false;
-        bool                               resume    = false;
-        bool                               or_begin  = false;    // with resume
+        std::filesystem::path folder;
+        bool overwrite = false;
+        bool resume = false;
+        bool or_begin = false;                        // with resume
         std::vector<std::filesystem::path> inputs{};  // folders that are read: the model, the adapter that is continued
     };
 
@@ -87,12 +87,12 @@ public:
         if (code) { detail::file_error(absolute, "use as output folder", code.value()); }
         if (!folder_.has_filename()) { folder_ = folder_.parent_path(); }
         previous_ = folder_.string() + ".previous";
-        where_    = printable(folder_.string(), 1000);
+        where_ = printable(folder_.string(), 1000);
         require(folder_.has_filename(), [&] { return where_ + ": cannot be an output folder"; });
 
         refuse_inputs(options.inputs);
         require(!exists(folder_) || std::filesystem::is_directory(folder_),
-            [&] { return where_ + ": is a file, not a folder"; });
+                [&] { return where_ + ": is a file, not a folder"; });
         recover();
         if (resume_ && options.or_begin && !has_checkpoint(folder_)) {
             if (!is_whole(folder_)) {
@@ -111,8 +111,8 @@ public:
             !is_whole(folder_) && has_checkpoint(folder_) ? newest_checkpoint(folder_) : run_file(folder_);
         require(file.empty() || overwrite_, [&] {
             return where_ + (is_whole(folder_) ? ": already holds a run (" : ": holds an interrupted run (") + file
-                 + (!is_whole(folder_) && has_checkpoint(folder_) ? "); continue it with --resume, name" : "); name")
-                 + " another folder, or use --overwrite";
+                   + (!is_whole(folder_) && has_checkpoint(folder_) ? "); continue it with --resume, name" : "); name")
+                   + " another folder, or use --overwrite";
         });
         require(file.empty() || !exists(previous_), [&] {
             return printable(previous_.string(), 1000)
@@ -121,12 +121,12 @@ public:
         if (!file.empty()) { refuse_foreign_folders(); }
         check_access();
     }
-    OutputFolder(const OutputFolder&)            = delete;
+    OutputFolder(const OutputFolder&) = delete;
     OutputFolder& operator=(const OutputFolder&) = delete;
     ~OutputFolder() { abandon(); }
 
     const std::filesystem::path& path() const { return folder_; }
-    std::filesystem::path        file(const std::string& name) const { return folder_ / name; }
+    std::filesystem::path file(const std::string& name) const { return folder_ / name; }
 
     // Whether begin goes on with what is there.
     bool resumes() const { return resume_; }
@@ -162,8 +162,9 @@ public:
     void commit()
     {
         require(begun_, "OutputFolder: committed without begin");
-        require(is_whole(folder_),
-            [&] { return where_ + ": the result is not whole: neither adapter_config.json nor config.json is there"; });
+        require(is_whole(folder_), [&] {
+            return where_ + ": the result is not whole: neither adapter_config.json nor config.json is there";
+        });
         sync_folder(folder_);
         if (::unlink((folder_ / earlier).c_str()) == 0) { sync_folder(folder_); }
         begun_ = false;
@@ -205,9 +206,7 @@ public:
                 && name.front() != '.' && name != "metrics.jsonl" && name != "report.html" && name != "run.json") {
                 out.push_back(name);
             }
-            for (const fs_path& each : template_files(entry)) {
-                out.push_back(name + "/" + each.filename().string());
-            }
+            for (const fs_path& each : template_files(entry)) { out.push_back(name + "/" + each.filename().string()); }
         }
         std::sort(out.begin(), out.end());
         return out;
@@ -227,9 +226,9 @@ public:
 
 private:
     using fs_path = std::filesystem::path;
-    static constexpr const char* mark       = ".superseded";
+    static constexpr const char* mark = ".superseded";
     static constexpr const char* probe_name = ".write-test";
-    static constexpr const char* earlier    = ".resumed";
+    static constexpr const char* earlier = ".resumed";
 
     static bool exists(const fs_path& path)
     {
@@ -251,10 +250,24 @@ private:
     static bool is_run_file(std::string_view name)
     {
         if (checkpoint_part(name)) { return true; }
-        constexpr std::array<std::string_view, 18> names{"adapter_config.json", "adapter_model.safetensors", "run.json",
-            "config.json", "generation_config.json", "metrics.jsonl", "report.html", "merge.json", "tokenizer.json",
-            "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-            "tokenizer.model", "chat_template.jinja", probe_name, earlier};
+        constexpr std::array<std::string_view, 18> names{"adapter_config.json",
+                                                         "adapter_model.safetensors",
+                                                         "run.json",
+                                                         "config.json",
+                                                         "generation_config.json",
+                                                         "metrics.jsonl",
+                                                         "report.html",
+                                                         "merge.json",
+                                                         "tokenizer.json",
+                                                         "tokenizer_config.json",
+                                                         "special_tokens_map.json",
+                                                         "added_tokens.json",
+                                                         "vocab.json",
+                                                         "merges.txt",
+                                                         "tokenizer.model",
+                                                         "chat_template.jinja",
+                                                         probe_name,
+                                                         earlier};
         if (const auto cut = name.find(".partial-"); cut != std::string_view::npos) {
             return is_run_file(name.substr(0, cut));
         }
@@ -284,7 +297,7 @@ private:
             });
             require(!((overwrite_ || resume_) && inside(real, folder_)), [&] {
                 return where_ + ": holds " + printable(real.string(), 1000) + ", which this run reads, and cannot be "
-                     + (resume_ ? "continued" : "overwritten") + "; name another output folder";
+                       + (resume_ ? "continued" : "overwritten") + "; name another output folder";
             });
         }
     }
@@ -293,10 +306,11 @@ private:
     {
         require(has_checkpoint(folder_), [&] {
             return where_ + ": nothing to resume: "
-                 + (!exists(folder_)    ? "there is no such folder; start without --resume"
-                    : is_whole(folder_) ? "the run in it is finished and has no checkpoint"
-                                        : "there is no checkpoint in it (a run saves them with --save-every N); start "
-                                          "again without --resume");
+                   + (!exists(folder_) ? "there is no such folder; start without --resume"
+                      : is_whole(folder_)
+                          ? "the run in it is finished and has no checkpoint"
+                          : "there is no checkpoint in it (a run saves them with --save-every N); start "
+                            "again without --resume");
         });
     }
 
@@ -305,7 +319,7 @@ private:
     {
         const std::string name = entry.filename().string();
         return name == "metrics.jsonl" || name == probe_name || name.find(".partial-") != std::string::npos
-            || detail::checkpoint_leftover(name, false) || is_merged_base(entry);
+               || detail::checkpoint_leftover(name, false) || is_merged_base(entry);
     }
 
     void refuse_unknown_parts() const
@@ -313,8 +327,9 @@ private:
         for (const fs_path& entry : detail::entries_of(folder_)) {
             const std::string name = entry.filename().string();
             require(!is_run_file(name) || is_early_part(entry), [&] {
-                return where_ + ": holds files of a run (" + printable(name) + ") and no checkpoint to go on from; "
-                       "name another folder, or start over with --overwrite instead of --resume auto";
+                return where_ + ": holds files of a run (" + printable(name)
+                       + ") and no checkpoint to go on from; "
+                         "name another folder, or start over with --overwrite instead of --resume auto";
             });
         }
     }
@@ -338,14 +353,13 @@ private:
         std::error_code code;
         for (const fs_path& entry : detail::entries_of(folder_)) {
             const std::string name = entry.filename().string();
-            const bool ours =
-                name.starts_with("checkpoint") || is_merged_base(entry) || !template_files(entry).empty();
+            const bool ours = name.starts_with("checkpoint") || is_merged_base(entry) || !template_files(entry).empty();
             if (std::filesystem::is_directory(entry, code) && !ours) { found.push_back(name); }
         }
         std::sort(found.begin(), found.end());
         require(found.empty(), [&] {
             return where_ + ": holds folders that no run made (" + name_list(found)
-                 + ") and will not be overwritten; name another output folder";
+                   + ") and will not be overwritten; name another output folder";
         });
     }
 
@@ -364,21 +378,21 @@ private:
     {
         lock_ = locked(folder_);
         std::error_code code;
-        std::filesystem::remove(folder_ / mark, code);    // killed just before the old run was moved
+        std::filesystem::remove(folder_ / mark, code);  // killed just before the old run was moved
         if (!exists(previous_)) { return; }
         const bool empty = std::filesystem::is_directory(previous_) && std::filesystem::is_empty(previous_, code);
-        if (!exists(previous_ / mark) && !empty) { return; }    // not ours
+        if (!exists(previous_ / mark) && !empty) { return; }  // not ours
         old_lock_ = locked(previous_);
         if (is_whole(folder_) || empty) {
             remove_previous(previous_);
         } else if (resume_ && has_checkpoint(folder_)) {
-            moved_ = true;    // goes with commit
+            moved_ = true;  // goes with commit
             return;
         } else {
             require(overwrite_ || !has_checkpoint(folder_), [&] {
                 return where_ + ": holds an interrupted run (" + newest_checkpoint(folder_)
-                     + "), and the run that it was to replace is in " + printable(previous_.string(), 1000)
-                     + "; continue it with --resume, or start over with --overwrite";
+                       + "), and the run that it was to replace is in " + printable(previous_.string(), 1000)
+                       + "; continue it with --resume, or start over with --overwrite";
             });
             remove_run(folder_);
             bring_back();
@@ -413,7 +427,7 @@ private:
                 std::filesystem::remove(entry, code);
             } else if (const auto files = template_files(entry); !files.empty()) {
                 for (const fs_path& each : files) { std::filesystem::remove(each, code); }
-                std::filesystem::remove(entry, code);    // where nothing else is in it
+                std::filesystem::remove(entry, code);  // where nothing else is in it
             }
         }
     }
@@ -432,29 +446,28 @@ private:
     {
         fs_path at = folder_;
         while (!exists(at) && at.has_relative_path()) { at = at.parent_path(); }
-        require(std::filesystem::is_directory(at), [&] {
-            return where_ + ": cannot be made: " + printable(at.string(), 1000) + " is not a folder";
-        });
+        require(std::filesystem::is_directory(at),
+                [&] { return where_ + ": cannot be made: " + printable(at.string(), 1000) + " is not a folder"; });
         if (::access(at.c_str(), W_OK | X_OK) != 0) { detail::file_error(folder_, "write into the folder", errno); }
     }
 
     void begin_folders()
     {
         if (starts_over_ && lock_.open()) {
-            held_ = begun_ = true;    // a failure leaves what a kill would
+            held_ = begun_ = true;  // a failure leaves what a kill would
             return remove_early_parts();
         }
         if (!run_file(folder_).empty() && lock_.open()) {
-            const detail::Descriptor made(::open(
-                (folder_ / mark).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH));
+            const detail::Descriptor made(::open((folder_ / mark).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC,
+                                                 S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH));
             if (!made.open()) { detail::file_error(folder_, "write into the folder", errno); }
             if (::rename(folder_.c_str(), previous_.c_str()) != 0) {
                 const int error = errno;
                 ::unlink((folder_ / mark).c_str());
                 detail::file_error(folder_, "move the old run aside", error);
             }
-            moved_    = true;
-            begun_    = true;
+            moved_ = true;
+            begun_ = true;
             old_lock_ = std::move(lock_);
         }
         if (!lock_.open()) { make_folders(); }
@@ -484,8 +497,9 @@ private:
             lock_ = locked(folder_);
             const std::string file = run_file(folder_);
             require(file.empty(), [&] {
-                return where_ + ": another run has written into it (" + file + ") since this one began; name another "
-                       "folder";
+                return where_ + ": another run has written into it (" + file
+                       + ") since this one began; name another "
+                         "folder";
             });
         } catch (...) {
             lock_.reset();
@@ -497,7 +511,7 @@ private:
     void continue_in_place()
     {
         begun_ = true;
-        held_  = true;
+        held_ = true;
         if (is_whole(folder_)) { write_file(folder_ / earlier, ""); }
         clean_checkpoints(folder_);
         for (const fs_path& entry : detail::entries_of(folder_)) {
@@ -524,19 +538,18 @@ private:
         try {
             std::error_code ignored;
             if (lock_.open()) { remove_run(folder_); }
-            if (!made_.empty()) { std::filesystem::remove_all(folder_, ignored); }    // ours, whatever it holds
+            if (!made_.empty()) { std::filesystem::remove_all(folder_, ignored); }  // ours, whatever it holds
             for (auto at = made_.rbegin(); at != made_.rend(); ++at) { ::rmdir(at->c_str()); }
             if (moved_) { bring_back(); }
-        } catch (...) {    // nobody is left to tell; DIR.previous is whole and comes back at the next start
+        } catch (...) {  // nobody is left to tell; DIR.previous is whole and comes back at the next start
         }
     }
 
-    fs_path              folder_, previous_;
-    std::string          where_;
-    bool                 overwrite_ = false, resume_ = false, begun_ = false, held_ = false, moved_ = false,
-                         starts_over_ = false;
+    fs_path folder_, previous_;
+    std::string where_;
+    bool overwrite_ = false, resume_ = false, begun_ = false, held_ = false, moved_ = false, starts_over_ = false;
     std::vector<fs_path> made_;
-    detail::Descriptor   lock_, old_lock_;
+    detail::Descriptor lock_, old_lock_;
 };
 
 }  // namespace graft

@@ -43,7 +43,7 @@ public:
         limits_ = std::shared_ptr<pcre2_match_context>(pcre2_match_context_create(nullptr), pcre2_match_context_free);
         require(limits_ != nullptr, "out of memory");
         pcre2_set_match_limit(limits_.get(), 1'000'000);
-        pcre2_set_heap_limit(limits_.get(), 16 * 1024);    // KiB
+        pcre2_set_heap_limit(limits_.get(), 16 * 1024);  // KiB
     }
 
     bool full_match(std::string_view text) const
@@ -67,7 +67,7 @@ private:
             pcre2_match_data_create_from_pattern(compiled_.get(), nullptr), &pcre2_match_data_free);
         require(found != nullptr, "out of memory");
         const int code = pcre2_match(compiled_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0,
-            options, found.get(), limits_.get());
+                                     options, found.get(), limits_.get());
         if (code == PCRE2_ERROR_NOMATCH) { return std::nullopt; }
         require(code > 0, [&] { return bad(reason(code) + " on " + printable(text)); });
         if (group >= pcre2_get_ovector_count(found.get())) { return std::nullopt; }
@@ -86,8 +86,8 @@ private:
         return where_ + ": the regular expression " + printable(pattern_) + " cannot be used: " + why;
     }
 
-    std::string                          pattern_, where_;
-    std::shared_ptr<const pcre2_code>    compiled_;
+    std::string pattern_, where_;
+    std::shared_ptr<const pcre2_code> compiled_;
     std::shared_ptr<pcre2_match_context> limits_;
 };
 

@@ -49,14 +49,14 @@ public:
     static SafetensorsFile open(const std::filesystem::path& path)
     {
         SafetensorsFile file;
-        file.path_    = path;
+        file.path_ = path;
         file.mapping_ = std::make_shared<const Mapping>(path);
         file.read(file.mapping_->bytes());
         return file;
     }
 
-    const std::filesystem::path&              path() const { return path_; }
-    std::span<const StoredTensor>             tensors() const { return tensors_; }    // in the order of their bytes
+    const std::filesystem::path& path() const { return path_; }
+    std::span<const StoredTensor> tensors() const { return tensors_; }  // in the order of their bytes
     const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
     const StoredTensor* find(std::string_view name) const
@@ -88,14 +88,14 @@ private:
             refuse_wrong_file(first_bytes(path), path, FileWanted::weights);
             require(status.st_size >= 8, [&] {
                 return where + ": truncated: " + std::to_string(status.st_size)
-                     + " bytes are too few for a safetensors file; fetch it again";
+                       + " bytes are too few for a safetensors file; fetch it again";
             });
             size_ = static_cast<std::size_t>(status.st_size);
             void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
             if (address == MAP_FAILED) { detail::file_error(path, "map", errno); }
             data_ = static_cast<const std::byte*>(address);
         }
-        Mapping(const Mapping&)            = delete;
+        Mapping(const Mapping&) = delete;
         Mapping& operator=(const Mapping&) = delete;
         ~Mapping() { ::munmap(const_cast<std::byte*>(data_), size_); }
 
@@ -103,7 +103,7 @@ private:
 
     private:
         const std::byte* data_ = nullptr;
-        std::size_t      size_ = 0;
+        std::size_t size_ = 0;
     };
 
     void read(std::span<const std::byte> bytes)
@@ -113,11 +113,11 @@ private:
         for (std::size_t i = 0; i < 8; ++i) { length |= static_cast<std::uint64_t>(bytes[i]) << (8 * i); }
         require(length <= detail::most_header_bytes, [&] {
             return where + ": the safetensors header claims " + std::to_string(length)
-                 + " bytes; at most 100,000,000 are allowed: this is not a safetensors file, or it is damaged";
+                   + " bytes; at most 100,000,000 are allowed: this is not a safetensors file, or it is damaged";
         });
         require(length <= bytes.size() - 8, [&] {
             return where + ": truncated: the header takes " + std::to_string(length) + " bytes, the file holds "
-                 + std::to_string(bytes.size() - 8) + " after its length; fetch it again";
+                   + std::to_string(bytes.size() - 8) + " after its length; fetch it again";
         });
         const auto text = std::string_view(reinterpret_cast<const char*>(bytes.data() + 8), length);
         const auto data = bytes.subspan(8 + static_cast<std::size_t>(length));
@@ -135,10 +135,10 @@ private:
                   [&](std::size_t a, std::size_t b) { return tensors_[a].name < tensors_[b].name; });
     }
 
-    std::filesystem::path              path_;
-    std::shared_ptr<const Mapping>     mapping_;
-    std::vector<StoredTensor>          tensors_;
-    std::vector<std::size_t>           by_name_;
+    std::filesystem::path path_;
+    std::shared_ptr<const Mapping> mapping_;
+    std::vector<StoredTensor> tensors_;
+    std::vector<std::size_t> by_name_;
     std::map<std::string, std::string> metadata_;
 };
 

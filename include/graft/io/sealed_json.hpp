@@ -33,7 +33,7 @@ inline std::string write_sealed(const std::filesystem::path& path, const Ordered
 {
     require(json.is_object() && !json.empty(), "write_sealed: an object with fields is expected");
     std::string text = json.dump(2, ' ', false, OrderedJson::error_handler_t::replace);
-    text.resize(text.size() - 2);    // the bracket that closes, and its line
+    text.resize(text.size() - 2);  // the bracket that closes, and its line
     const std::string hash = sha256(text);
     write_file(path, text + detail::seal_of(hash));
     return hash;

@@ -34,10 +34,10 @@ inline std::size_t utf8_sequence(std::string_view text)
         if ((at(i) & 0xC0u) != 0x80u) { return 0; }
     }
     const unsigned second = at(1);
-    if (lead == 0xE0 && second < 0xA0) { return 0; }    // overlong
-    if (lead == 0xED && second > 0x9F) { return 0; }    // surrogates
-    if (lead == 0xF0 && second < 0x90) { return 0; }    // overlong
-    if (lead == 0xF4 && second > 0x8F) { return 0; }    // beyond U+10FFFF
+    if (lead == 0xE0 && second < 0xA0) { return 0; }  // overlong
+    if (lead == 0xED && second > 0x9F) { return 0; }  // surrogates
+    if (lead == 0xF0 && second < 0x90) { return 0; }  // overlong
+    if (lead == 0xF4 && second > 0x8F) { return 0; }  // beyond U+10FFFF
     return length;
 }
 
@@ -97,7 +97,7 @@ inline std::string with_commas(std::int64_t value)
 {
     const std::string digits = std::to_string(value);
     const std::size_t first = digits[0] == '-' ? 1 : 0;
-    std::string       out;
+    std::string out;
     for (std::size_t i = 0; i < digits.size(); ++i) {
         if (i > first && (digits.size() - i) % 3 == 0) { out += ','; }
         out += digits[i];

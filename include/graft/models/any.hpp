@@ -19,10 +19,10 @@ template <class> inline constexpr bool is_any_table = false;
 template <int V, int D, Float T, Device Dev> inline constexpr bool is_any_table<AnyTable<V, D, T, Dev>> = true;
 
 struct ModelOptions {
-    Base                     base = Base::frozen;    // of the linears of the blocks
-    bool                     train_rest = false;     // embedding, norms and head are trained too
-    std::vector<std::string> trained{};              // of these, the modules that are trained alone: "lm_head"
-    std::vector<std::string> dense{};                // modules that stay frozen and dense where base is nf4
+    Base base = Base::frozen;            // of the linears of the blocks
+    bool train_rest = false;             // embedding, norms and head are trained too
+    std::vector<std::string> trained{};  // of these, the modules that are trained alone: "lm_head"
+    std::vector<std::string> dense{};    // modules that stay frozen and dense where base is nf4
 };
 
 template <Float T, Device Dev = Cpu>
@@ -42,7 +42,7 @@ AnyModel<T, Dev> make_model(const ModelConfig& config, const ModelOptions& optio
             layer.become(options.base == Base::nf4 && dense ? Base::frozen : options.base, pool);
         } else if constexpr (requires { layer.become(Base::trained); }) {
             const auto& names = options.trained;
-            const bool  train = options.train_rest || std::find(names.begin(), names.end(), name) != names.end();
+            const bool train = options.train_rest || std::find(names.begin(), names.end(), name) != names.end();
             if (!layer.empty()) { layer.become(train ? Base::trained : Base::frozen, pool); }
         }
     });

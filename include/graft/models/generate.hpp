@@ -25,10 +25,10 @@
 namespace graft {
 
 struct GenerateOptions {
-    std::int64_t              max_tokens = 256;
-    double                    temperature = 0, top_p = 1;
-    std::uint64_t             seed = 42;
-    std::vector<std::int64_t> stop{};           // ids that end the text
+    std::int64_t max_tokens = 256;
+    double temperature = 0, top_p = 1;
+    std::uint64_t seed = 42;
+    std::vector<std::int64_t> stop{};  // ids that end the text
 };
 
 namespace detail {
@@ -74,16 +74,16 @@ std::vector<std::int32_t> generate(const Model& model, std::span<const std::int3
     const std::int64_t length = std::int64_t(prompt.size()) + options.max_tokens;
     const std::int64_t most = covered_positions(model.config);
     require(length <= most, [&] {
-        return "generate: the prompt of " + std::to_string(prompt.size()) + " tokens and " +
-               std::to_string(options.max_tokens) + " new ones exceed the model's " + std::to_string(most) +
-               " positions: ask for fewer with --max-tokens";
+        return "generate: the prompt of " + std::to_string(prompt.size()) + " tokens and "
+               + std::to_string(options.max_tokens) + " new ones exceed the model's " + std::to_string(most)
+               + " positions: ask for fewer with --max-tokens";
     });
-    require_window(model.config, length - 1);    // the last new token is not read again
+    require_window(model.config, length - 1);  // the last new token is not read again
     const auto& scaling = model.config.rope;
-    const bool  follows = rope_follows_length(scaling);
+    const bool follows = rope_follows_length(scaling);
     auto rope = follows ? nullptr : model.positions(length);
     auto cache = model.cache(length);
-    std::int64_t turned = 0;    // the length that rope is for, where angles follow it
+    std::int64_t turned = 0;  // the length that rope is for, where angles follow it
     std::vector<std::int32_t> out, next(prompt.begin(), prompt.end());
     while (std::int64_t(out.size()) < options.max_tokens) {
         const std::int64_t now = std::int64_t(prompt.size() + out.size());
@@ -94,7 +94,8 @@ std::vector<std::int32_t> generate(const Model& model, std::span<const std::int3
             }
             // To the border at once, as far as the text may go; a dynamic scaling takes every step beyond it anew.
             turned = now <= scaling.original              ? std::min(length, scaling.original)
-                     : scaling.kind == RopeKind::longrope ? length : now;
+                     : scaling.kind == RopeKind::longrope ? length
+                                                          : now;
             rope = model.positions(turned);
         }
         const auto n = std::int64_t(next.size());

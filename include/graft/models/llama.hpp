@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "graft/autograd/recompute.hpp"
 #include "graft/models/adapter_config.hpp"
 #include "graft/models/config.hpp"
 #include "graft/models/rope.hpp"
@@ -16,7 +17,6 @@
 #include "graft/nn/rms_norm.hpp"
 #include "graft/nn/trained.hpp"
 #include "graft/nn/visit.hpp"
-#include "graft/autograd/recompute.hpp"
 #include "graft/ops/attention.hpp"
 #include "graft/ops/qkv.hpp"
 #include "graft/ops/swiglu_mlp.hpp"
@@ -47,10 +47,7 @@ namespace graft {
 struct LlamaShape {
     int vocab = dyn, dim = dyn, ffn = dyn, layers = dyn, heads = dyn, kv_heads = dyn, head_dim = dyn;
 
-    constexpr int head() const
-    {
-        return head_dim != dyn ? head_dim : dim == dyn || heads == dyn ? dyn : dim / heads;
-    }
+    constexpr int head() const { return head_dim != dyn ? head_dim : dim == dyn || heads == dyn ? dyn : dim / heads; }
     constexpr int q_width() const { return mul(heads, head()); }
     constexpr int kv_width() const { return mul(kv_heads, head()); }
 };
@@ -102,16 +99,17 @@ template <LlamaShape S, class Kit> struct LlamaAttention {
     static_assert(multiple_of<S.head(), 2>, "llama: the head size must be even: rotary positions turn pairs.");
     static_assert(multiple_of<S.heads, S.kv_heads>, "llama: heads must be a multiple of kv_heads.");
 
-    typename Kit::template Proj<S.dim, S.q_width()>  q;
+    typename Kit::template Proj<S.dim, S.q_width()> q;
     typename Kit::template Proj<S.dim, S.kv_width()> k, v;
-    typename Kit::template Proj<S.q_width(), S.dim>  o;
+    typename Kit::template Proj<S.q_width(), S.dim> o;
     int head_dim = S.head();
 
     LlamaAttention() = default;
     LlamaAttention(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool)
         : q(c.dim, c.q_width(), c.attention_bias, pool), k(c.dim, c.kv_width(), c.attention_bias, pool),
           v(c.dim, c.kv_width(), c.attention_bias, pool), o(c.q_width(), c.dim, c.o_bias, pool),
-          head_dim(int(c.head_dim)) {}
+          head_dim(int(c.head_dim))
+    {}
 
     Acts<T, S.dim, Dev> operator()(const Acts<T, S.dim, Dev>& x, const Context<T, Dev>& context) const
     {
@@ -132,8 +130,8 @@ template <LlamaShape S, class Kit> struct LlamaMlp {
 
     LlamaMlp() = default;
     LlamaMlp(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool)
-        : gate(c.dim, c.ffn, c.mlp_bias, pool), up(c.dim, c.ffn, c.mlp_bias, pool),
-          down(c.ffn, c.dim, c.mlp_bias, pool) {}
+        : gate(c.dim, c.ffn, c.mlp_bias, pool), up(c.dim, c.ffn, c.mlp_bias, pool), down(c.ffn, c.dim, c.mlp_bias, pool)
+    {}
 
     Acts<T, S.dim, Dev> operator()(const Acts<T, S.dim, Dev>& x, const Context<T, Dev>& context) const
     {
@@ -149,12 +147,13 @@ template <LlamaShape S, class Kit> struct LlamaBlock {
     using T = typename Kit::T;
     using Dev = typename Kit::Dev;
     typename Kit::template Norm<S.dim> attn_norm, mlp_norm;
-    LlamaAttention<S, Kit>             attn;
-    LlamaMlp<S, Kit>                   mlp;
+    LlamaAttention<S, Kit> attn;
+    LlamaMlp<S, Kit> mlp;
 
     LlamaBlock() = default;
     LlamaBlock(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool)
-        : attn_norm(c.dim, c.eps, pool), mlp_norm(c.dim, c.eps, pool), attn(c, pool), mlp(c, pool) {}
+        : attn_norm(c.dim, c.eps, pool), mlp_norm(c.dim, c.eps, pool), attn(c, pool), mlp(c, pool)
+    {}
 
     Acts<T, S.dim, Dev> operator()(const Acts<T, S.dim, Dev>& x, const Context<T, Dev>& context) const
     {
@@ -172,8 +171,8 @@ template <LlamaShape S, class Kit> struct LlamaBlock {
 inline void require_window(const ModelConfig& c, std::int64_t tokens)
 {
     require(!c.sliding_window || tokens <= *c.sliding_window, [&] {
-        return "a document of " + std::to_string(tokens) + " tokens: the model sees a window of " +
-               std::to_string(*c.sliding_window) + ", and longer ones are not supported yet";
+        return "a document of " + std::to_string(tokens) + " tokens: the model sees a window of "
+               + std::to_string(*c.sliding_window) + ", and longer ones are not supported yet";
     });
 }
 
@@ -183,28 +182,28 @@ public:
     using Dev = typename Kit::Dev;
     using X = Acts<T, S.dim, Dev>;
 
-    typename Kit::template Rows<S.vocab, S.dim> embed, head;    // head is empty where tied
-    std::vector<Block<S, Kit>>                  layers;
-    typename Kit::template Norm<S.dim>          norm;
-    ModelConfig                                 config;
-    std::optional<AdapterConfig>                adapter;    // what add_adapter has laid on it
-    ModelAnchor                                 anchor;
+    typename Kit::template Rows<S.vocab, S.dim> embed, head;  // head is empty where tied
+    std::vector<Block<S, Kit>> layers;
+    typename Kit::template Norm<S.dim> norm;
+    ModelConfig config;
+    std::optional<AdapterConfig> adapter;  // what add_adapter has laid on it
+    ModelAnchor anchor;
 
     Llama() = default;
     explicit Llama(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
         : embed(c.vocab, c.dim, pool), norm(c.dim, c.eps, pool), config(c)
     {
-        require(agree(int(c.dim), S.dim) && agree(int(c.ffn), S.ffn) && agree(int(c.vocab), S.vocab) &&
-                    agree(int(c.layers), S.layers) && agree(int(c.heads), S.heads) &&
-                    agree(int(c.kv_heads), S.kv_heads) && agree(int(c.head_dim), S.head()),
+        require(agree(int(c.dim), S.dim) && agree(int(c.ffn), S.ffn) && agree(int(c.vocab), S.vocab)
+                    && agree(int(c.layers), S.layers) && agree(int(c.heads), S.heads)
+                    && agree(int(c.kv_heads), S.kv_heads) && agree(int(c.head_dim), S.head()),
                 "llama: the sizes of the config differ from the model's static shape");
         require(c.head_dim > 0 && c.head_dim % 2 == 0, [&] {
             return "llama: the head size must be even, rotary positions turn pairs; it is "
                    + std::to_string(c.head_dim);
         });
         require(c.kv_heads > 0 && c.heads % c.kv_heads == 0, [&] {
-            return "llama: heads must be a multiple of kv_heads; they are " + std::to_string(c.heads) + " and " +
-                   std::to_string(c.kv_heads);
+            return "llama: heads must be a multiple of kv_heads; they are " + std::to_string(c.heads) + " and "
+                   + std::to_string(c.kv_heads);
         });
         if (!c.tied) { head = {c.vocab, c.dim, pool}; }
         for (std::int64_t i = 0; i < c.layers; ++i) { layers.emplace_back(c, pool); }
@@ -253,9 +252,9 @@ public:
     {
         const std::int64_t most = covered_positions(config);
         require(config.max_positions == 0 || count <= most, [&] {
-            return "positions(" + std::to_string(count) + "): the model covers " + std::to_string(most) +
-                   " positions: ask for no more, or give its config a scaling that covers them (checkpoint/"
-                   "rope_config.hpp)";
+            return "positions(" + std::to_string(count) + "): the model covers " + std::to_string(most)
+                   + " positions: ask for no more, or give its config a scaling that covers them (checkpoint/"
+                     "rope_config.hpp)";
         });
         return rope_table<acc<T>, Dev>(rope_angles(config.rope, config.head_dim, count), count, pool);
     }

@@ -89,8 +89,8 @@ inline RopeAngles rope_angles(const RopeSettings& rope, std::int64_t n, std::int
     }
     const auto& lists = longer ? rope.long_factor : rope.short_factor;
     require(rope.kind != RopeKind::longrope || lists.size() == half, [&] {
-        return "rotary positions: longrope has " + std::to_string(lists.size()) + " factors for " +
-               std::to_string(half) + " pairs";
+        return "rotary positions: longrope has " + std::to_string(lists.size()) + " factors for " + std::to_string(half)
+               + " pairs";
     });
     const auto range = rope.kind == RopeKind::yarn ? detail::yarn_range(rope, n) : detail::YarnRange();
     RopeAngles out{.frequencies = {}, .attention = rope.attention};
@@ -116,7 +116,7 @@ inline RopeAngles rope_angles(const RopeSettings& rope, std::int64_t n, std::int
 inline std::int64_t covered_positions(const ModelConfig& config)
 {
     const auto& rope = config.rope;
-    const bool  stretched = rope.kind == RopeKind::linear || rope.kind == RopeKind::dynamic;
+    const bool stretched = rope.kind == RopeKind::linear || rope.kind == RopeKind::dynamic;
     const std::int64_t from = stretched ? config.max_positions : rope.kind == RopeKind::yarn ? rope.original : 0;
     const double reach = std::min(std::floor(double(from) * rope.factor), 0x1p40);
     return std::max(config.max_positions, std::int64_t(reach));

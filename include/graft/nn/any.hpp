@@ -65,22 +65,18 @@ public:
     }
 
     // Lays one more finished adapter over the base, empty: before loading.
-    Stacked& stack(std::int64_t rank, double scale)
-    {
-        return stacked_.emplace_back(in_, out_, rank, scale, pool_);
-    }
+    Stacked& stack(std::int64_t rank, double scale) { return stacked_.emplace_back(in_, out_, rank, scale, pool_); }
 
     // Takes the adapter off again.
     void bare() { branch_.reset(); }
 
-    std::optional<Branch>&       branch() { return branch_; }
+    std::optional<Branch>& branch() { return branch_; }
     const std::optional<Branch>& branch() const { return branch_; }
-    const std::vector<Stacked>&  stacked() const { return stacked_; }
-    std::int64_t                 in() const { return in_; }
-    std::int64_t                 out() const { return out_; }
+    const std::vector<Stacked>& stacked() const { return stacked_; }
+    std::int64_t in() const { return in_; }
+    std::int64_t out() const { return out_; }
 
-    template <class S>
-    Acts<T, Out, Dev> operator()(const Tensor<T, S, Dev>& x, const Context<T, Dev>& context) const
+    template <class S> Acts<T, Out, Dev> operator()(const Tensor<T, S, Dev>& x, const Context<T, Dev>& context) const
     {
         auto y = std::visit([&](const auto& base) { return base(x); }, base_);
         for (const Stacked& stacked : stacked_) { y = stacked.add_to(std::move(y), x); }
@@ -95,12 +91,12 @@ public:
     }
 
 private:
-    std::int64_t               in_ = 0, out_ = 0;
-    bool                       with_bias_ = false;
+    std::int64_t in_ = 0, out_ = 0;
+    bool with_bias_ = false;
     std::shared_ptr<Pool<Dev>> pool_;
     std::variant<FrozenLinear<In, Out, T, Dev>, Linear<In, Out, T, Dev>, Nf4Linear<In, Out, T, Dev>> base_;
-    std::vector<Stacked>       stacked_;
-    std::optional<Branch>      branch_;
+    std::vector<Stacked> stacked_;
+    std::optional<Branch> branch_;
 };
 
 // A weight that is frozen or trained.
@@ -122,8 +118,11 @@ public:
     void become(Base base)
     {
         require(base != Base::nf4, "embeddings, heads and norms stay dense");
-        if (base == Base::trained) { value_.template emplace<1>(Tensor<acc<T>, S, Dev>(rows_, cols_, pool_)); }
-        else { value_.template emplace<0>(Tensor<T, S, Dev>(rows_, cols_, pool_)); }
+        if (base == Base::trained) {
+            value_.template emplace<1>(Tensor<acc<T>, S, Dev>(rows_, cols_, pool_));
+        } else {
+            value_.template emplace<0>(Tensor<T, S, Dev>(rows_, cols_, pool_));
+        }
     }
     // A frozen weight into a trained one that begins with its values.
     void train()
@@ -153,7 +152,7 @@ public:
     }
 
 private:
-    std::int64_t               rows_ = 0, cols_ = 0;
+    std::int64_t rows_ = 0, cols_ = 0;
     std::shared_ptr<Pool<Dev>> pool_;
     std::variant<Frozen<T, S, Dev>, Param<T, S, Dev>> value_;
 };
@@ -162,7 +161,7 @@ private:
 template <int V, int D, Float T, Device Dev> struct EmbeddingBranch {
     Param<T, Shape<dyn, V>, Dev> a;
     Param<T, Shape<D, dyn>, Dev> b;
-    double                       scale = 1;
+    double scale = 1;
 
     static void parts(auto& self, auto&& part) { part("lora_embedding_A", self.a), part("lora_embedding_B", self.b); }
 };
@@ -172,8 +171,8 @@ public:
     using Weight = AnyWeight<Shape<V, D>, T, Dev>;
     using Weight::Weight;
     using Rows = TokenRows<T, D, Dev>;
-    using InBranch = EmbeddingBranch<V, D, T, Dev>;     // of the embedding
-    using OutBranch = LoraBranch<D, V, dyn, T, Dev>;    // of the head
+    using InBranch = EmbeddingBranch<V, D, T, Dev>;   // of the embedding
+    using OutBranch = LoraBranch<D, V, dyn, T, Dev>;  // of the head
 
     // Trains the rows of these tokens, which begin as the table's: after loading it.
     Rows& train_rows(const std::vector<std::int32_t>& tokens)
@@ -201,9 +200,9 @@ public:
     // Lays a branch over the lookup, or over the scores. Values are the caller's to fill.
     InBranch& adapt_embedding(const LoraOptions& options)
     {
-        return in_.emplace(InBranch{
-            Param<T, Shape<dyn, V>, Dev>({options.rank, this->rows(), this->pool()}),
-            Param<T, Shape<D, dyn>, Dev>({this->cols(), options.rank, this->pool()}), options.scale()});
+        return in_.emplace(InBranch{Param<T, Shape<dyn, V>, Dev>({options.rank, this->rows(), this->pool()}),
+                                    Param<T, Shape<D, dyn>, Dev>({this->cols(), options.rank, this->pool()}),
+                                    options.scale()});
     }
     OutBranch& adapt_head(const LoraOptions& options)
     {
@@ -212,7 +211,7 @@ public:
     // Takes the adapter off again.
     void bare() { own_ = {}, in_.reset(), out_.reset(); }
     bool adapted() const { return !own_.empty() || in_ || out_; }
-    const Rows&                    own_rows() const { return own_; }
+    const Rows& own_rows() const { return own_; }
     const std::optional<InBranch>& embedding_branch() const { return in_; }
     const std::optional<OutBranch>& head_branch() const { return out_; }
 
@@ -264,8 +263,8 @@ private:
         return out;
     }
 
-    Rows                     own_;
-    std::optional<InBranch>  in_;
+    Rows own_;
+    std::optional<InBranch> in_;
     std::optional<OutBranch> out_;
 };
 
@@ -274,7 +273,8 @@ template <int D, Float T, Device Dev> struct AnyNorm : AnyWeight<Shape<D>, T, De
 
     AnyNorm() = default;
     AnyNorm(std::int64_t dim, double eps_, const std::shared_ptr<Pool<Dev>>& pool)
-        : AnyWeight<Shape<D>, T, Dev>(1, dim, pool), eps(eps_) {}
+        : AnyWeight<Shape<D>, T, Dev>(1, dim, pool), eps(eps_)
+    {}
 
     Acts<T, D, Dev> operator()(const Acts<T, D, Dev>& x) const
     {

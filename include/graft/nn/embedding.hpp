@@ -15,7 +15,8 @@ template <int V, int D, Float T, Device Dev, bool Trained> struct Table {
 
     Table() = default;
     Table(std::int64_t vocab, std::int64_t dim, const std::shared_ptr<Pool<Dev>>& pool)
-        : weight(Tensor<std::conditional_t<Trained, acc<T>, T>, Shape<V, D>, Dev>(vocab, dim, pool)) {}
+        : weight(Tensor<std::conditional_t<Trained, acc<T>, T>, Shape<V, D>, Dev>(vocab, dim, pool))
+    {}
 
     Acts<T, D, Dev> operator()(TapeRef tape, const Buffer<std::int32_t, Dev>& ids) const
     {

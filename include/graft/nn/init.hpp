@@ -72,14 +72,14 @@ template <class Model> void init(Model& model, std::uint64_t seed, double deviat
         using Leaf = std::remove_cvref_t<decltype(leaf)>;
         if constexpr (requires { leaf.value(); }) {
             using Value = std::remove_const_t<std::remove_pointer_t<decltype(leaf.value().data())>>;
-            auto&              value = leaf.value();
+            auto& value = leaf.value();
             const std::int64_t cols = value.cols(), stride = value.rows() > 1 ? value.stride() : cols;
-            const bool         vector = Leaf::Extents::rank == 1, bias = name.ends_with("bias");
-            const bool         zero = bias || name.ends_with("lora_B.weight");
-            const bool         uniform = name.ends_with("lora_A.weight");
-            const Philox       random{seed};
-            const auto         stream = stream_of(name.data(), name.size());
-            const double       bound = 1.0 / std::sqrt(double(cols));
+            const bool vector = Leaf::Extents::rank == 1, bias = name.ends_with("bias");
+            const bool zero = bias || name.ends_with("lora_B.weight");
+            const bool uniform = name.ends_with("lora_A.weight");
+            const Philox random{seed};
+            const auto stream = stream_of(name.data(), name.size());
+            const double bound = 1.0 / std::sqrt(double(cols));
             std::vector<Value> host(std::size_t(value.rows() * stride), Value(0.0f));
             for (std::int64_t i = 0; i < value.rows(); ++i) {
                 for (std::int64_t j = 0; j < cols && !zero; ++j) {

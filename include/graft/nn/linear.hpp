@@ -16,12 +16,12 @@ namespace graft {
 template <int In, int Out, Float T, Device Dev, bool Trained> struct DenseLinear {
     using Element = T;
     using On = Dev;
-    static constexpr int  in_extent = In, out_extent = Out;
+    static constexpr int in_extent = In, out_extent = Out;
     static constexpr bool trainable = Trained;
     template <class S> using Kind = std::conditional_t<Trained, Param<T, S, Dev>, Frozen<T, S, Dev>>;
     using Value = std::conditional_t<Trained, acc<T>, T>;
 
-    Kind<Shape<Out, In>>            weight;
+    Kind<Shape<Out, In>> weight;
     std::optional<Kind<Shape<Out>>> bias;
 
     DenseLinear() = default;

@@ -21,9 +21,9 @@ namespace graft {
 
 struct LoraOptions {
     std::int64_t rank = 16;
-    double       alpha = 32;
-    bool         rslora = false;    // s = alpha / sqrt(rank) instead of alpha / rank
-    double       dropout = 0;
+    double alpha = 32;
+    bool rslora = false;  // s = alpha / sqrt(rank) instead of alpha / rank
+    double dropout = 0;
 
     double scale() const { return alpha / (rslora ? std::sqrt(double(rank)) : double(rank)); }
 };
@@ -33,7 +33,8 @@ struct LoraOptions {
 class LoraDraw {
 public:
     LoraDraw(std::uint64_t seed, const std::string& name, std::int64_t in)
-        : random_{seed}, stream_(stream_of(name.data(), name.size())), in_(in), bound_(1.0 / std::sqrt(double(in))) {}
+        : random_{seed}, stream_(stream_of(name.data(), name.size())), in_(in), bound_(1.0 / std::sqrt(double(in)))
+    {}
 
     double operator()(std::int64_t row, std::int64_t col) const
     {
@@ -42,10 +43,10 @@ public:
     }
 
 private:
-    Philox        random_;
+    Philox random_;
     std::uint64_t stream_;
-    std::int64_t  in_;
-    double        bound_;
+    std::int64_t in_;
+    double bound_;
 };
 
 template <Float M, class S> void init_lora_a(Tensor<M, S, Cpu>& a, std::uint64_t seed, const std::string& name)
@@ -71,16 +72,17 @@ void init_normal(Tensor<M, S, Cpu>& b, std::uint64_t seed, const std::string& na
 }
 
 template <int In, int Out, int Rank, Float T, Device Dev> struct LoraBranch {
-    Param<T, Shape<Rank, In>, Dev>  a;
+    Param<T, Shape<Rank, In>, Dev> a;
     Param<T, Shape<Out, Rank>, Dev> b;
-    double        scale = 1, dropout = 0;
-    std::uint32_t module = 0;    // keys the random numbers of this branch's dropout
+    double scale = 1, dropout = 0;
+    std::uint32_t module = 0;  // keys the random numbers of this branch's dropout
 
     LoraBranch() = default;
     LoraBranch(std::int64_t in, std::int64_t out, const LoraOptions& options, const std::shared_ptr<Pool<Dev>>& pool)
         : a(Tensor<acc<T>, Shape<Rank, In>, Dev>(options.rank, in, pool)),
           b(Tensor<acc<T>, Shape<Out, Rank>, Dev>(out, options.rank, pool)), scale(options.scale()),
-          dropout(options.dropout) {}
+          dropout(options.dropout)
+    {}
 
     // Adds the branch into y.
     template <class S>
@@ -92,7 +94,7 @@ template <int In, int Out, int Rank, Float T, Device Dev> struct LoraBranch {
 };
 
 template <int In, int Out, int Rank, Float T, Device Dev> struct StackedBranch {
-    Frozen<T, Shape<Rank, In>, Dev>  a;
+    Frozen<T, Shape<Rank, In>, Dev> a;
     Frozen<T, Shape<Out, Rank>, Dev> b;
     double scale = 1;
 
@@ -100,7 +102,8 @@ template <int In, int Out, int Rank, Float T, Device Dev> struct StackedBranch {
     StackedBranch(std::int64_t in, std::int64_t out, std::int64_t rank, double scale_,
                   const std::shared_ptr<Pool<Dev>>& pool)
         : a(Tensor<T, Shape<Rank, In>, Dev>(rank, in, pool)), b(Tensor<T, Shape<Out, Rank>, Dev>(out, rank, pool)),
-          scale(scale_) {}
+          scale(scale_)
+    {}
 
     // Adds the branch into y.
     template <class S> Acts<T, Out, Dev> add_to(Acts<T, Out, Dev> y, const Tensor<T, S, Dev>& x) const
@@ -116,13 +119,14 @@ template <class Base, int Rank> struct Lora {
     using Dev = typename Base::On;
     static constexpr int In = Base::in_extent, Out = Base::out_extent, rank = Rank;
 
-    Base                              base;
+    Base base;
     LoraBranch<In, Out, Rank, T, Dev> branch;
 
     Lora() = default;
     Lora(std::int64_t in, std::int64_t out, bool with_bias, const std::shared_ptr<Pool<Dev>>& pool,
          const LoraOptions& options = {.rank = Rank})
-        : base(in, out, with_bias, pool), branch(in, out, options, pool) {}
+        : base(in, out, with_bias, pool), branch(in, out, options, pool)
+    {}
 
     template <Float U, class S>
     Acts<T, Out, Dev> operator()(const Tensor<U, S, Dev>& x, const Context<T, Dev>& context) const

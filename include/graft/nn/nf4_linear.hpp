@@ -11,12 +11,12 @@ namespace graft {
 template <int In, int Out, Float T = f32, Device Dev = Cpu> struct Nf4Linear {
     using Element = T;
     using On = Dev;
-    static constexpr int  in_extent = In, out_extent = Out;
+    static constexpr int in_extent = In, out_extent = Out;
     static constexpr bool trainable = false;
 
-    Nf4Weight<Shape<Out, In>, Dev>              weight;
+    Nf4Weight<Shape<Out, In>, Dev> weight;
     std::optional<Frozen<T, Shape<Out>, Dev>> bias;
-    std::int64_t                                in = In, out = Out;    // before the codes are there
+    std::int64_t in = In, out = Out;  // before the codes are there
 
     Nf4Linear() = default;
     Nf4Linear(std::int64_t rows_in, std::int64_t rows_out, bool with_bias, const std::shared_ptr<Pool<Dev>>& pool)

@@ -10,7 +10,8 @@ template <int D, Float T = f32, Device Dev = Cpu, bool Trained = false> struct R
 
     RmsNorm() = default;
     RmsNorm(std::int64_t dim, double eps_, const std::shared_ptr<Pool<Dev>>& pool)
-        : weight(Tensor<std::conditional_t<Trained, acc<T>, T>, Shape<D>, Dev>(1, dim, pool)), eps(eps_) {}
+        : weight(Tensor<std::conditional_t<Trained, acc<T>, T>, Shape<D>, Dev>(1, dim, pool)), eps(eps_)
+    {}
 
     Acts<T, D, Dev> operator()(const Acts<T, D, Dev>& x) const { return rms_norm(x, weight, eps); }
     AddRmsNorm<Acts<T, D, Dev>> after_adding(const Acts<T, D, Dev>& x, const Acts<T, D, Dev>& delta) const

@@ -11,8 +11,8 @@
 namespace graft {
 
 struct RopeAngles {
-    std::vector<double> frequencies;      // per position, one a pair
-    double              attention = 1;    // scores grow by its square, as q and k are both turned
+    std::vector<double> frequencies;  // per position, one a pair
+    double attention = 1;             // scores grow by its square, as q and k are both turned
 };
 
 template <Float A, Device Dev>

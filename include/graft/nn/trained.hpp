@@ -25,10 +25,10 @@ namespace graft {
 
 class ModelAnchor {
 public:
-    using Cell = std::shared_ptr<const ModelAnchor*>;    // where the anchor is now; null when the model is gone
+    using Cell = std::shared_ptr<const ModelAnchor*>;  // where the anchor is now; null when the model is gone
 
     ModelAnchor() = default;
-    ModelAnchor(const ModelAnchor&) noexcept {}    // a copy is another model
+    ModelAnchor(const ModelAnchor&) noexcept {}  // a copy is another model
     ModelAnchor(ModelAnchor&& other) noexcept : cell_(std::move(other.cell_)) { tell(this); }
     ModelAnchor& operator=(const ModelAnchor&) noexcept { return *this; }
     ModelAnchor& operator=(ModelAnchor&& other) noexcept
@@ -57,13 +57,13 @@ private:
 };
 
 template <Float T, Device Dev> struct TrainedTensor {
-    std::string                          name;
+    std::string name;
     Tensor<acc<T>, Shape<dyn, dyn>, Dev> value;
-    Tensor<T, Shape<dyn, dyn>, Dev>      working;
-    Grad<acc<T>, Dev>                    grad;
-    bool                                 decays = true;
-    bool                                 vector = false;    // one extent in the checkpoint: a norm weight or a bias
-    std::weak_ptr<const void>            owner{};
+    Tensor<T, Shape<dyn, dyn>, Dev> working;
+    Grad<acc<T>, Dev> grad;
+    bool decays = true;
+    bool vector = false;  // one extent in the checkpoint: a norm weight or a bias
+    std::weak_ptr<const void> owner{};
 };
 
 template <class Model> auto trained_tensors(Model& model)
@@ -95,9 +95,7 @@ template <Float T, Device Dev> void refresh(const TrainedTensor<T, Dev>& tensor)
     tensor.grad.outdate();
     if constexpr (!std::same_as<T, acc<T>>) {
         auto to = tensor.working;
-        compute(to.pool(), [&] {
-            kernel<RefreshOp, Dev>::run(to.view(), tensor.value.view(), to.pool()->stream());
-        });
+        compute(to.pool(), [&] { kernel<RefreshOp, Dev>::run(to.view(), tensor.value.view(), to.pool()->stream()); });
     }
 }
 

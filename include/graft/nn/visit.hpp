@@ -42,9 +42,8 @@ void walk(const std::string& path, M& part, OnModule&& on_module, OnLeaf&& on_le
         }
     } else {
         on_module(path, part);
-        Plain::parts(part, [&](const std::string& name, auto& child) {
-            walk(joined(path, name), child, on_module, on_leaf);
-        });
+        Plain::parts(
+            part, [&](const std::string& name, auto& child) { walk(joined(path, name), child, on_module, on_leaf); });
     }
 }
 
@@ -52,7 +51,8 @@ void walk(const std::string& path, M& part, OnModule&& on_module, OnLeaf&& on_le
 
 template <class Model, class Use> void leaves(Model& model, Use&& use)
 {
-    detail::walk("", model, [](const std::string&, auto&) {}, use);
+    detail::walk(
+        "", model, [](const std::string&, auto&) {}, use);
 }
 template <class Model, class Use> void modules(Model& model, Use&& use)
 {

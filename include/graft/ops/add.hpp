@@ -24,8 +24,8 @@ Tensor<T, SA, Dev> operator+(const Tensor<T, SA, Dev>& a, const Tensor<TB, SB, D
     static_assert(same_element<TB, T>, "add: both tensors must have the same element type.");
     static_assert(same_extent<SB::last, SA::last>, "add: the last extents of both tensors must be equal.");
     require(a.rows() == b.rows() && a.cols() == b.cols(), [&] {
-        return "add: shapes differ: (" + std::to_string(a.rows()) + ", " + std::to_string(a.cols()) + ") and (" +
-               std::to_string(b.rows()) + ", " + std::to_string(b.cols()) + ")";
+        return "add: shapes differ: (" + std::to_string(a.rows()) + ", " + std::to_string(a.cols()) + ") and ("
+               + std::to_string(b.rows()) + ", " + std::to_string(b.cols()) + ")";
     });
     auto y = empty_like(a);
     compute(a.pool(), [&] {
@@ -53,8 +53,7 @@ Tensor<T, SA, Dev> operator+(const Tensor<T, SA, Dev>& a, const Tensor<TB, SB, D
     return y;
 }
 
-template <Float T, class S, Device Dev, Weight W>
-Tensor<T, S, Dev> add_bias(Tensor<T, S, Dev> y, const W& bias)
+template <Float T, class S, Device Dev, Weight W> Tensor<T, S, Dev> add_bias(Tensor<T, S, Dev> y, const W& bias)
 {
     using Kernel = kernel<AddOp, Dev>;
     static_assert(weight_for<W, T, Dev>, "add_bias: rows and bias must have the same element type and device.");

@@ -28,8 +28,8 @@ namespace graft {
 struct AttentionOp {};
 
 struct AttentionProblem {
-    int          heads = 0, kv_heads = 0, head_dim = 0;
-    std::int64_t longest = 0;    // keys of the longest segment
+    int heads = 0, kv_heads = 0, head_dim = 0;
+    std::int64_t longest = 0;  // keys of the longest segment
 };
 
 namespace detail {
@@ -38,9 +38,8 @@ template <class T, class S, Device Dev>
 void append_to_cache(KvCache<T, Dev>& cache, int layer, const Tensor<T, S, Dev>& k, const Tensor<T, S, Dev>& v)
 {
     auto& kept = cache.layers.at(std::size_t(layer));
-    require(cache.filled + k.rows() <= kept.k.rows(), [&] {
-        return "attention: the cache holds " + std::to_string(kept.k.rows()) + " positions and is full";
-    });
+    require(cache.filled + k.rows() <= kept.k.rows(),
+            [&] { return "attention: the cache holds " + std::to_string(kept.k.rows()) + " positions and is full"; });
     compute(k.pool(), [&] {
         for (std::int64_t i = 0; i < k.rows(); ++i) {
             memory<Dev>::copy(kept.k.view().row(cache.filled + i), k.view().row(i), std::size_t(k.cols()) * sizeof(T),
@@ -61,16 +60,16 @@ Tensor<T, SQ, Dev> attention(const Tensor<T, SQ, Dev>& q, const Tensor<T, SK, De
     using A = acc<T>;
     const bool chosen = context.key_rows.size() > 0;
     Tape* const tape = q.tape() != nullptr ? q.tape() : all_k.tape() != nullptr ? all_k.tape() : all_v.tape();
-    const auto  keyed_rows = [&](Tensor<T, SK, Dev> x) {
+    const auto keyed_rows = [&](Tensor<T, SK, Dev> x) {
         return chosen ? gather_rows(x.on(tape), context.key_rows) : x;
     };
-    const auto  k = keyed_rows(all_k), v = keyed_rows(all_v);
-    require(head_dim > 0 && q.cols() % head_dim == 0 && k.cols() % head_dim == 0 && v.cols() == k.cols() &&
-                k.cols() > 0 && q.cols() % k.cols() == 0 && q.rows() == all_k.rows() && k.rows() == v.rows(),
+    const auto k = keyed_rows(all_k), v = keyed_rows(all_v);
+    require(head_dim > 0 && q.cols() % head_dim == 0 && k.cols() % head_dim == 0 && v.cols() == k.cols() && k.cols() > 0
+                && q.cols() % k.cols() == 0 && q.rows() == all_k.rows() && k.rows() == v.rows(),
             [&] {
-                return "attention: q is (" + std::to_string(q.rows()) + ", " + std::to_string(q.cols()) + "), k is (" +
-                       std::to_string(k.rows()) + ", " + std::to_string(k.cols()) + ") with heads of " +
-                       std::to_string(head_dim) + ": key/value heads must divide the query heads";
+                return "attention: q is (" + std::to_string(q.rows()) + ", " + std::to_string(q.cols()) + "), k is ("
+                       + std::to_string(k.rows()) + ", " + std::to_string(k.cols()) + ") with heads of "
+                       + std::to_string(head_dim) + ": key/value heads must divide the query heads";
             });
     AttentionProblem problem{int(q.cols() / head_dim), int(k.cols() / head_dim), head_dim, 0};
     const Segments segments = context.segments;
@@ -93,8 +92,8 @@ Tensor<T, SQ, Dev> attention(const Tensor<T, SQ, Dev>& q, const Tensor<T, SK, De
     }
 
     const A scale = A(1) / std::sqrt(A(head_dim));
-    auto    y = empty_like(q);
-    auto    lse = Buffer<A, Dev>(q.rows() * problem.heads, q.pool());
+    auto y = empty_like(q);
+    auto lse = Buffer<A, Dev>(q.rows() * problem.heads, q.pool());
     {
         const auto scratch = Buffer<std::byte, Dev>(std::int64_t(Kernel::template workspace<T>(problem)), q.pool());
         compute(q.pool(), [&] {
@@ -110,20 +109,20 @@ Tensor<T, SQ, Dev> attention(const Tensor<T, SQ, Dev>& q, const Tensor<T, SK, De
                     "attention: a segment that continues an earlier one is for inference; train on whole documents");
         }
         y.want_grad();
-        tape->record("attention", y, [q = q.detached(), k = k.detached(), v = v.detached(), out = y.detached(), lse,
-                                      segments, problem, scale, dq = q.grad(), dk = k.grad(), dv = v.grad(),
-                                      dy = y.grad()] {
-            const auto to_q = dq.sink();
-            const auto to_k = dk.sink();
-            const auto to_v = dv.sink();
-            const auto scratch = Buffer<std::byte, Dev>(
-                std::int64_t(Kernel::template workspace_backward<T>(problem)), q.pool());
-            compute(q.pool(), [&] {
-                Kernel::backward(to_q, to_k, to_v, dy.view(), View<const T>(out.view()), lse.data(),
-                                 View<const T>(q.view()), View<const T>(k.view()), View<const T>(v.view()), *segments,
-                                 problem, scale, scratch.data(), q.pool()->stream());
-            });
-        });
+        tape->record("attention", y,
+                     [q = q.detached(), k = k.detached(), v = v.detached(), out = y.detached(), lse, segments, problem,
+                      scale, dq = q.grad(), dk = k.grad(), dv = v.grad(), dy = y.grad()] {
+                         const auto to_q = dq.sink();
+                         const auto to_k = dk.sink();
+                         const auto to_v = dv.sink();
+                         const auto scratch = Buffer<std::byte, Dev>(
+                             std::int64_t(Kernel::template workspace_backward<T>(problem)), q.pool());
+                         compute(q.pool(), [&] {
+                             Kernel::backward(to_q, to_k, to_v, dy.view(), View<const T>(out.view()), lse.data(),
+                                              View<const T>(q.view()), View<const T>(k.view()), View<const T>(v.view()),
+                                              *segments, problem, scale, scratch.data(), q.pool()->stream());
+                         });
+                     });
     }
     return y;
 }

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "graft/core/tensor.hpp"
 #include "graft/core/random.hpp"
+#include "graft/core/tensor.hpp"
 
 // What a model's call needs beside activations: where each row stands, which rows see each other, what was cached.
 //
@@ -18,8 +18,8 @@
 namespace graft {
 
 struct Segment {
-    std::int64_t  rows = 0, count = 0, keys = 0, before = 0;
-    std::uint32_t sample = 0;    // the row of the step's data that it comes from: keys random numbers
+    std::int64_t rows = 0, count = 0, keys = 0, before = 0;
+    std::uint32_t sample = 0;  // the row of the step's data that it comes from: keys random numbers
 };
 using Segments = std::shared_ptr<const std::vector<Segment>>;
 
@@ -34,7 +34,7 @@ template <Float T, Device Dev> struct KvCache {
         Tensor<T, Shape<dyn, dyn>, Dev> k, v;
     };
     std::vector<Layer> layers;
-    std::int64_t       filled = 0;
+    std::int64_t filled = 0;
 };
 
 // What keys the random numbers of one step: nothing else decides what dropout draws.
@@ -45,14 +45,14 @@ struct RandomKey {
 
 template <Float T, Device Dev> struct Context {
     std::shared_ptr<const RopeTable<acc<T>, Dev>> rope;
-    Buffer<std::int32_t, Dev>                     positions;    // one a row: where it stands in its document
-    Segments                                      segments;
-    Buffer<std::int32_t, Dev>                     key_rows;     // empty: keys are the rows themselves, or of the cache
-    KvCache<T, Dev>*                              cache = nullptr;
-    int                                           layer = 0;
-    bool                                          training = false;
-    bool                                          recompute = false;
-    RandomKey                                     random;
+    Buffer<std::int32_t, Dev> positions;  // one a row: where it stands in its document
+    Segments segments;
+    Buffer<std::int32_t, Dev> key_rows;  // empty: keys are the rows themselves, or of the cache
+    KvCache<T, Dev>* cache = nullptr;
+    int layer = 0;
+    bool training = false;
+    bool recompute = false;
+    RandomKey random;
 
     // The same for one layer of the model.
     Context at_layer(int index) const
@@ -69,8 +69,8 @@ void require_positions(const std::shared_ptr<const RopeTable<A, Dev>>& rope, std
                        const std::string& what)
 {
     require(rope == nullptr || length <= rope->cos.rows(), [&] {
-        return what + " has " + std::to_string(length) + " tokens, the table of positions has " +
-               std::to_string(rope->cos.rows()) + " rows: make a longer one, or use shorter documents";
+        return what + " has " + std::to_string(length) + " tokens, the table of positions has "
+               + std::to_string(rope->cos.rows()) + " rows: make a longer one, or use shorter documents";
     });
 }
 

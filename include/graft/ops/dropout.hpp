@@ -32,13 +32,15 @@ Tensor<T, S, Dev> dropout(const Tensor<T, S, Dev>& x, double p, std::uint32_t mo
     y.on(x.tape());
     if (Tape* tape = x.tape(); tape != nullptr && x.needs_grad()) {
         y.want_grad();
-        tape->record("dropout", y, [p, module, random, segments = context.segments, positions = context.positions,
-                                    dx = x.grad(), dy = y.grad()] {
-            const auto sink = dx.sink();
-            compute(dy.pool(), [&] {
-                Kernel::apply(sink, dy.view(), p, module, random, *segments, positions.data(), dy.pool()->stream());
-            });
-        });
+        tape->record("dropout", y,
+                     [p, module, random, segments = context.segments, positions = context.positions, dx = x.grad(),
+                      dy = y.grad()] {
+                         const auto sink = dx.sink();
+                         compute(dy.pool(), [&] {
+                             Kernel::apply(sink, dy.view(), p, module, random, *segments, positions.data(),
+                                           dy.pool()->stream());
+                         });
+                     });
     }
     return y;
 }

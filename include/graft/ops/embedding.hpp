@@ -29,15 +29,14 @@ auto embedding(TapeRef record, const Buffer<std::int32_t, Dev>& ids, const W& ta
     if constexpr (std::same_as<Dev, Cpu>) {
         for (std::int64_t n = 0; n < ids.size() && !ids.pool()->counting(); ++n) {
             require(ids.data()[n] >= 0 && ids.data()[n] < e.rows(), [&] {
-                return "embedding: id " + std::to_string(ids.data()[n]) + " at position " + std::to_string(n) +
-                       " is outside the vocabulary of " + std::to_string(e.rows());
+                return "embedding: id " + std::to_string(ids.data()[n]) + " at position " + std::to_string(n)
+                       + " is outside the vocabulary of " + std::to_string(e.rows());
             });
         }
     }
     auto y = Acts<T, W::Extents::last, Dev>(ids.size(), e.cols(), ids.pool());
-    compute(y.pool(), [&] {
-        Kernel::forward(View<T>(y.view()), ids.data(), View<const T>(e.view()), y.pool()->stream());
-    });
+    compute(y.pool(),
+            [&] { Kernel::forward(View<T>(y.view()), ids.data(), View<const T>(e.view()), y.pool()->stream()); });
     y.on(record.tape);
     if constexpr (W::trainable) {
         if (Tape* tape = record.tape) {

@@ -29,9 +29,8 @@ Tensor<T, S, Dev> gather_rows(const Tensor<T, S, Dev>& x, const Buffer<std::int3
         }
     }
     auto y = Tensor<T, S, Dev>(rows.size(), x.cols(), x.pool());
-    compute(x.pool(), [&] {
-        Kernel::forward(View<T>(y.view()), View<const T>(x.view()), rows.data(), x.pool()->stream());
-    });
+    compute(x.pool(),
+            [&] { Kernel::forward(View<T>(y.view()), View<const T>(x.view()), rows.data(), x.pool()->stream()); });
     y.on(x.tape());
     if (Tape* tape = x.tape(); tape != nullptr && x.needs_grad()) {
         y.want_grad();

@@ -18,12 +18,12 @@
 namespace graft {
 
 template <Float T, int V, int D, Device Dev> struct HeadAdapter {
-    TokenRows<T, D, Dev>         rows{};
-    Acts<T, dyn, Dev>            u{};
+    TokenRows<T, D, Dev> rows{};
+    Acts<T, dyn, Dev> u{};
     Param<T, Shape<V, dyn>, Dev> b{};
-    double                       scale = 1;
+    double scale = 1;
 
-    bool         empty() const { return rows.empty() && b.empty(); }
+    bool empty() const { return rows.empty() && b.empty(); }
     std::int64_t rank() const { return b.empty() ? 0 : b.working().cols(); }
     // Of R and of B; empty handles where there are none.
     Grad<acc<T>, Dev> rows_grad() const { return rows.empty() ? Grad<acc<T>, Dev>() : weight_grad(rows.value); }
@@ -34,16 +34,16 @@ template <Float T, int V, int D, Device Dev> struct HeadAdapter {
 template <class T> struct HeadParts {
     using A = acc<T>;
 
-    View<const T>       r{};
+    View<const T> r{};
     const std::int32_t* ids = nullptr;
-    Sink<A>             dr{};
-    View<A>             picked{};      // (chunk, n): what dz has in the columns of R
+    Sink<A> dr{};
+    View<A> picked{};  // (chunk, n): what dz has in the columns of R
 
-    View<const T>       u{}, b{};      // u of all rows of h
-    View<T>             some_u{};      // (chunk, r): of the rows at hand
-    View<T>             du{};          // (live, r)
-    Sink<A>             db{};
-    A                   scale = 1;
+    View<const T> u{}, b{};  // u of all rows of h
+    View<T> some_u{};        // (chunk, r): of the rows at hand
+    View<T> du{};            // (live, r)
+    Sink<A> db{};
+    A scale = 1;
 };
 
 namespace detail {

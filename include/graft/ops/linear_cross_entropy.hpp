@@ -51,18 +51,16 @@ void add_formed(const Grad<A, Dev>& to, const Tensor<A, S, Dev>& part, const Gra
     const bool first = !to.written();
     if (first) { to.adopt(part.memory()); }
     const auto into = first ? Sink<A>{to.sink().view, false} : to.sink();
-    compute(dloss.pool(), [&] {
-        Kernel::add_scaled(into, View<const A>(part.view()), dloss.view().data, dloss.pool()->stream());
-    });
+    compute(dloss.pool(),
+            [&] { Kernel::add_scaled(into, View<const A>(part.view()), dloss.view().data, dloss.pool()->stream()); });
 }
 
 }  // namespace detail
 
 template <Float T, class S, Device Dev, Weight W>
-Tensor<acc<T>, Shape<1>, Dev> linear_cross_entropy(const Tensor<T, S, Dev>& h, const W& head,
-                                                   std::span<const std::int32_t> labels, double scale = 1.0,
-                                                   const HeadAdapter<T, W::Extents::extents[0], W::Extents::last, Dev>&
-                                                       with = {})
+Tensor<acc<T>, Shape<1>, Dev>
+linear_cross_entropy(const Tensor<T, S, Dev>& h, const W& head, std::span<const std::int32_t> labels,
+                     double scale = 1.0, const HeadAdapter<T, W::Extents::extents[0], W::Extents::last, Dev>& with = {})
 {
     using Kernel = kernel<LinearCrossEntropyOp, Dev>;
     using A = acc<T>;
@@ -72,12 +70,12 @@ Tensor<acc<T>, Shape<1>, Dev> linear_cross_entropy(const Tensor<T, S, Dev>& h, c
     const auto& w = head.working();
     require(h.cols() == w.cols(), "linear_cross_entropy: h and the head must have the same D");
     require(std::int64_t(labels.size()) == h.rows(), "linear_cross_entropy: there must be one label for each row");
-    std::vector<std::int32_t> rows, targets;    // labelled rows and what they must predict
+    std::vector<std::int32_t> rows, targets;  // labelled rows and what they must predict
     for (std::size_t n = 0; n < labels.size(); ++n) {
         if (labels[n] == ignore) { continue; }
         require(labels[n] >= 0 && labels[n] < w.rows(), [&] {
-            return "linear_cross_entropy: label " + std::to_string(labels[n]) + " of row " + std::to_string(n) +
-                   " is outside the vocabulary of " + std::to_string(w.rows());
+            return "linear_cross_entropy: label " + std::to_string(labels[n]) + " of row " + std::to_string(n)
+                   + " is outside the vocabulary of " + std::to_string(w.rows());
         });
         rows.push_back(std::int32_t(n)), targets.push_back(labels[n]);
     }
@@ -107,9 +105,9 @@ Tensor<acc<T>, Shape<1>, Dev> linear_cross_entropy(const Tensor<T, S, Dev>& h, c
         const auto view = [](auto& part) { return part.empty() ? decltype(View(part.view())){} : View(part.view()); };
         compute(pool, [&] {
             Kernel::forward(loss.data(), each.data(), View<T>(view(dh)), View<A>(view(dw)), View<T>(gathered.view()),
-                logits.view(), View<const T>(h.view()), View<const T>(w.view()),
-                room.parts(with, {view(dr), false}, view(du), {view(db), false}), live.data(), wanted.data(), scale,
-                problem, scratch.data(), pool->stream());
+                            logits.view(), View<const T>(h.view()), View<const T>(w.view()),
+                            room.parts(with, {view(dr), false}, view(du), {view(db), false}), live.data(),
+                            wanted.data(), scale, problem, scratch.data(), pool->stream());
         });
     }
 
@@ -117,8 +115,7 @@ Tensor<acc<T>, Shape<1>, Dev> linear_cross_entropy(const Tensor<T, S, Dev>& h, c
     if (back && problem.live > 0) {
         loss.want_grad();
         const auto step = [dh, du, dw, dr, db, live, to_h = h.grad(), to_u = with.u.grad(), to_w = weight_grad(head),
-                           to_r = with.rows_grad(),
-                           to_b = with.b_grad(), dy = loss.grad()] {
+                           to_r = with.rows_grad(), to_b = with.b_grad(), dy = loss.grad()] {
             const auto scatter = [&](const Grad<T, Dev>& to, const Acts<T, dyn, Dev>& part) {
                 const auto into = to.sink();
                 compute(dy.pool(), [&] {

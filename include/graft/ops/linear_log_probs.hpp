@@ -31,8 +31,8 @@ namespace graft {
 struct LinearLogProbsOp {};
 
 struct ScoredRows {
-    std::vector<std::int32_t> rows = {}, targets = {}, sums = {};    // one each for a scored token
-    std::int64_t              count = 0;                                // sums
+    std::vector<std::int32_t> rows = {}, targets = {}, sums = {};  // one each for a scored token
+    std::int64_t count = 0;                                        // sums
 };
 
 namespace detail {
@@ -56,9 +56,9 @@ inline std::int64_t repeats_last(ScoredRows& scored, std::int64_t rows)
 }  // namespace detail
 
 template <Float T, class S, Device Dev, Weight W>
-Tensor<double, Shape<dyn>, Dev> linear_log_probs(const Tensor<T, S, Dev>& h, const W& head, ScoredRows scored,
-                                                 const HeadAdapter<T, W::Extents::extents[0], W::Extents::last, Dev>&
-                                                     with = {})
+Tensor<double, Shape<dyn>, Dev>
+linear_log_probs(const Tensor<T, S, Dev>& h, const W& head, ScoredRows scored,
+                 const HeadAdapter<T, W::Extents::extents[0], W::Extents::last, Dev>& with = {})
 {
     using Kernel = kernel<LinearLogProbsOp, Dev>;
     using A = acc<T>;
@@ -72,9 +72,9 @@ Tensor<double, Shape<dyn>, Dev> linear_log_probs(const Tensor<T, S, Dev>& h, con
     for (std::size_t i = 0; i < scored.rows.size(); ++i) {
         const auto row = scored.rows[i], target = scored.targets[i], sum = scored.sums[i];
         require(row >= 0 && row < h.rows() && target >= 0 && target < w.rows() && sum >= 0 && sum < scored.count, [&] {
-            return "linear_log_probs: token " + std::to_string(target) + " scored by row " + std::to_string(row) +
-                   " into sum " + std::to_string(sum) + " is outside " + std::to_string(w.rows()) + " tokens, " +
-                   std::to_string(h.rows()) + " rows or " + std::to_string(scored.count) + " sums";
+            return "linear_log_probs: token " + std::to_string(target) + " scored by row " + std::to_string(row)
+                   + " into sum " + std::to_string(sum) + " is outside " + std::to_string(w.rows()) + " tokens, "
+                   + std::to_string(h.rows()) + " rows or " + std::to_string(scored.count) + " sums";
         });
     }
     const std::int64_t once = detail::repeats_last(scored, h.rows());
@@ -119,9 +119,8 @@ Tensor<double, Shape<dyn>, Dev> linear_log_probs(const Tensor<T, S, Dev>& h, con
     sums.want_grad();
     const auto weigh = [owners, problem, pool](const Grad<double, Dev>& dsums) {
         auto weights = Buffer<double, Dev>(problem.live, pool);
-        compute(pool, [&] {
-            Kernel::weigh(weights.data(), dsums.view().data, owners.data(), problem.live, pool->stream());
-        });
+        compute(pool,
+                [&] { Kernel::weigh(weights.data(), dsums.view().data, owners.data(), problem.live, pool->stream()); });
         return weights;
     };
     const auto scatter = [rows, once, pool](const Grad<T, Dev>& to, const Acts<T, dyn, Dev>& part,
@@ -138,23 +137,24 @@ Tensor<double, Shape<dyn>, Dev> linear_log_probs(const Tensor<T, S, Dev>& h, con
         });
         return sums;
     }
-    h.tape()->record("linear_log_probs", sums, [x = h.detached(), head, pass, weigh, scatter, problem, pool,
-                                                to_h = h.grad(), to_u = with.u.grad(),
-                                                to_r = with.rows_grad(),
-                                                to_b = with.b_grad(),
-                                                dsums = sums.grad()] {
-        const auto weights = weigh(dsums);
-        const auto each = Buffer<double, Dev>(problem.live, pool);
-        const auto room = [&](const Grad<T, Dev>& to, std::int64_t cols) {
-            return to ? Acts<T, dyn, Dev>(problem.live, cols, pool) : Acts<T, dyn, Dev>();
-        };
-        auto dx = room(to_h, problem.dim), du = room(to_u, problem.rank);
-        pass(each.data(), x, head.working(),
-             {.dh = to_h ? View<T>(dx.view()) : View<T>{}, .du = to_u ? View<T>(du.view()) : View<T>{},
-              .dw = weight_grad(head).sink(), .dr = to_r.sink(), .db = to_b.sink()},
-             weights.data());
-        scatter(to_h, dx, nullptr), scatter(to_u, du, nullptr);
-    });
+    h.tape()->record("linear_log_probs", sums,
+                     [x = h.detached(), head, pass, weigh, scatter, problem, pool, to_h = h.grad(),
+                      to_u = with.u.grad(), to_r = with.rows_grad(), to_b = with.b_grad(), dsums = sums.grad()] {
+                         const auto weights = weigh(dsums);
+                         const auto each = Buffer<double, Dev>(problem.live, pool);
+                         const auto room = [&](const Grad<T, Dev>& to, std::int64_t cols) {
+                             return to ? Acts<T, dyn, Dev>(problem.live, cols, pool) : Acts<T, dyn, Dev>();
+                         };
+                         auto dx = room(to_h, problem.dim), du = room(to_u, problem.rank);
+                         pass(each.data(), x, head.working(),
+                              {.dh = to_h ? View<T>(dx.view()) : View<T>{},
+                               .du = to_u ? View<T>(du.view()) : View<T>{},
+                               .dw = weight_grad(head).sink(),
+                               .dr = to_r.sink(),
+                               .db = to_b.sink()},
+                              weights.data());
+                         scatter(to_h, dx, nullptr), scatter(to_u, du, nullptr);
+                     });
     return sums;
 }
 

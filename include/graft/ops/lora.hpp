@@ -32,8 +32,11 @@ namespace detail {
 // What backward needs, or an empty handle in its place.
 template <bool Needed, class Tensor> Tensor saved_if(const Tensor& tensor)
 {
-    if constexpr (Needed) { return tensor; }
-    else { return {}; }
+    if constexpr (Needed) {
+        return tensor;
+    } else {
+        return {};
+    }
 }
 
 }  // namespace detail
@@ -49,13 +52,13 @@ Tensor<T, SY, Dev> lora(Tensor<T, SY, Dev> y, const Tensor<T, SX, Dev>& x, const
     static_assert(same_extent<WA::Extents::extents[0], WB::Extents::last>, "lora: the ranks of A and B must be equal.");
     static_assert(same_extent<SY::last, WB::Extents::extents[0]>, "lora: the last extent of y must equal Out of B.");
     const LoraProblem problem{x.rows(), x.cols(), y.cols(), a.working().rows()};
-    require(x.cols() == a.working().cols() && y.cols() == b.working().rows() && b.working().cols() == problem.rank &&
-                y.rows() == x.rows(),
+    require(x.cols() == a.working().cols() && y.cols() == b.working().rows() && b.working().cols() == problem.rank
+                && y.rows() == x.rows(),
             [&] {
-                return "lora: x is (" + std::to_string(x.rows()) + ", " + std::to_string(x.cols()) + "), y has " +
-                       std::to_string(y.cols()) + " columns; A is (" + std::to_string(problem.rank) + ", " +
-                       std::to_string(a.working().cols()) + "), B is (" + std::to_string(b.working().rows()) + ", " +
-                       std::to_string(b.working().cols()) + ")";
+                return "lora: x is (" + std::to_string(x.rows()) + ", " + std::to_string(x.cols()) + "), y has "
+                       + std::to_string(y.cols()) + " columns; A is (" + std::to_string(problem.rank) + ", "
+                       + std::to_string(a.working().cols()) + "), B is (" + std::to_string(b.working().rows()) + ", "
+                       + std::to_string(b.working().cols()) + ")";
             });
 
     auto h = Acts<A, dyn, Dev>(x.rows(), problem.rank, x.pool());
@@ -70,23 +73,24 @@ Tensor<T, SY, Dev> lora(Tensor<T, SY, Dev> y, const Tensor<T, SX, Dev>& x, const
     Tape* tape = x.tape() != nullptr ? x.tape() : y.tape();
     if (tape != nullptr && (x.needs_grad() || WA::trainable || WB::trainable)) {
         y.on(tape).want_grad();
-        tape->record("lora", y, [x = detail::saved_if<WA::trainable>(x.detached()),
-                                 h = detail::saved_if<WB::trainable>(h), a, b, scale, problem, pool = x.pool(),
-                                 dx = x.grad(), da = weight_grad(a), db = weight_grad(b), dy = y.grad()] {
-            const View<const T> x_rows{x.data(), problem.rows, x.stride(), problem.in};
-            const View<const A> h_rows{h.data(), problem.rows, h.stride(), problem.rank};
-            const auto to_x = dx.sink();
-            const auto to_a = da.sink();
-            const auto to_b = db.sink();
-            auto       dh = Acts<A, dyn, Dev>(problem.rows, problem.rank, pool);
-            const auto scratch = Buffer<std::byte, Dev>(
-                std::int64_t(Kernel::template workspace_backward<T>(problem)), pool);
-            compute(pool, [&] {
-                Kernel::backward(to_x, to_a, to_b, dh.view(), dy.view(), h_rows, x_rows,
-                                 View<const T>(a.working().view()), View<const T>(b.working().view()), A(scale),
-                                 scratch.data(), pool->stream());
+        tape->record(
+            "lora", y,
+            [x = detail::saved_if<WA::trainable>(x.detached()), h = detail::saved_if<WB::trainable>(h), a, b, scale,
+             problem, pool = x.pool(), dx = x.grad(), da = weight_grad(a), db = weight_grad(b), dy = y.grad()] {
+                const View<const T> x_rows{x.data(), problem.rows, x.stride(), problem.in};
+                const View<const A> h_rows{h.data(), problem.rows, h.stride(), problem.rank};
+                const auto to_x = dx.sink();
+                const auto to_a = da.sink();
+                const auto to_b = db.sink();
+                auto dh = Acts<A, dyn, Dev>(problem.rows, problem.rank, pool);
+                const auto scratch =
+                    Buffer<std::byte, Dev>(std::int64_t(Kernel::template workspace_backward<T>(problem)), pool);
+                compute(pool, [&] {
+                    Kernel::backward(to_x, to_a, to_b, dh.view(), dy.view(), h_rows, x_rows,
+                                     View<const T>(a.working().view()), View<const T>(b.working().view()), A(scale),
+                                     scratch.data(), pool->stream());
+                });
             });
-        });
     }
     return y;
 }

@@ -32,16 +32,16 @@ Tensor<T, SY, Dev> lora_embedding(Tensor<T, SY, Dev> y, TapeRef record, const Bu
     static_assert(same_extent<SY::last, SB::extents[0]>, "lora_embedding: the last extent of y must equal D of B.");
     const std::int64_t rank = a.working().rows(), vocab = a.working().cols();
     require(y.rows() == ids.size() && y.cols() == b.working().rows() && b.working().cols() == rank, [&] {
-        return "lora_embedding: y is (" + std::to_string(y.rows()) + ", " + std::to_string(y.cols()) + ") for " +
-               std::to_string(ids.size()) + " ids, A is (" + std::to_string(rank) + ", " + std::to_string(vocab) +
-               "), B is (" + std::to_string(b.working().rows()) + ", " + std::to_string(b.working().cols()) + ")";
+        return "lora_embedding: y is (" + std::to_string(y.rows()) + ", " + std::to_string(y.cols()) + ") for "
+               + std::to_string(ids.size()) + " ids, A is (" + std::to_string(rank) + ", " + std::to_string(vocab)
+               + "), B is (" + std::to_string(b.working().rows()) + ", " + std::to_string(b.working().cols()) + ")";
     });
     const auto& pool = y.pool();
     if constexpr (std::same_as<Dev, Cpu>) {
         for (std::int64_t n = 0; n < ids.size() && !pool->counting(); ++n) {
             require(ids.data()[n] >= 0 && ids.data()[n] < vocab, [&] {
-                return "lora_embedding: id " + std::to_string(ids.data()[n]) + " at position " + std::to_string(n) +
-                       " is outside the vocabulary of " + std::to_string(vocab);
+                return "lora_embedding: id " + std::to_string(ids.data()[n]) + " at position " + std::to_string(n)
+                       + " is outside the vocabulary of " + std::to_string(vocab);
             });
         }
     }
@@ -61,7 +61,7 @@ Tensor<T, SY, Dev> lora_embedding(Tensor<T, SY, Dev> y, TapeRef record, const Bu
             const bool fresh = !da.written();
             const auto to_a = da.sink();
             const auto to_b = db.sink();
-            auto       du = Acts<A, dyn, Dev>(rows, rank, pool);
+            auto du = Acts<A, dyn, Dev>(rows, rank, pool);
             const auto scratch = Buffer<std::byte, Dev>(
                 std::int64_t(Kernel::template workspace<T>(rows, b.working().rows(), rank)), pool);
             compute(pool, [&] {

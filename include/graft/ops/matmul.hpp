@@ -30,8 +30,8 @@ auto matmul(const Tensor<T, S, Dev>& x, const W& w) -> Acts<T, W::Extents::exten
     static_assert(same_extent<S::last, W::Extents::last>, "matmul: the last extent of x must equal In of the weight.");
     const auto& value = w.working();
     require(x.cols() == value.cols(), [&] {
-        return "matmul: the last extent of x is " + std::to_string(x.cols()) + ", the weight has In = " +
-               std::to_string(value.cols());
+        return "matmul: the last extent of x is " + std::to_string(x.cols())
+               + ", the weight has In = " + std::to_string(value.cols());
     });
 
     const MatmulProblem problem{x.rows(), x.cols(), value.rows()};
@@ -48,22 +48,24 @@ auto matmul(const Tensor<T, S, Dev>& x, const W& w) -> Acts<T, W::Extents::exten
     if (Tape* tape = x.tape(); tape != nullptr && (x.needs_grad() || W::trainable)) {
         y.want_grad();
         using X = Tensor<T, S, Dev>;
-        tape->record("matmul", y, [x = W::trainable ? x.detached() : X(), w, problem, dx = x.grad(),
-                                   dw = weight_grad(w), dy = y.grad()] {
-            const auto to_x = dx.sink();
-            const auto to_w = dw.sink();
-            const auto scratch = Buffer<std::byte, Dev>(
-                std::int64_t(Kernel::template workspace_backward<T>(problem)), dy.pool());
-            compute(dy.pool(), [&] {
-                if (to_x) {
-                    Kernel::backward_x(to_x, dy.view(), View<const T>(w.working().view()), scratch.data(),
-                                       dy.pool()->stream());
-                }
-                if (to_w) {
-                    Kernel::backward_w(to_w, dy.view(), View<const T>(x.view()), scratch.data(), dy.pool()->stream());
-                }
+        tape->record(
+            "matmul", y,
+            [x = W::trainable ? x.detached() : X(), w, problem, dx = x.grad(), dw = weight_grad(w), dy = y.grad()] {
+                const auto to_x = dx.sink();
+                const auto to_w = dw.sink();
+                const auto scratch =
+                    Buffer<std::byte, Dev>(std::int64_t(Kernel::template workspace_backward<T>(problem)), dy.pool());
+                compute(dy.pool(), [&] {
+                    if (to_x) {
+                        Kernel::backward_x(to_x, dy.view(), View<const T>(w.working().view()), scratch.data(),
+                                           dy.pool()->stream());
+                    }
+                    if (to_w) {
+                        Kernel::backward_w(to_w, dy.view(), View<const T>(x.view()), scratch.data(),
+                                           dy.pool()->stream());
+                    }
+                });
             });
-        });
     }
     return y;
 }

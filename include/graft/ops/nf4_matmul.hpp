@@ -26,19 +26,18 @@ struct Nf4MatmulOp {};
 // What a kernel sees of a 4-bit weight.
 struct Nf4View {
     const std::uint8_t* codes = nullptr;
-    const float*        absmax = nullptr;    // a scale a block; where they are nested, a scale for each block of those
-    std::int64_t        rows = 0, cols = 0;
-    int                 block = nf4::default_block;
-    nf4::Type           type = nf4::Type::nf4;
-    const std::uint8_t* nested = nullptr;    // a code a block, an index into map
-    const float*        map = nullptr;
-    float               offset = 0;
-    int                 nested_shift = 0;
+    const float* absmax = nullptr;  // a scale a block; where they are nested, a scale for each block of those
+    std::int64_t rows = 0, cols = 0;
+    int block = nf4::default_block;
+    nf4::Type type = nf4::Type::nf4;
+    const std::uint8_t* nested = nullptr;  // a code a block, an index into map
+    const float* map = nullptr;
+    float offset = 0;
+    int nested_shift = 0;
 
     GRAFT_HOST_DEVICE float scale(std::int64_t at) const
     {
-        return nested == nullptr ? absmax[at]
-                                 : detail::rounded(map[nested[at]] * absmax[at >> nested_shift]) + offset;
+        return nested == nullptr ? absmax[at] : detail::rounded(map[nested[at]] * absmax[at >> nested_shift]) + offset;
     }
 };
 
@@ -79,8 +78,8 @@ public:
           nested_shift_(std::countr_zero(unsigned(nested.block)))
     {
         check(codes.size(), nested.codes.size());
-        require(nested.block > 0 && std::has_single_bit(unsigned(nested.block)) &&
-                    nested.scales.size() == nf4::blocks_of(nested.codes.size(), std::size_t(nested.block)),
+        require(nested.block > 0 && std::has_single_bit(unsigned(nested.block))
+                    && nested.scales.size() == nf4::blocks_of(nested.codes.size(), std::size_t(nested.block)),
                 "nf4 weight: the number of nested scales does not fit its shape");
         codes_ = uploaded(codes, pool);
         absmax_ = uploaded(std::span(nested.scales), pool);
@@ -90,8 +89,16 @@ public:
 
     Nf4View view() const
     {
-        return {codes_.data(),  absmax_.data(), rows_, cols_, block_, type_, nested_.empty() ? nullptr : nested_.data(),
-                map_.empty() ? nullptr : map_.data(), offset_, nested_shift_};
+        return {codes_.data(),
+                absmax_.data(),
+                rows_,
+                cols_,
+                block_,
+                type_,
+                nested_.empty() ? nullptr : nested_.data(),
+                map_.empty() ? nullptr : map_.data(),
+                offset_,
+                nested_shift_};
     }
     std::int64_t rows() const { return rows_; }
     std::int64_t cols() const { return cols_; }
@@ -99,7 +106,7 @@ public:
     {
         return codes_.size() + nested_.size() + (absmax_.size() + map_.size()) * std::int64_t(sizeof(float));
     }
-    bool         empty() const { return codes_.empty(); }
+    bool empty() const { return codes_.empty(); }
     // Calls use(bytes) for each piece of memory that it consists of, on the device.
     template <class Use> void memory_of(Use&& use) const
     {
@@ -119,19 +126,19 @@ private:
     void check(std::size_t codes, std::size_t scales) const
     {
         const auto elements = std::size_t(rows_ * cols_);
-        require(
-            agree(int(rows_), S::extents[0]) && agree(int(cols_), S::last), "nf4 weight: shape differs from its type");
+        require(agree(int(rows_), S::extents[0]) && agree(int(cols_), S::last),
+                "nf4 weight: shape differs from its type");
         require(codes == nf4::bytes_of(elements) && scales == nf4::blocks_of(elements, std::size_t(block_)),
                 "nf4 weight: the number of codes or of scales does not fit its shape");
     }
 
     Buffer<std::uint8_t, Dev> codes_, nested_;
-    Buffer<float, Dev>        absmax_, map_;
-    std::int64_t              rows_ = 0, cols_ = 0;
-    int                       block_ = nf4::default_block;
-    nf4::Type                 type_ = nf4::Type::nf4;
-    float                     offset_ = 0;
-    int                       nested_shift_ = 0;
+    Buffer<float, Dev> absmax_, map_;
+    std::int64_t rows_ = 0, cols_ = 0;
+    int block_ = nf4::default_block;
+    nf4::Type type_ = nf4::Type::nf4;
+    float offset_ = 0;
+    int nested_shift_ = 0;
 };
 
 struct Nf4MatmulProblem {
@@ -144,8 +151,8 @@ auto nf4_matmul(const Tensor<T, S, Dev>& x, const Nf4Weight<SW, Dev>& w) -> Acts
     using Kernel = kernel<Nf4MatmulOp, Dev>;
     static_assert(same_extent<S::last, SW::last>, "nf4_matmul: the last extent of x must equal In of the weight.");
     require(x.cols() == w.cols(), [&] {
-        return "nf4_matmul: the last extent of x is " + std::to_string(x.cols()) + ", the weight has In = " +
-               std::to_string(w.cols());
+        return "nf4_matmul: the last extent of x is " + std::to_string(x.cols())
+               + ", the weight has In = " + std::to_string(w.cols());
     });
     const Nf4MatmulProblem problem{x.rows(), w.cols(), w.rows()};
     auto y = Acts<T, SW::extents[0], Dev>(x.rows(), w.rows(), x.pool());
@@ -160,11 +167,10 @@ auto nf4_matmul(const Tensor<T, S, Dev>& x, const Nf4Weight<SW, Dev>& w) -> Acts
         y.want_grad();
         tape->record("nf4_matmul", y, [w, problem, dx = x.grad(), dy = y.grad()] {
             const auto to_x = dx.sink();
-            const auto scratch = Buffer<std::byte, Dev>(
-                std::int64_t(Kernel::template workspace_backward<T>(problem)), dy.pool());
-            compute(dy.pool(), [&] {
-                Kernel::backward_x(to_x, dy.view(), w.view(), scratch.data(), dy.pool()->stream());
-            });
+            const auto scratch =
+                Buffer<std::byte, Dev>(std::int64_t(Kernel::template workspace_backward<T>(problem)), dy.pool());
+            compute(dy.pool(),
+                    [&] { Kernel::backward_x(to_x, dy.view(), w.view(), scratch.data(), dy.pool()->stream()); });
         });
     }
     return y;

@@ -20,7 +20,7 @@
 // Source: Zhang and Sennrich 2019, arXiv:1910.07467, eq. 4; eps inside the root, as in Llama.
 namespace graft {
 
-struct RmsNormOp {};    // names the op in kernel<Op, Device>
+struct RmsNormOp {};  // names the op in kernel<Op, Device>
 
 template <Float T, class S, Device Dev, Weight W>
 Tensor<T, S, Dev> rms_norm(const Tensor<T, S, Dev>& x, const W& w, double eps = 1e-5)

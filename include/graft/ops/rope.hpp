@@ -22,8 +22,7 @@ namespace graft {
 
 struct RopeOp {};
 
-template <Float T, class S, Device Dev>
-Tensor<T, S, Dev> rope(Tensor<T, S, Dev> x, const Context<T, Dev>& context)
+template <Float T, class S, Device Dev> Tensor<T, S, Dev> rope(Tensor<T, S, Dev> x, const Context<T, Dev>& context)
 {
     using Kernel = kernel<RopeOp, Dev>;
     const auto& table = context.rope;
@@ -35,8 +34,8 @@ Tensor<T, S, Dev> rope(Tensor<T, S, Dev> x, const Context<T, Dev>& context)
         for (std::int64_t n = 0; n < x.rows() && !x.pool()->counting(); ++n) {
             const std::int32_t p = context.positions.data()[n];
             require(p >= 0 && p < table->cos.rows(), [&] {
-                return "rope: row " + std::to_string(n) + " stands at position " + std::to_string(p) +
-                       ", the table has " + std::to_string(table->cos.rows()) + ": make a longer one";
+                return "rope: row " + std::to_string(n) + " stands at position " + std::to_string(p)
+                       + ", the table has " + std::to_string(table->cos.rows()) + ": make a longer one";
             });
         }
     }

@@ -19,10 +19,10 @@ namespace graft {
 
 template <Float T, int D, Device Dev> struct TokenRows {
     Param<T, Shape<dyn, D>, Dev> value;
-    Buffer<std::int32_t, Dev>    ids, slots;
+    Buffer<std::int32_t, Dev> ids, slots;
 
     std::int64_t count() const { return ids.size(); }
-    bool         empty() const { return value.empty(); }
+    bool empty() const { return value.empty(); }
 };
 
 struct TokenRowsOp {};
@@ -36,16 +36,15 @@ auto embedding(TapeRef record, const Buffer<std::int32_t, Dev>& ids, const W& ta
     static_assert(!W::trainable, "embedding: rows are trained over a frozen table.");
     auto y = embedding(record, ids, table);
     compute(y.pool(), [&] {
-        Kernel::forward(View<T>(y.view()), ids.data(), rows.slots.data(),
-                        View<const T>(rows.value.working().view()), y.pool()->stream());
+        Kernel::forward(View<T>(y.view()), ids.data(), rows.slots.data(), View<const T>(rows.value.working().view()),
+                        y.pool()->stream());
     });
     if (Tape* tape = record.tape) {
         y.want_grad();
         tape->record("token_rows", y, [ids, slots = rows.slots, dr = weight_grad(rows.value), dy = y.grad()] {
             const auto sink = dr.sink();
-            compute(dy.pool(), [&] {
-                Kernel::backward(sink, ids.data(), slots.data(), dy.view(), dy.pool()->stream());
-            });
+            compute(dy.pool(),
+                    [&] { Kernel::backward(sink, ids.data(), slots.data(), dy.view(), dy.pool()->stream()); });
         });
     }
     return y;

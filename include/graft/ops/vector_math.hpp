@@ -16,7 +16,7 @@ namespace graft::cpu {
 [[gnu::always_inline]] inline float exp_of(float x)
 {
     x = x < -87.3f ? -87.3f : (x > 88.3f ? 88.3f : x);
-    const float shifted = x * 1.44269504f + 12582912.0f;    // 1.5 * 2^23: the integer lands in the low bits
+    const float shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the integer lands in the low bits
     const float n = shifted - 12582912.0f;
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.38888889e-3f;
@@ -33,70 +33,68 @@ namespace graft::cpu {
 
 namespace detail {
 
-#define GRAFT_ROW_LOOPS(NAME, TARGET)                                                                                 \
-    struct NAME {                                                                                                     \
-        template <class Real> TARGET static Real exp_sum(Real* x, std::int64_t n, Real scale, Real shift)             \
-        {                                                                                                             \
-            Real part[16] = {};                                                                                       \
-            std::int64_t j = 0;                                                                                       \
-            for (; j + 16 <= n; j += 16) {                                                                            \
-                for (int q = 0; q < 16; ++q) {                                                                        \
-                    x[j + q] = exp_of(x[j + q] * scale - shift);                                                      \
-                    part[q] += x[j + q];                                                                              \
-                }                                                                                                     \
-            }                                                                                                         \
-            for (; j < n; ++j) {                                                                                      \
-                x[j] = exp_of(x[j] * scale - shift);                                                                  \
-                part[j % 16] += x[j];                                                                                 \
-            }                                                                                                         \
-            Real sum = 0;                                                                                             \
-            for (Real p : part) { sum += p; }                                                                         \
-            return sum;                                                                                               \
-        }                                                                                                             \
-        template <class Real> TARGET static Real largest(const Real* x, std::int64_t n)                               \
-        {                                                                                                             \
-            Real part[16];                                                                                            \
-            for (int q = 0; q < 16; ++q) { part[q] = x[q < n ? q : 0]; }                                              \
-            std::int64_t j = 0;                                                                                       \
-            for (; j + 16 <= n; j += 16) {                                                                            \
-                for (int q = 0; q < 16; ++q) { part[q] = x[j + q] > part[q] ? x[j + q] : part[q]; }                   \
-            }                                                                                                         \
-            for (; j < n; ++j) { part[0] = x[j] > part[0] ? x[j] : part[0]; }                                         \
-            Real top = part[0];                                                                                       \
-            for (Real p : part) { top = p > top ? p : top; }                                                          \
-            return top;                                                                                               \
-        }                                                                                                             \
-        template <class T> TARGET static acc<T> dot(const T* x, const T* y, std::int64_t n)                           \
-        {                                                                                                             \
-            acc<T> part[16] = {};                                                                                     \
-            std::int64_t j = 0;                                                                                       \
-            for (; j + 16 <= n; j += 16) {                                                                            \
-                for (int q = 0; q < 16; ++q) { part[q] += acc<T>(x[j + q]) * acc<T>(y[j + q]); }                      \
-            }                                                                                                         \
-            for (; j < n; ++j) { part[j % 16] += acc<T>(x[j]) * acc<T>(y[j]); }                                       \
-            acc<T> sum = 0;                                                                                           \
-            for (acc<T> p : part) { sum += p; }                                                                       \
-            return sum;                                                                                               \
-        }                                                                                                             \
-        template <class T> TARGET static void silu_mul(T* h, const T* g, const T* u, std::int64_t n)                  \
-        {                                                                                                             \
-            using A = acc<T>;                                                                                         \
-            for (std::int64_t j = 0; j < n; ++j) {                                                                    \
-                h[j] = T(A(g[j]) / (A(1) + exp_of(-A(g[j]))) * A(u[j]));                                              \
-            }                                                                                                         \
-        }                                                                                                             \
-        template <class T>                                                                                            \
-        TARGET static void silu_mul_backward(T* dg, bool add_g, T* du, bool add_u, const T* dh, const T* g,           \
-                                             const T* u, std::int64_t n)                                              \
-        {                                                                                                             \
-            using A = acc<T>;                                                                                         \
-            for (std::int64_t j = 0; j < n; ++j) {                                                                    \
-                const A s = A(1) / (A(1) + exp_of(-A(g[j]))), d = A(dh[j]), x = A(g[j]);                              \
-                const A to_g = d * A(u[j]) * s * (A(1) + x * (A(1) - s)), to_u = d * x * s;                           \
-                if (dg != nullptr) { dg[j] = T(add_g ? A(dg[j]) + to_g : to_g); }                                     \
-                if (du != nullptr) { du[j] = T(add_u ? A(du[j]) + to_u : to_u); }                                     \
-            }                                                                                                         \
-        }                                                                                                             \
+#define GRAFT_ROW_LOOPS(NAME, TARGET)                                                                                  \
+    struct NAME {                                                                                                      \
+        template <class Real> TARGET static Real exp_sum(Real* x, std::int64_t n, Real scale, Real shift)              \
+        {                                                                                                              \
+            Real part[16] = {};                                                                                        \
+            std::int64_t j = 0;                                                                                        \
+            for (; j + 16 <= n; j += 16) {                                                                             \
+                for (int q = 0; q < 16; ++q) {                                                                         \
+                    x[j + q] = exp_of(x[j + q] * scale - shift);                                                       \
+                    part[q] += x[j + q];                                                                               \
+                }                                                                                                      \
+            }                                                                                                          \
+            for (; j < n; ++j) {                                                                                       \
+                x[j] = exp_of(x[j] * scale - shift);                                                                   \
+                part[j % 16] += x[j];                                                                                  \
+            }                                                                                                          \
+            Real sum = 0;                                                                                              \
+            for (Real p : part) { sum += p; }                                                                          \
+            return sum;                                                                                                \
+        }                                                                                                              \
+        template <class Real> TARGET static Real largest(const Real* x, std::int64_t n)                                \
+        {                                                                                                              \
+            Real part[16];                                                                                             \
+            for (int q = 0; q < 16; ++q) { part[q] = x[q < n ? q : 0]; }                                               \
+            std::int64_t j = 0;                                                                                        \
+            for (; j + 16 <= n; j += 16) {                                                                             \
+                for (int q = 0; q < 16; ++q) { part[q] = x[j + q] > part[q] ? x[j + q] : part[q]; }                    \
+            }                                                                                                          \
+            for (; j < n; ++j) { part[0] = x[j] > part[0] ? x[j] : part[0]; }                                          \
+            Real top = part[0];                                                                                        \
+            for (Real p : part) { top = p > top ? p : top; }                                                           \
+            return top;                                                                                                \
+        }                                                                                                              \
+        template <class T> TARGET static acc<T> dot(const T* x, const T* y, std::int64_t n)                            \
+        {                                                                                                              \
+            acc<T> part[16] = {};                                                                                      \
+            std::int64_t j = 0;                                                                                        \
+            for (; j + 16 <= n; j += 16) {                                                                             \
+                for (int q = 0; q < 16; ++q) { part[q] += acc<T>(x[j + q]) * acc<T>(y[j + q]); }                       \
+            }                                                                                                          \
+            for (; j < n; ++j) { part[j % 16] += acc<T>(x[j]) * acc<T>(y[j]); }                                        \
+            acc<T> sum = 0;                                                                                            \
+            for (acc<T> p : part) { sum += p; }                                                                        \
+            return sum;                                                                                                \
+        }                                                                                                              \
+        template <class T> TARGET static void silu_mul(T* h, const T* g, const T* u, std::int64_t n)                   \
+        {                                                                                                              \
+            using A = acc<T>;                                                                                          \
+            for (std::int64_t j = 0; j < n; ++j) { h[j] = T(A(g[j]) / (A(1) + exp_of(-A(g[j]))) * A(u[j])); }          \
+        }                                                                                                              \
+        template <class T>                                                                                             \
+        TARGET static void silu_mul_backward(T* dg, bool add_g, T* du, bool add_u, const T* dh, const T* g,            \
+                                             const T* u, std::int64_t n)                                               \
+        {                                                                                                              \
+            using A = acc<T>;                                                                                          \
+            for (std::int64_t j = 0; j < n; ++j) {                                                                     \
+                const A s = A(1) / (A(1) + exp_of(-A(g[j]))), d = A(dh[j]), x = A(g[j]);                               \
+                const A to_g = d * A(u[j]) * s * (A(1) + x * (A(1) - s)), to_u = d * x * s;                            \
+                if (dg != nullptr) { dg[j] = T(add_g ? A(dg[j]) + to_g : to_g); }                                      \
+                if (du != nullptr) { du[j] = T(add_u ? A(du[j]) + to_u : to_u); }                                      \
+            }                                                                                                          \
+        }                                                                                                              \
     };
 
 GRAFT_ROW_LOOPS(RowsPortable, )

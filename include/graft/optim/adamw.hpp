@@ -37,26 +37,27 @@ namespace graft {
 
 struct AdamWOptions {
     double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-    double clip = 0;    // largest global gradient norm; 0: none
-    std::map<std::string, double> rates{};    // instead of lr, of tensors by name
+    double clip = 0;                        // largest global gradient norm; 0: none
+    std::map<std::string, double> rates{};  // instead of lr, of tensors by name
 };
 
 struct AdamWOp {};
 
 // What a step did.
 struct StepInfo {
-    double       grad_norm = 0;      // before clipping
-    std::int64_t tensors = 0;        // that were stepped
-    bool         applied = false;
-    std::string  not_finite{};       // the first tensor whose gradient is not finite; empty where all are
+    double grad_norm = 0;      // before clipping
+    std::int64_t tensors = 0;  // that were stepped
+    bool applied = false;
+    std::string not_finite{};  // the first tensor whose gradient is not finite; empty where all are
 
     bool finite() const { return not_finite.empty(); }
     // Throws Error unless the step was applied.
     const StepInfo& check() const
     {
         require(applied, [&] {
-            return "AdamW: the gradient of " + not_finite + " is not finite; the step was not applied: a smaller "
-                   "learning rate, or clipping, keeps weights finite";
+            return "AdamW: the gradient of " + not_finite
+                   + " is not finite; the step was not applied: a smaller "
+                     "learning rate, or clipping, keeps weights finite";
         });
         return *this;
     }
@@ -85,8 +86,9 @@ public:
         std::size_t named = 0;
         for (const auto& tensor : trained_) {
             require(!tensor.grad.written(), [&] {
-                return "AdamW: " + tensor.name + " has a gradient already, from before this optimiser was made: "
-                       "clear_gradients(model) forgets it, or make the optimiser before the first backward";
+                return "AdamW: " + tensor.name
+                       + " has a gradient already, from before this optimiser was made: "
+                         "clear_gradients(model) forgets it, or make the optimiser before the first backward";
             });
             const auto own = options_.rates.find(tensor.name);
             named += own != options_.rates.end();
@@ -96,7 +98,7 @@ public:
     }
 
     std::span<const TrainedTensor<T, Dev>> trained() const { return trained_; }
-    std::span<State>                       state() { return state_; }
+    std::span<State> state() { return state_; }
 
     // One step with the rates of the options times `factor`.
     [[nodiscard]] StepInfo step(double factor = 1.0)
@@ -130,12 +132,11 @@ private:
     void check_options() const
     {
         const auto& o = options_;
-        const auto  rate = [](double x) { return std::isfinite(x) && x >= 0; };
+        const auto rate = [](double x) { return std::isfinite(x) && x >= 0; };
         require(rate(o.lr), "AdamW: lr must be a finite number of at least 0");
         for (const auto& own : o.rates) {
-            require(rate(own.second), [&] {
-                return "AdamW: the rate of " + own.first + " must be a finite number of at least 0";
-            });
+            require(rate(own.second),
+                    [&] { return "AdamW: the rate of " + own.first + " must be a finite number of at least 0"; });
         }
         require(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1,
                 "AdamW: beta1 and beta2 must be at least 0 and below 1");
@@ -145,9 +146,12 @@ private:
     // Models that cannot gain tensors need no anchor: what they lose is seen by its owner.
     template <class Model> void watch(Model& model)
     {
-        if constexpr (requires { { model.anchor } -> std::same_as<ModelAnchor&>; }) {
-            const auto offset =
-                reinterpret_cast<const char*>(&model.anchor) - reinterpret_cast<const char*>(&model);
+        if constexpr (requires {
+                          {
+                              model.anchor
+                              } -> std::same_as<ModelAnchor&>;
+                      }) {
+            const auto offset = reinterpret_cast<const char*>(&model.anchor) - reinterpret_cast<const char*>(&model);
             now_ = [cell = model.anchor.cell(), offset](auto& found) {
                 if (*cell == nullptr) { return false; }
                 const char* at = reinterpret_cast<const char*>(*cell) - offset;
@@ -167,14 +171,18 @@ private:
         };
         for (std::size_t i = 0; i < trained_.size(); ++i) {
             require(!trained_[i].owner.expired() && (!seen || has(now, trained_[i], i)), [&] {
-                return "AdamW: the model does not train " + trained_[i].name + " any more, which it did when this "
-                       "optimiser was made (it was frozen, replaced or taken off)" + again;
+                return "AdamW: the model does not train " + trained_[i].name
+                       + " any more, which it did when this "
+                         "optimiser was made (it was frozen, replaced or taken off)"
+                       + again;
             });
         }
         for (std::size_t i = 0; i < now.size(); ++i) {
             require(has(trained_, now[i], i), [&] {
-                return "AdamW: the model trains " + now[i].name + ", which it did not when this optimiser was made (an "
-                       "adapter was added, or a weight unfrozen)" + again;
+                return "AdamW: the model trains " + now[i].name
+                       + ", which it did not when this optimiser was made (an "
+                         "adapter was added, or a weight unfrozen)"
+                       + again;
             });
         }
     }
@@ -183,8 +191,9 @@ private:
         if (left_) {
             const auto& tensor = trained_[*left_];
             require(!tensor.grad.written() || tensor.grad.births() != born_, [&] {
-                return "AdamW: the gradients of the step before are still there: that of " + tensor.name + " was not "
-                       "finite, and the step was not applied; stop there, or clear_gradients() before going on";
+                return "AdamW: the gradients of the step before are still there: that of " + tensor.name
+                       + " was not "
+                         "finite, and the step was not applied; stop there, or clear_gradients() before going on";
             });
             left_.reset();
         }
@@ -192,8 +201,9 @@ private:
         for (const auto& tensor : trained_) {
             any = any || tensor.grad.written();
             require(!tensor.grad.outdated(), [&] {
-                return "AdamW: the gradient of " + tensor.name + " was formed before its values changed (another "
-                       "optimiser's step, or a load): clear_gradients(), and go backward again";
+                return "AdamW: the gradient of " + tensor.name
+                       + " was formed before its values changed (another "
+                         "optimiser's step, or a load): clear_gradients(), and go backward again";
             });
         }
         require(any, "AdamW: step() without a gradient: nothing of what is trained was reached by a backward since the "
@@ -211,19 +221,19 @@ private:
         ++state.steps;
         compute(tensor.value.pool(), [&] {
             kernel<AdamWOp, Dev>::step(tensor.value.view(), state.m.view(), state.v.view(), tensor.grad.view(), fresh,
-                clip, rate, tensor.decays ? options_.weight_decay : 0.0, options_, state.steps,
-                tensor.value.pool()->stream());
+                                       clip, rate, tensor.decays ? options_.weight_decay : 0.0, options_, state.steps,
+                                       tensor.value.pool()->stream());
         });
         refresh(tensor);
     }
 
-    AdamWOptions                       options_;
+    AdamWOptions options_;
     std::vector<TrainedTensor<T, Dev>> trained_;
-    std::vector<State>                 state_;
-    std::vector<double>                rates_;    // of each tensor
-    std::function<bool(std::vector<TrainedTensor<T, Dev>>&)> now_;    // what the model trains now; false: it is gone
-    std::optional<std::size_t>         left_;     // whose gradient kept the last step from being applied,
-    std::uint64_t                      born_ = 0; // and which of its gradients that was
+    std::vector<State> state_;
+    std::vector<double> rates_;                                     // of each tensor
+    std::function<bool(std::vector<TrainedTensor<T, Dev>>&)> now_;  // what the model trains now; false: it is gone
+    std::optional<std::size_t> left_;  // whose gradient kept the last step from being applied,
+    std::uint64_t born_ = 0;           // and which of its gradients that was
 };
 
 template <class Model> AdamW(Model&, AdamWOptions) -> AdamW<typename Model::T, typename Model::Dev>;

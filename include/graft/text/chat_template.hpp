@@ -30,7 +30,7 @@ namespace graft {
 
 class ChatTemplate {
 public:
-    using SpecialTokens = std::map<std::string, std::string>;    // "eos_token" → "</s>"
+    using SpecialTokens = std::map<std::string, std::string>;  // "eos_token" → "</s>"
 
     // The checkpoint's own templates, or the one of this name. Error with the named ones where it has none, and with
     // the names of its own where it has not this.
@@ -78,11 +78,11 @@ private:
         const auto tools = extra.find("tools");
         return tools != extra.end() && !tools->is_null() && !tools->empty();
     }
-    std::string        names() const;
+    std::string names() const;
     Templates::const_iterator pick(const nlohmann::ordered_json& extra) const;
 
-    std::string   name_;
-    Templates     templates_;
+    std::string name_;
+    Templates templates_;
     SpecialTokens tokens_;
 };
 
@@ -103,11 +103,11 @@ inline ChatTemplate ChatTemplate::own(const Tokenizer& tokenizer)
     require(!texts.empty(), [] {
         return "the checkpoint has no chat template (neither chat_template.jinja nor chat_template in "
                "tokenizer_config.json); choose one by name ("
-            + detail::named_template_list() + ") or give a file";
+               + detail::named_template_list() + ") or give a file";
     });
     const std::string name = "the checkpoint's own";
-    const bool        one  = texts.size() == 1 && texts.begin()->first == "default";
-    Templates         parsed;
+    const bool one = texts.size() == 1 && texts.begin()->first == "default";
+    Templates parsed;
     for (const auto& [each, text] : texts) {
         parsed.emplace(each, JinjaTemplate::parse(text, one ? name : name + ", " + each));
     }
@@ -117,8 +117,8 @@ inline ChatTemplate ChatTemplate::own(const Tokenizer& tokenizer)
 inline ChatTemplate ChatTemplate::own(const Tokenizer& tokenizer, const std::string& name)
 {
     const auto& texts = tokenizer.chat_templates();
-    const auto  found = texts.find(name);
-    if (texts.empty()) { return own(tokenizer); }    // refused there
+    const auto found = texts.find(name);
+    if (texts.empty()) { return own(tokenizer); }  // refused there
     require(found != texts.end(), [&] {
         std::string list;
         for (const auto& each : texts) { list += (list.empty() ? "" : ", ") + each.first; }
@@ -159,20 +159,19 @@ inline ChatTemplate ChatTemplate::file(const std::filesystem::path& path, Specia
 {
     constexpr std::uintmax_t most = 1U << 20;
     std::error_code error;
-    require(std::filesystem::is_regular_file(path, error), [&] {
-        return "cannot read the chat template " + path.string() + ": there is no such file";
-    });
+    require(std::filesystem::is_regular_file(path, error),
+            [&] { return "cannot read the chat template " + path.string() + ": there is no such file"; });
     const auto size = std::filesystem::file_size(path, error);
     require(!error && size <= most, [&] {
-        return "cannot read the chat template " + path.string() + ": expected a text of at most "
-            + std::to_string(most) + " bytes";
+        return "cannot read the chat template " + path.string() + ": expected a text of at most " + std::to_string(most)
+               + " bytes";
     });
     std::ifstream in(path, std::ios::binary);
     std::string text(static_cast<std::size_t>(size), '\0');
     in.read(text.data(), static_cast<std::streamsize>(text.size()));
     require(in.gcount() == static_cast<std::streamsize>(text.size()), [&] {
         return "cannot read the chat template " + path.string() + ": reading stopped after "
-            + std::to_string(in.gcount()) + " of " + std::to_string(size) + " bytes";
+               + std::to_string(in.gcount()) + " of " + std::to_string(size) + " bytes";
     });
     refuse_wrong_file(text, path, FileWanted::settings);
     return from_text(std::move(text), path.string(), std::move(tokens));
@@ -185,7 +184,9 @@ inline JinjaTemplate::Rendered ChatTemplate::render_marked(const nlohmann::order
     require(messages.is_array(), [&] { return "chat template \"" + name() + "\": messages must be an array"; });
     require(extra.is_object() || extra.is_null(),
             [&] { return "chat template \"" + name() + "\": the further variables must be an object"; });
-    nlohmann::ordered_json variables = {{"messages", messages}, {"tools", nullptr}, {"documents", nullptr},
+    nlohmann::ordered_json variables = {{"messages", messages},
+                                        {"tools", nullptr},
+                                        {"documents", nullptr},
                                         {"add_generation_prompt", add_generation_prompt}};
     for (const auto& [token, text] : tokens_) { variables[token] = text; }
     for (const auto& [key, value] : extra.items()) { variables[key] = value; }

@@ -24,8 +24,8 @@
 //                                              `most` worst rows, marked (dataset/proof.hpp)
 //
 // Every row is told apart by its own fields (dataset/forms.hpp; their names: dataset/fields.hpp), and all rows of a set
-// must be of one kind. What ends a run and what drops a row stands in dataset/each_row.hpp; how a row becomes tokens and
-// what of it is learnt in dataset/encode.hpp. Labels are not shifted (dataset/report.hpp).
+// must be of one kind. What ends a run and what drops a row stands in dataset/each_row.hpp; how a row becomes tokens
+// and what of it is learnt in dataset/encode.hpp. Labels are not shifted (dataset/report.hpp).
 //
 // Preference pairs (options.task dpo) are told apart by dataset/pairs.hpp; a pair becomes two examples, and how they
 // share their prompt and what is cut stands in dataset/load_pairs.hpp.
@@ -45,11 +45,10 @@ inline Dataset load_dataset(std::span<const std::filesystem::path> files, const 
 {
     const auto alpaca = [&] { return ChatTemplate::named("alpaca", tokenizer->special_tokens()); };
     if (options.task == Task::dpo) {
-        return detail::dataset::load_pair_rows(
-            files, tokenizer, options.tmpl, options, alpaca, detail::named_template_list());
+        return detail::dataset::load_pair_rows(files, tokenizer, options.tmpl, options, alpaca,
+                                               detail::named_template_list());
     }
-    return detail::dataset::load_rows(
-        files, tokenizer, options.tmpl, options, alpaca, detail::named_template_list());
+    return detail::dataset::load_rows(files, tokenizer, options.tmpl, options, alpaca, detail::named_template_list());
 }
 
 // How text that a template rendered is encoded, for training and for generating alike.
@@ -60,8 +59,8 @@ inline EncodeOptions chat_encoding(const ChatTemplate& tmpl, const Tokenizer& to
 
 inline std::vector<MarkedPart> marked_parts(const Example& example, const Tokenizer& tokenizer)
 {
-    return detail::dataset::mark_parts(
-        example, [&](std::span<const std::int32_t> ids) { return tokenizer.decode(ids); });
+    return detail::dataset::mark_parts(example,
+                                       [&](std::span<const std::int32_t> ids) { return tokenizer.decode(ids); });
 }
 
 inline std::string marked(const Example& example, const Tokenizer& tokenizer)
@@ -72,8 +71,8 @@ inline std::string marked(const Example& example, const Tokenizer& tokenizer)
 inline std::vector<std::string> mask_proof(const Dataset& set, const Tokenizer* tokenizer, std::size_t most = 3)
 {
     if (tokenizer == nullptr) { return detail::dataset::proof_lines(set, most, {}); }
-    return detail::dataset::proof_lines(
-        set, most, [&](const Example& example) { return marked_parts(example, *tokenizer); });
+    return detail::dataset::proof_lines(set, most,
+                                        [&](const Example& example) { return marked_parts(example, *tokenizer); });
 }
 
 }  // namespace graft

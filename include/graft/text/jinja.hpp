@@ -20,20 +20,22 @@
 //   statements    if, for (… if, else, break, continue), set (also blocks and ns.x), macro, call, filter, with, raw,
 //                 generation (marks what the assistant says, changes no text)
 //   expressions   all but recursive loops; integers have 64 bits
-//   filters       abs attr capitalize count d default dictsort e escape first float format indent int items join last length
+//   filters       abs attr capitalize count d default dictsort e escape first float format indent int items join last
+//   length
 //                 list lower map max min reject rejectattr replace reverse round safe select selectattr sort string sum
 //                 title tojson trim unique upper
-//   tests         boolean callable defined divisibleby eq equalto even false float ge gt in integer iterable le lower lt
+//   tests         boolean callable defined divisibleby eq equalto even false float ge gt in integer iterable le lower
+//   lt
 //                 mapping ne none number odd sameas sequence string true undefined upper (and == != < <= > >=)
 //   methods       of strings, dicts (items keys values get), lists (append count index); see jinja/methods.hpp
 //   functions     range, dict, namespace, raise_exception, strftime_now
 //
 // A missing name or key is undefined: prints as nothing, is false; a field of it is an error. Values print as in
 // Python. Lists stand for Jinja's generators. A template opens no file and sees no object of the program; fields whose
-// name begins with an underscore are undefined, as in Jinja's sandbox, but for keys of dicts. Steps, output, the strings
-// made on the way and depth are bounded (JinjaLimits). Errors: Error with name, line and column; TemplateRefusal where
-// the template calls raise_exception.
-// Source: the documentation and behaviour of Jinja 3.1; the settings of transformers' chat_template_utils.
+// name begins with an underscore are undefined, as in Jinja's sandbox, but for keys of dicts. Steps, output, the
+// strings made on the way and depth are bounded (JinjaLimits). Errors: Error with name, line and column;
+// TemplateRefusal where the template calls raise_exception. Source: the documentation and behaviour of Jinja 3.1; the
+// settings of transformers' chat_template_utils.
 namespace graft {
 
 class JinjaTemplate {
@@ -42,7 +44,7 @@ public:
     using Options = JinjaOptions;
     struct Rendered {
         std::string text;
-        std::vector<TextSpan> generation;    // what the {% generation %} blocks wrote
+        std::vector<TextSpan> generation;  // what the {% generation %} blocks wrote
     };
 
     // `name` stands in errors. Throws Error where the text is not a template.
@@ -109,8 +111,8 @@ inline JinjaTemplate JinjaTemplate::parse(std::string source, std::string name)
     return JinjaTemplate(std::move(parsed));
 }
 
-inline JinjaTemplate::Rendered JinjaTemplate::render(
-    const nlohmann::ordered_json& variables, const Options& options) const
+inline JinjaTemplate::Rendered JinjaTemplate::render(const nlohmann::ordered_json& variables,
+                                                     const Options& options) const
 {
     require(variables.is_object() || variables.is_null(),
             [&] { return "chat template \"" + name() + "\": the variables must be a JSON object"; });

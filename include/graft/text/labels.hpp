@@ -79,29 +79,28 @@ private:
         } catch (const Error& error) {
             try {
                 return pieces(Calls::renamed);
-            } catch (const Error&) {
-            }
+            } catch (const Error&) {}
             throw Error(error.what());
         }
     }
 
     std::vector<AssistantTurn> pieces(Calls calls)
     {
-        const auto  changed = all_.changed(calls);
+        const auto changed = all_.changed(calls);
         const Probe probe(all_, all_.render(changed, 0), calls);
         probe.check(all_);
         others_.reset();
         if (all_.turns.size() < all_.messages.size()) { probe_others(calls); }
 
         Prompts prompts(all_, calls, probe, changed, others_ ? &*others_ : nullptr);
-        Ends    ends(all_, calls, probe, changed);
+        Ends ends(all_, calls, probe, changed);
         std::vector<std::size_t> begins;
-        std::vector<TurnEnd>     tails;
+        std::vector<TurnEnd> tails;
         std::vector<std::string> thinks;
         prompts_.clear(), tokens_.clear();
         for (std::size_t k = 0; k < all_.turns.size(); ++k) {
             const auto [begin, prompt] = prompts.begin(k);
-            const auto end             = ends.end(k);
+            const auto end = ends.end(k);
             begins.push_back(begin), tails.push_back(end), thinks.push_back(prompt->think);
             prompts_.push_back(prompt->added);
             const auto token = probe.gap(k + 1).substr(end.close, end.end - end.close);
@@ -122,15 +121,14 @@ private:
         try {
             Probe others(all_, all_.chat.render(all_.changed(calls, true), false, all_.extra), calls);
             if (others.missing.empty()) { others_ = std::move(others); }
-        } catch (const Error&) {
-        }
+        } catch (const Error&) {}
     }
 
     // What each answer says, from a text in which the answers beside it are replaced.
     std::vector<std::string> answers(const Probe& probe, Calls calls, const std::vector<std::size_t>& begins,
                                      const std::vector<TurnEnd>& tails) const
     {
-        const std::size_t        count = all_.turns.size();
+        const std::size_t count = all_.turns.size();
         std::vector<std::string> out(count);
         for (std::size_t odd = count == 1 ? 1 : 0; odd < 2; ++odd) {
             const auto replaced = [&](std::size_t k) { return k % 2 == odd; };
@@ -159,13 +157,13 @@ private:
                                         const std::vector<TurnEnd>& tails, const std::vector<std::string>& thinks,
                                         const std::vector<std::string>& said) const
     {
-        const std::string_view     text = all_.rendered;
+        const std::string_view text = all_.rendered;
         std::vector<AssistantTurn> out;
-        std::size_t                at = 0;
+        std::size_t at = 0;
         for (std::size_t k = 0; k <= said.size(); ++k) {
-            const auto from  = probe.gap_begin(k) + (k == 0 ? 0 : tails[k - 1].close);
-            const auto to    = k == said.size() ? probe.text.size() : begins[k];
-            const auto turn  = std::min(k, said.size() - 1);
+            const auto from = probe.gap_begin(k) + (k == 0 ? 0 : tails[k - 1].close);
+            const auto to = k == said.size() ? probe.text.size() : begins[k];
+            const auto turn = std::min(k, said.size() - 1);
             if (to < from || (k > 0 && to < probe.gap_begin(k) + tails[k - 1].end)) { changes(turn); }
             const auto fixed = probe.between(from, to);
             if (text.compare(at, fixed.size(), fixed) != 0) { changes(turn); }
@@ -173,8 +171,8 @@ private:
             if (k == said.size()) { break; }
             if (text.compare(at, said[k].size(), said[k]) != 0) { changes(k); }
             const bool block = !thinks[k].empty() && said[k].starts_with(thinks[k]);
-            out.push_back({{at + (block ? thinks[k].size() : 0),
-                            at + said[k].size() + tails[k].end - tails[k].close}, {}});
+            out.push_back(
+                {{at + (block ? thinks[k].size() : 0), at + said[k].size() + tails[k].end - tails[k].close}, {}});
             at += said[k].size();
         }
         if (at != text.size()) { changes(said.size() - 1); }
@@ -190,35 +188,34 @@ private:
 
     void cut_foreign(std::vector<AssistantTurn>& turns)
     {
-        const bool tools = std::any_of(all_.messages.begin(), all_.messages.end(), [](const Messages& m) {
-            return m.contains("role") && m["role"] == "tool";
-        });
+        const bool tools = std::any_of(all_.messages.begin(), all_.messages.end(),
+                                       [](const Messages& m) { return m.contains("role") && m["role"] == "tool"; });
         if (all_.any_calls) { others_.reset(), probe_others(Calls::renamed); }
         if (!others_) {
             if (!tools) { return; }
             all_.fail(0, "whether a tool's results stand inside of it cannot be seen");
         }
         const std::vector<std::string_view> prompts(prompts_.begin(), prompts_.end());
-        const auto                          held = find_foreign(all_, *others_, prompts, tokens_);
+        const auto held = find_foreign(all_, *others_, prompts, tokens_);
         if (std::all_of(held.begin(), held.end(), [](const Held& h) { return h.words.empty(); })) { return; }
 
-        auto     without = Messages::array(), worded = all_.messages;
+        auto without = Messages::array(), worded = all_.messages;
         const auto replaced = all_.changed(Calls::renamed, true);
         for (std::size_t i = 0; i < worded.size(); ++i) {
             const bool tool = worded[i]["role"] == "tool";
             if (!tool) { without.push_back(replaced[i]); }
             if (tool && !is_blank(worded[i])) { worded[i]["content"] = all_.word('o', i); }
         }
-        const Probe        gone(all_, all_.render(without, 0), Calls::renamed);
-        const auto         text = all_.render(worded, 0);
+        const Probe gone(all_, all_.render(without, 0), Calls::renamed);
+        const auto text = all_.render(worded, 0);
         const Conversation other(all_.chat, worded, all_.extra, text);
-        const auto         places = Finder(other).pieces();
+        const auto places = Finder(other).pieces();
         for (std::size_t k = 0; k < held.size(); ++k) {
             if (held[k].words.empty()) { continue; }
             if (gone.places[k].begin == none) { all_.fail(k, not_told); }
             const auto blocks = blocks_of(all_, *others_, held[k], gone, k);
-            const auto whole  = turns[k].whole;
-            const auto piece  = [](const std::string& from, TextSpan span) {
+            const auto whole = turns[k].whole;
+            const auto piece = [](const std::string& from, TextSpan span) {
                 return std::string_view(from).substr(span.begin, span.end - span.begin);
             };
             turns[k].foreign = cut(all_, piece(all_.rendered, whole), piece(text, places[k].whole), blocks, k);
@@ -226,9 +223,9 @@ private:
         }
     }
 
-    const Conversation&      all_;
-    std::optional<Probe>     others_;
-    std::vector<std::string> prompts_, tokens_;    // what each answer begins behind, and ends with
+    const Conversation& all_;
+    std::optional<Probe> others_;
+    std::vector<std::string> prompts_, tokens_;  // what each answer begins behind, and ends with
 };
 
 }  // namespace detail::labels
@@ -255,8 +252,8 @@ inline std::vector<std::int32_t> labels_from_spans(const Encoding& encoding, std
     std::vector<std::int32_t> labels(encoding.ids.size(), ignore);
     for (std::size_t t = 0; t < labels.size(); ++t) {
         const TextSpan token = encoding.spans[t];
-        const auto next = std::partition_point(spans.begin(), spans.end(),
-                                               [&](const TextSpan& s) { return s.end <= token.begin; });
+        const auto next =
+            std::partition_point(spans.begin(), spans.end(), [&](const TextSpan& s) { return s.end <= token.begin; });
         if (next != spans.end() && next->begin < token.end && token.begin < token.end) { labels[t] = encoding.ids[t]; }
     }
     return labels;

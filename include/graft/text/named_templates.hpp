@@ -15,7 +15,9 @@ namespace graft {
 
 namespace detail {
 
-struct NamedTemplate { std::string_view name, text; };
+struct NamedTemplate {
+    std::string_view name, text;
+};
 
 inline constexpr std::array named_templates{
     NamedTemplate{"alpaca", R"({%- for message in messages %}

@@ -14,7 +14,7 @@ struct TextSpan {
 // What the assistant says in one turn, and what others say within it: a tool's results, where a template prints them
 // there. The latter lie in the former, in order.
 struct AssistantTurn {
-    TextSpan              whole;
+    TextSpan whole;
     std::vector<TextSpan> foreign{};
 };
 

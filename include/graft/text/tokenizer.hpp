@@ -29,8 +29,8 @@
 // Phi-3, GPT-2, SmolLM, and Unigram, as SentencePiece makes by default. Everything else in a file (other models,
 // normalisers, ...) is refused by name at load.
 // The file decides; settings of tokenizer_config.json that tools apply on top (add_bos_token, legacy,
-// clean_up_tokenization_spaces) change nothing here. The configuration gives names (bos, eos, ...), tokens that the file
-// does not have (tokenizer/config_tokens.hpp), and the chat template.
+// clean_up_tokenization_spaces) change nothing here. The configuration gives names (bos, eos, ...), tokens that the
+// file does not have (tokenizer/config_tokens.hpp), and the chat template.
 //
 // encode: added tokens are cut out first, longest first; the text between is normalised, cut into words, and joined
 //   by rank; last come the tokens that the post-processor puts around (`add_special`). Text that already has BOS in
@@ -50,11 +50,11 @@ namespace graft {
 
 struct Encoding {
     std::vector<std::int32_t> ids;
-    std::vector<TextSpan> spans;        // one an id: the bytes of the input that it covers
+    std::vector<TextSpan> spans;  // one an id: the bytes of the input that it covers
 };
 
 struct EncodeOptions {
-    bool add_special = true;            // with what the post-processor puts around the text: BOS, mostly
+    bool add_special = true;  // with what the post-processor puts around the text: BOS, mostly
     // false: text that looks like a control token (flagged special in the file, or named as bos_token, eos_token, ...
     // in the configuration) is ordinary text. For content that comes from strangers.
     bool control_tokens = true;
@@ -87,11 +87,11 @@ public:
     std::map<std::string, std::string> special_tokens() const { return data_->special; }
 
     std::optional<std::int32_t> id(std::string_view token) const;
-    std::string token(std::int32_t id) const;               // as the file spells it; Error where there is none
+    std::string token(std::int32_t id) const;  // as the file spells it; Error where there is none
     bool has(std::int32_t id) const { return find_token(id).has_value(); }
-    bool is_special(std::int32_t id) const;                 // flagged special: what skip_special leaves out
-    bool adds_bos() const;                                  // the post-processor puts BOS in front
-    std::size_t size() const { return data_->size; }        // largest id + 1; a model may have more rows
+    bool is_special(std::int32_t id) const;           // flagged special: what skip_special leaves out
+    bool adds_bos() const;                            // the post-processor puts BOS in front
+    std::size_t size() const { return data_->size; }  // largest id + 1; a model may have more rows
 
     // The checkpoint's own chat template: its text, or that named "default" where there are several.
     std::optional<std::string> chat_template() const
@@ -106,7 +106,7 @@ private:
     friend class StreamDecoder;
 
     using Data = detail::tokens::TokenizerData;
-    struct Run;     // what one encode needs while it runs
+    struct Run;  // what one encode needs while it runs
 
     explicit Tokenizer(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
 
@@ -133,8 +133,7 @@ class StreamDecoder {
 public:
     explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = false)
         : tokenizer_(tokenizer), skip_special_(skip_special), state_(tokenizer.data_->decoder.begin())
-    {
-    }
+    {}
     std::string push(std::int32_t id)
     {
         std::string out;
@@ -163,13 +162,14 @@ private:
 inline Tokenizer Tokenizer::load(const std::filesystem::path& folder)
 {
     const auto path = folder / "tokenizer.json";
-    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                             "chat_template.jinja"}) {
+    for (const char* name :
+         {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}) {
         if (const auto link = broken_link(folder / name); !link.empty()) { throw Error(link); }
     }
     require(std::filesystem::exists(path), [&] {
-        return path.string() + ": no such file; it is what the tokeniser is read from (a checkpoint that has only "
-               "tokenizer.model must be converted, e.g. by loading and saving it with transformers)";
+        return path.string()
+               + ": no such file; it is what the tokeniser is read from (a checkpoint that has only "
+                 "tokenizer.model must be converted, e.g. by loading and saving it with transformers)";
     });
     const std::string where = path.string();
     const std::string text = detail::tokens::read_whole_file(path);
@@ -214,7 +214,7 @@ struct Tokenizer::Run {
     Encoding& out;
     detail::tokens::Regex::MatchData match = {};
     detail::tokens::TokenModel::Scratch scratch = {};
-    std::vector<TextSpan> places = {};      // of the tokens of one piece, in its normalised text
+    std::vector<TextSpan> places = {};  // of the tokens of one piece, in its normalised text
 
     // Whole characters of the input that [begin, end) touches.
     TextSpan whole_characters(TextSpan span) const
@@ -242,7 +242,7 @@ inline void Tokenizer::encode_piece(Run& run, std::size_t begin, std::size_t end
         data_->pre_tokenizer(work, run.match);
         run.places.clear();
         detail::tokens::TokenModel::Sink sink{run.out.ids, run.spans ? &run.places : nullptr};
-        const auto whole = [&](std::int32_t id) {       // may a word that spells this token be it, merges ignored?
+        const auto whole = [&](std::int32_t id) {  // may a word that spells this token be it, merges ignored?
             const std::uint32_t* added = data_->added_by_id.find(static_cast<std::uint64_t>(id));
             return run.control_tokens || added == nullptr || !data_->added[*added].control;
         };
@@ -261,15 +261,16 @@ inline void Tokenizer::encode_piece(Run& run, std::size_t begin, std::size_t end
         return encode_words();
     }
     detail::tokens::split_added(text.text, run.tries.normalized, data_->added,
-                        [&](std::size_t from, std::size_t to, const detail::tokens::AddedToken* token) {
-        if (token != nullptr) {
-            return run.put(token->id, run.spans ? run.whole_characters(text.span(from, to)) : TextSpan());
-        }
-        work.text = AlignedText(run.spans);
-        work.text.copy(text, from, to);
-        work.words.assign(1, {0, to - from});
-        encode_words();
-    });
+                                [&](std::size_t from, std::size_t to, const detail::tokens::AddedToken* token) {
+                                    if (token != nullptr) {
+                                        return run.put(token->id, run.spans ? run.whole_characters(text.span(from, to))
+                                                                            : TextSpan());
+                                    }
+                                    work.text = AlignedText(run.spans);
+                                    work.text.copy(text, from, to);
+                                    work.words.assign(1, {0, to - from});
+                                    encode_words();
+                                });
 }
 
 inline void Tokenizer::encode_to(std::string_view text, EncodeOptions options, Encoding& out, bool spans) const
@@ -284,9 +285,13 @@ inline void Tokenizer::encode_to(std::string_view text, EncodeOptions options, E
         for (const std::int32_t id : data_->post_processor.before) { run.put(id, {0, 0}); }
     }
     detail::tokens::split_added(text, run.tries.raw, data_->added,
-                        [&](std::size_t begin, std::size_t end, const detail::tokens::AddedToken* token) {
-        if (token != nullptr) { run.put(token->id, {begin, end}); } else { encode_piece(run, begin, end); }
-    });
+                                [&](std::size_t begin, std::size_t end, const detail::tokens::AddedToken* token) {
+                                    if (token != nullptr) {
+                                        run.put(token->id, {begin, end});
+                                    } else {
+                                        encode_piece(run, begin, end);
+                                    }
+                                });
     if (options.add_special) {
         for (const std::int32_t id : data_->post_processor.after) { run.put(id, {text.size(), text.size()}); }
     }
@@ -342,8 +347,8 @@ inline std::optional<std::int32_t> Tokenizer::id(std::string_view token) const
 inline std::string Tokenizer::token(std::int32_t id) const
 {
     require(has(id), [&] {
-        return "no token has the id " + std::to_string(id) + " (the tokeniser has ids below " + std::to_string(size()) +
-               ")";
+        return "no token has the id " + std::to_string(id) + " (the tokeniser has ids below " + std::to_string(size())
+               + ")";
     });
     const std::uint32_t* added = data_->added_by_id.find(static_cast<std::uint64_t>(id));
     return added != nullptr ? data_->added[*added].content : std::string(data_->model.tokens()[id]);

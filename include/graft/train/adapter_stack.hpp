@@ -45,7 +45,7 @@ inline std::vector<std::string> trained_over(const std::filesystem::path& folder
     const auto path = folder / "adapter_model.safetensors";
     if (!std::filesystem::exists(path)) { return out; }
     const auto file = SafetensorsFile::open(path);
-    const auto at   = file.metadata().find(trained_over_key);
+    const auto at = file.metadata().find(trained_over_key);
     if (at == file.metadata().end()) { return out; }
     for (std::size_t begin = 0; begin <= at->second.size();) {
         const std::size_t end = std::min(at->second.find(',', begin), at->second.size());
@@ -54,7 +54,7 @@ inline std::vector<std::string> trained_over(const std::filesystem::path& folder
         const bool hash = one.size() == 64 && one.find_first_not_of("0123456789abcdef") == std::string::npos;
         require(hash, [&] {
             return printable(path.string(), 1000) + ": metadata " + trained_over_key + " is "
-                 + printable(at->second, 100) + ", expected SHA-256 hashes of adapters with commas between them";
+                   + printable(at->second, 100) + ", expected SHA-256 hashes of adapters with commas between them";
         });
         begin = end + 1;
     }
@@ -75,9 +75,9 @@ inline void require_stack(const std::filesystem::path& folder, std::span<const s
     }
     require(missing.empty(), [&] {
         return printable(folder.string(), 1000) + ": was trained over "
-             + (over.size() == 1 ? "another adapter" : std::to_string(over.size()) + " other adapters")
-             + " and means nothing without " + (over.size() == 1 ? "it" : "them") + "; not given, or changed since: "
-             + name_list(missing) + "; " + how;
+               + (over.size() == 1 ? "another adapter" : std::to_string(over.size()) + " other adapters")
+               + " and means nothing without " + (over.size() == 1 ? "it" : "them")
+               + "; not given, or changed since: " + name_list(missing) + "; " + how;
     });
 }
 

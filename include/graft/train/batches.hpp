@@ -29,22 +29,22 @@
 namespace graft {
 
 struct Batch {
-    std::vector<std::int32_t> ids, labels, positions;   // one a token
-    std::vector<std::int64_t> bounds;                   // documents + 1: where each starts, and the end
-    std::vector<std::int64_t> rows;                     // the examples, as numbered in the data set
-    std::int64_t              targets = 0;
+    std::vector<std::int32_t> ids, labels, positions;  // one a token
+    std::vector<std::int64_t> bounds;                  // documents + 1: where each starts, and the end
+    std::vector<std::int64_t> rows;                    // the examples, as numbered in the data set
+    std::int64_t targets = 0;
 
     std::int64_t tokens() const { return std::int64_t(ids.size()); }
     std::int64_t documents() const { return std::int64_t(rows.size()); }
 };
 
 struct BatchOptions {
-    std::int64_t  batch      = 4;      // examples of a micro-batch
-    std::int64_t  accumulate = 1;      // micro-batches of an optimiser step
-    double        epochs     = 1;      // whole epochs, or a part of the last one
-    std::int64_t  steps      = -1;     // not negative: this many optimiser steps, whatever epochs says
-    std::uint64_t seed       = 42;
-    bool          shuffle    = true;
+    std::int64_t batch = 4;       // examples of a micro-batch
+    std::int64_t accumulate = 1;  // micro-batches of an optimiser step
+    double epochs = 1;            // whole epochs, or a part of the last one
+    std::int64_t steps = -1;      // not negative: this many optimiser steps, whatever epochs says
+    std::uint64_t seed = 42;
+    bool shuffle = true;
 };
 
 namespace detail {
@@ -74,7 +74,7 @@ inline Batch collate(std::span<const Example> examples, std::span<const std::int
     batch.bounds.push_back(0);
     for (const auto row : rows) {
         const auto& example = examples[std::size_t(row)];
-        const auto  length  = example.ids.size();
+        const auto length = example.ids.size();
         require(length > 0 && example.labels.size() == length, "an example needs tokens, and a label for each");
         batch.ids.insert(batch.ids.end(), example.ids.begin(), example.ids.end());
         batch.labels.insert(batch.labels.end(), example.labels.begin() + 1, example.labels.end());
@@ -82,8 +82,8 @@ inline Batch collate(std::span<const Example> examples, std::span<const std::int
         for (std::size_t t = 0; t < length; ++t) { batch.positions.push_back(std::int32_t(t)); }
         batch.bounds.push_back(std::int64_t(batch.ids.size()));
         batch.rows.push_back(row);
-        batch.targets += std::int64_t(length - 1) -
-                         std::int64_t(std::count(example.labels.begin() + 1, example.labels.end(), ignore));
+        batch.targets += std::int64_t(length - 1)
+                         - std::int64_t(std::count(example.labels.begin() + 1, example.labels.end(), ignore));
     }
     return batch;
 }
@@ -97,10 +97,10 @@ public:
         require(options.batch >= 1, "batch must be at least 1");
         require(options.accumulate >= 1, "accumulate must be at least 1");
         require(options.epochs >= 0 && options.epochs <= 1e9, "epochs must be between 0 and 1e9");
-        options_.batch      = std::min(options.batch, count_);
-        micro_per_epoch_    = (count_ + options_.batch - 1) / options_.batch;
+        options_.batch = std::min(options.batch, count_);
+        micro_per_epoch_ = (count_ + options_.batch - 1) / options_.batch;
         options_.accumulate = std::min(options.accumulate, micro_per_epoch_);
-        steps_per_epoch_    = (micro_per_epoch_ + options_.accumulate - 1) / options_.accumulate;
+        steps_per_epoch_ = (micro_per_epoch_ + options_.accumulate - 1) / options_.accumulate;
         const double steps =
             options.steps >= 0 ? double(options.steps) : std::ceil(options.epochs * double(steps_per_epoch_));
         require(steps <= 0x1p53, "more steps than a run can count");
@@ -117,11 +117,11 @@ public:
         require(step >= 0, "a step cannot be negative");
         const auto epoch = epoch_of(step);
         if (order_.empty() || epoch != order_epoch_) {
-            order_       = epoch_order(count_, epoch, options_.seed, options_.shuffle);
+            order_ = epoch_order(count_, epoch, options_.seed, options_.shuffle);
             order_epoch_ = epoch;
         }
         const auto first = (step % steps_per_epoch_) * options_.accumulate;
-        const auto last  = std::min(first + options_.accumulate, micro_per_epoch_);
+        const auto last = std::min(first + options_.accumulate, micro_per_epoch_);
         std::vector<std::vector<std::int64_t>> groups;
         for (auto micro = first; micro < last; ++micro) {
             const auto begin = order_.begin() + micro * options_.batch;
@@ -139,11 +139,11 @@ public:
     }
 
 private:
-    std::span<const Example>  examples_;
-    BatchOptions              options_;
-    std::int64_t              count_ = 0, micro_per_epoch_ = 0, steps_per_epoch_ = 0, steps_ = 0;
+    std::span<const Example> examples_;
+    BatchOptions options_;
+    std::int64_t count_ = 0, micro_per_epoch_ = 0, steps_per_epoch_ = 0, steps_ = 0;
     std::vector<std::int64_t> order_;
-    std::int64_t              order_epoch_ = -1;
+    std::int64_t order_epoch_ = -1;
 };
 
 // Targets of all micro-batches of a step: what the loss of the step is divided by.

@@ -22,23 +22,23 @@
 namespace graft::detail {
 
 struct Curve {
-    const char*                            colour = "--loss";
+    const char* colour = "--loss";
     std::vector<std::pair<double, double>> points;
-    bool                                   dots   = false;   // each point a dot: few and far between
-    bool                                   smooth = false;   // the points thin, a running mean over them thick
+    bool dots = false;    // each point a dot: few and far between
+    bool smooth = false;  // the points thin, a running mean over them thick
 };
 
 struct Chart {
-    const char*        label = "";
+    const char* label = "";
     std::vector<Curve> curves = {};
-    double             width = 900, height = 300;
-    bool               from_zero = false;
+    double width = 900, height = 300;
+    bool from_zero = false;
 };
 
 struct Bars {
-    const char*                                       label  = "";
-    std::vector<std::pair<std::string, std::int64_t>> counts = {};   // name and count, none negative
-    double                                            width = 900, height = 190;
+    const char* label = "";
+    std::vector<std::pair<std::string, std::int64_t>> counts = {};  // name and count, none negative
+    double width = 900, height = 190;
 };
 
 inline std::string html_text(std::string_view text)
@@ -62,7 +62,7 @@ inline std::string html_text(std::string_view text)
             continue;
         }
         const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-        bool              whole  = lead >= 0xC2 && lead < 0xF5 && i + length <= text.size();
+        bool whole = lead >= 0xC2 && lead < 0xF5 && i + length <= text.size();
         for (std::size_t k = 1; whole && k < length; ++k) { whole = (text[i + k] & 0xC0) == 0x80; }
         if (whole) {
             const auto second = static_cast<unsigned char>(text[i + 1]);
@@ -89,7 +89,7 @@ inline std::vector<double> ticks(double low, double high)
     std::vector<double> out;
     if (!(high > low) || !std::isfinite(high - low)) { return {low}; }
     const double rough = (high - low) / 5, power = std::pow(10.0, std::floor(std::log10(rough)));
-    const double step  = power * (rough / power < 1.5 ? 1 : rough / power < 3.5 ? 2 : rough / power < 7.5 ? 5 : 10);
+    const double step = power * (rough / power < 1.5 ? 1 : rough / power < 3.5 ? 2 : rough / power < 7.5 ? 5 : 10);
     if (!(step > 0) || low + step == low) { return {low}; }
     for (double k = std::ceil(low / step - 1e-9); k * step <= high + step * 1e-9 && out.size() < 20; ++k) {
         out.push_back(k * step == 0 ? 0.0 : k * step);
@@ -98,8 +98,8 @@ inline std::vector<double> ticks(double low, double high)
 }
 
 // Several points in one pixel become their mean.
-inline std::vector<std::pair<double, double>> thinned(
-    const std::vector<std::pair<double, double>>& points, std::size_t most)
+inline std::vector<std::pair<double, double>> thinned(const std::vector<std::pair<double, double>>& points,
+                                                      std::size_t most)
 {
     std::vector<std::pair<double, double>> finite, out;
     for (const auto& p : points) {
@@ -108,7 +108,7 @@ inline std::vector<std::pair<double, double>> thinned(
     if (finite.size() <= most) { return finite; }
     for (std::size_t k = 0; k < most; ++k) {
         const std::size_t begin = k * finite.size() / most, end = (k + 1) * finite.size() / most;
-        double            x = 0, y = 0;
+        double x = 0, y = 0;
         for (auto i = begin; i < end; ++i) { x += finite[i].first, y += finite[i].second; }
         out.emplace_back(x / double(end - begin), y / double(end - begin));
     }
@@ -124,16 +124,16 @@ inline std::string coordinate(double value)
 
 inline std::string svg_head(double width, double height, const char* label)
 {
-    return "<svg viewBox=\"0 0 " + coordinate(width) + " " + coordinate(height) + "\" role=\"img\" aria-label=\"" +
-           html_text(label) + "\">\n";
+    return "<svg viewBox=\"0 0 " + coordinate(width) + " " + coordinate(height) + "\" role=\"img\" aria-label=\""
+           + html_text(label) + "\">\n";
 }
 
 inline std::string svg(const Chart& chart)
 {
     constexpr std::size_t most = 600;
-    constexpr double      left = 62, right = 16, top = 10, bottom = 34;
-    const double          infinity = std::numeric_limits<double>::infinity();
-    double                x0 = infinity, x1 = -infinity, y0 = infinity, y1 = -infinity;
+    constexpr double left = 62, right = 16, top = 10, bottom = 34;
+    const double infinity = std::numeric_limits<double>::infinity();
+    double x0 = infinity, x1 = -infinity, y0 = infinity, y1 = -infinity;
     std::vector<std::vector<std::pair<double, double>>> lines;
     for (const auto& curve : chart.curves) {
         lines.push_back(thinned(curve.points, most));
@@ -150,7 +150,7 @@ inline std::string svg(const Chart& chart)
 
     const auto px = [&](double x) { return left + (x - x0) / (x1 - x0) * (chart.width - left - right); };
     const auto py = [&](double y) { return top + (y1 - y) / (y1 - y0) * (chart.height - top - bottom); };
-    const auto n  = coordinate;
+    const auto n = coordinate;
 
     std::string out = svg_head(chart.width, chart.height, chart.label);
     for (const double y : ticks(y0, y1)) {
@@ -159,7 +159,7 @@ inline std::string svg(const Chart& chart)
                + "\">" + short_number(y) + "</text>\n";
     }
     for (const double x : ticks(x0, x1)) {
-        if (x != std::floor(x)) { continue; }   // steps are whole
+        if (x != std::floor(x)) { continue; }  // steps are whole
         out += "<text text-anchor=\"middle\" x=\"" + n(px(x)) + "\" y=\"" + n(chart.height - 12) + "\">"
                + short_number(x) + "</text>\n";
     }
@@ -171,18 +171,18 @@ inline std::string svg(const Chart& chart)
         out += "\"/>\n";
     };
     for (std::size_t c = 0; c < lines.size(); ++c) {
-        const auto& curve  = chart.curves[c];
+        const auto& curve = chart.curves[c];
         const auto& points = lines[c];
         if (points.empty()) { continue; }
         const bool smooth = curve.smooth && points.size() >= 8;
         path(points, smooth ? "faint" : "curve", curve.colour);
         if (smooth) {
             const auto half = std::ptrdiff_t(std::max<std::size_t>(1, points.size() / 25));
-            auto       mean = points;
+            auto mean = points;
             for (std::ptrdiff_t i = 0; i < std::ptrdiff_t(points.size()); ++i) {
                 // The window shrinks at the ends, evenly, so that they are not pulled inwards.
                 const auto reach = std::min({half, i, std::ptrdiff_t(points.size()) - 1 - i});
-                double     sum   = 0;
+                double sum = 0;
                 for (auto k = i - reach; k <= i + reach; ++k) { sum += points[std::size_t(k)].second; }
                 mean[std::size_t(i)].second = sum / double(2 * reach + 1);
             }
@@ -204,25 +204,25 @@ inline std::string svg(const Bars& bars)
     if (bars.counts.empty()) { return "<p class=\"key\">nothing was counted</p>\n"; }
     std::int64_t largest = 1;
     for (const auto& [name, count] : bars.counts) { largest = std::max(largest, count); }
-    const auto  n   = coordinate;
+    const auto n = coordinate;
     std::string out = svg_head(bars.width, bars.height, bars.label);
     const double slot = bars.width / double(bars.counts.size()), floor = bars.height - bottom;
-    double       x    = 0;
+    double x = 0;
     for (const auto& [name, count] : bars.counts) {
         const double share = double(count) / double(largest) * (floor - top), middle = x + slot / 2;
-        const double height = count > 0 ? std::max(1.0, share) : 0.0;    // what is there is seen
-        const auto   text   = [&](double y, const std::string& what) {
-            out += "<text text-anchor=\"middle\" x=\"" + n(middle) + "\" y=\"" + n(y) + "\">" + html_text(what) +
-                   "</text>\n";
+        const double height = count > 0 ? std::max(1.0, share) : 0.0;  // what is there is seen
+        const auto text = [&](double y, const std::string& what) {
+            out += "<text text-anchor=\"middle\" x=\"" + n(middle) + "\" y=\"" + n(y) + "\">" + html_text(what)
+                   + "</text>\n";
         };
-        out += "<rect class=\"bar\" x=\"" + n(x + slot * 0.1) + "\" y=\"" + n(floor - height) + "\" width=\"" +
-               n(slot * 0.8) + "\" height=\"" + n(height) + "\"/>\n";
+        out += "<rect class=\"bar\" x=\"" + n(x + slot * 0.1) + "\" y=\"" + n(floor - height) + "\" width=\""
+               + n(slot * 0.8) + "\" height=\"" + n(height) + "\"/>\n";
         text(floor - height - 6, std::to_string(count));
         text(bars.height - 8, name);
         x += slot;
     }
-    out += "<line class=\"grid\" x1=\"0\" x2=\"" + n(bars.width) + "\" y1=\"" + n(floor) + "\" y2=\"" + n(floor) +
-           "\"/>\n";
+    out += "<line class=\"grid\" x1=\"0\" x2=\"" + n(bars.width) + "\" y1=\"" + n(floor) + "\" y2=\"" + n(floor)
+           + "\"/>\n";
     return out + "</svg>\n";
 }
 

@@ -32,12 +32,12 @@
 namespace graft {
 
 struct Ending {
-    std::int64_t rows = 0, rows_ending = 0;    // examples; those with a token among their targets that ends a text
-    std::int32_t token = -1;                   // the one of them that is a target most often
-    std::int64_t places = 0, likeliest = 0;    // places looked at; those where no token is likelier
-    double       probability = 0;              // of the token there: the geometric mean
-    std::int64_t twins = 0;                    // other tokens with the same row of the head
-    double       norm = 0, median_norm = 0;    // of its row, and of all rows
+    std::int64_t rows = 0, rows_ending = 0;  // examples; those with a token among their targets that ends a text
+    std::int32_t token = -1;                 // the one of them that is a target most often
+    std::int64_t places = 0, likeliest = 0;  // places looked at; those where no token is likelier
+    double probability = 0;                  // of the token there: the geometric mean
+    std::int64_t twins = 0;                  // other tokens with the same row of the head
+    double norm = 0, median_norm = 0;        // of its row, and of all rows
 
     bool untrained() const { return twins > 0 || norm < 0.1 * median_norm; }
 };
@@ -98,8 +98,8 @@ template <class Model> void measure_rows(const Model& model, Ending& out)
 }
 
 // The probability of the token behind this example, whose last label it is.
-template <class Model, class Rope> void measure_place(const Model& model, const Example& until, const Rope& rope,
-                                                      Ending& out, double& log_sum)
+template <class Model, class Rope>
+void measure_place(const Model& model, const Example& until, const Rope& rope, Ending& out, double& log_sum)
 {
     using T = typename Model::T;
     using Dev = typename Model::Dev;
@@ -114,7 +114,7 @@ template <class Model, class Rope> void measure_place(const Model& model, const 
     double sum = 0;
     for (const double value : z) { sum += std::exp(value - largest); }
     log_sum += own - largest - std::log(sum);
-    out.likeliest += std::max_element(z.begin(), z.end()) - z.begin() == out.token;    // the lower id on a tie
+    out.likeliest += std::max_element(z.begin(), z.end()) - z.begin() == out.token;  // the lower id on a tie
     ++out.places;
 }
 
@@ -141,7 +141,7 @@ Ending measure_ending(const Model& model, std::span<const Example> examples, std
     std::vector<std::int64_t> ending;
     for (std::size_t i = 0; i < examples.size(); ++i) {
         bool ends = false;
-        for (std::size_t t = 1; t < examples[i].labels.size(); ++t) {    // a first token is given, not learnt
+        for (std::size_t t = 1; t < examples[i].labels.size(); ++t) {  // a first token is given, not learnt
             if (!detail::ends_text(examples[i].labels[t], stops)) { continue; }
             ends = true, ++targets[examples[i].labels[t]];
         }
@@ -158,7 +158,7 @@ Ending measure_ending(const Model& model, std::span<const Example> examples, std
     for (std::int64_t k = 0; k < looked; ++k) {
         const auto& example = examples[std::size_t(ending[std::size_t(k * out.rows_ending / looked)])];
         const auto found = std::find(example.labels.begin() + 1, example.labels.end(), out.token);
-        if (found == example.labels.end()) { continue; }    // it ends with another of the tokens
+        if (found == example.labels.end()) { continue; }  // it ends with another of the tokens
         Example until = example;
         until.ids.resize(std::size_t(found - example.labels.begin()));
         until.labels.resize(until.ids.size());
@@ -169,19 +169,19 @@ Ending measure_ending(const Model& model, std::span<const Example> examples, std
 }
 
 struct EndlessOptions {
-    std::string token{};                 // the text of ending.token
-    std::string stops{};                 // all that end a text, "</s> (2) and <|im_end|> (513)"; empty: none is known
-    bool        row_trained = false;     // the run trains the token's row of the head
-    bool        tied        = false;     // the head is the embedding
-    bool        continued   = false;     // an adapter is trained on, which keeps what it trains
+    std::string token{};       // the text of ending.token
+    std::string stops{};       // all that end a text, "</s> (2) and <|im_end|> (513)"; empty: none is known
+    bool row_trained = false;  // the run trains the token's row of the head
+    bool tied = false;         // the head is the embedding
+    bool continued = false;    // an adapter is trained on, which keeps what it trains
 };
 
 inline std::string why_endless(const Ending& e, const EndlessOptions& o)
 {
     if (o.stops.empty()) { return "no token is known that ends a text: neither tokeniser nor template names one"; }
     if (e.rows_ending == 0) {
-        return "none of the " + std::to_string(e.rows) + " examples has a token that ends a text (" + o.stops +
-               ") among its targets, so nothing teaches the model to stop";
+        return "none of the " + std::to_string(e.rows) + " examples has a token that ends a text (" + o.stops
+               + ") among its targets, so nothing teaches the model to stop";
     }
     const auto number = [](double x) {
         char text[32];
@@ -189,25 +189,25 @@ inline std::string why_endless(const Ending& e, const EndlessOptions& o)
         return std::string(text);
     };
     const std::string id = std::to_string(e.token), name = o.token + " (" + id + ")";
-    const std::string learnt = name + " is a target in " + std::to_string(e.rows_ending) + " of " +
-                               std::to_string(e.rows) + " examples, but ";
-    const std::string places = "of " + std::to_string(e.places) + " places of the data where it is due it is the " +
-                               "likeliest token at " + std::to_string(e.likeliest) + ", its probability is " +
-                               number(e.probability);
+    const std::string learnt =
+        name + " is a target in " + std::to_string(e.rows_ending) + " of " + std::to_string(e.rows) + " examples, but ";
+    const std::string places = "of " + std::to_string(e.places) + " places of the data where it is due it is the "
+                               + "likeliest token at " + std::to_string(e.likeliest) + ", its probability is "
+                               + number(e.probability);
     if (2 * e.likeliest > e.places) {
         return name + " is learnt (" + places + "); the samples say something else than the data does";
     }
     if (e.untrained() && !o.row_trained) {
         const std::string row =
-            e.twins == 0   ? "it is next to nothing, of length " + number(e.norm) + " where the median is " +
-                               number(e.median_norm)
+            e.twins == 0
+                ? "it is next to nothing, of length " + number(e.norm) + " where the median is " + number(e.median_norm)
             : e.twins == 1 ? "another token has the same one, and nothing below the head can tell the two apart"
-                           : std::to_string(e.twins) +
-                                 " other tokens have the same one, and nothing below the head can tell them apart";
+                           : std::to_string(e.twins)
+                                 + " other tokens have the same one, and nothing below the head can tell them apart";
         const std::string with =
             o.tied ? "--train-tokens " + id : "--modules-to-save lm_head or --target all-linear,lm_head";
-        return learnt + "its row of the head looks untrained: " + row + " (" + places + "); train the row" +
-               (o.continued ? ", which takes a new adapter: " : ": ") + with;
+        return learnt + "its row of the head looks untrained: " + row + " (" + places + "); train the row"
+               + (o.continued ? ", which takes a new adapter: " : ": ") + with;
     }
     return learnt + "it is not learnt yet (" + places + "); train longer (--epochs) or at a higher --lr";
 }

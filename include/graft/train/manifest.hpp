@@ -31,23 +31,23 @@ using OptionValues = std::vector<std::pair<std::string, std::string>>;
 inline constexpr std::int64_t newest_format = 2;
 
 struct RunManifest {
-    std::int64_t             format = newest_format;
-    std::string              graft = GRAFT_VERSION_STRING;
-    std::string              target;                   // of the processor: bits are equal on one target (machine.hpp)
-    OptionValues             options{};                // that decide the result, by name, as they were given
-    RunSettings              settings{};               // the same, resolved: with defaults and hashes
-    std::vector<std::string> changed{};                // settings that a resumed run changed on the way
-    std::int64_t             steps = 0, planned = 0;   // optimiser steps done, and those of the whole run
-    std::int64_t             rows = 0, least = 0, most = 0;    // examples; times that each was trained on
-    std::string              order{};                  // of the rows (row_count.hpp)
-    std::int64_t             declared = 0, trained = 0, without_gradient = 0, frozen = 0;    // tensors
-    std::string              before{};                 // of the trained tensors as the run found them
-    std::string              after{};                  // and as it left them
-    double                   probe_before = 0, probe_after = 0;    // losses (probe.hpp)
-    double                   first_loss = 0, last_loss = 0;        // of the first and the last step
-    std::string              metrics{};
-    std::string              earlier{};                // empty: no adapter with a manifest was continued
-    HashedFiles              files{};                  // of the result, run.json apart
+    std::int64_t format = newest_format;
+    std::string graft = GRAFT_VERSION_STRING;
+    std::string target;                          // of the processor: bits are equal on one target (machine.hpp)
+    OptionValues options{};                      // that decide the result, by name, as they were given
+    RunSettings settings{};                      // the same, resolved: with defaults and hashes
+    std::vector<std::string> changed{};          // settings that a resumed run changed on the way
+    std::int64_t steps = 0, planned = 0;         // optimiser steps done, and those of the whole run
+    std::int64_t rows = 0, least = 0, most = 0;  // examples; times that each was trained on
+    std::string order{};                         // of the rows (row_count.hpp)
+    std::int64_t declared = 0, trained = 0, without_gradient = 0, frozen = 0;  // tensors
+    std::string before{};                      // of the trained tensors as the run found them
+    std::string after{};                       // and as it left them
+    double probe_before = 0, probe_after = 0;  // losses (probe.hpp)
+    double first_loss = 0, last_loss = 0;      // of the first and the last step
+    std::string metrics{};
+    std::string earlier{};  // empty: no adapter with a manifest was continued
+    HashedFiles files{};    // of the result, run.json apart
 };
 
 namespace detail {
@@ -76,7 +76,7 @@ inline std::string write_manifest(const std::filesystem::path& folder, const Run
     json["steps"] = {{"done", m.steps}, {"planned", m.planned}};
     json["rows"] = {{"examples", m.rows}, {"least", m.least}, {"most", m.most}, {"order", m.order}};
     json["tensors"] = {{"declared", m.declared}, {"trained", m.trained}, {"without_gradient", m.without_gradient},
-                       {"frozen", m.frozen}, {"before", m.before}, {"after", m.after}};
+                       {"frozen", m.frozen},     {"before", m.before},   {"after", m.after}};
     json["probe"] = {{"before", m.probe_before}, {"after", m.probe_after}};
     json["loss"] = {{"first", m.first_loss}, {"last", m.last_loss}, {"metrics", m.metrics}};
     json["earlier"] = m.earlier;
@@ -86,7 +86,7 @@ inline std::string write_manifest(const std::filesystem::path& folder, const Run
 
 struct FoundManifest {
     RunManifest run;
-    std::string sha256;    // of run.json: what a later run calls `earlier`
+    std::string sha256;  // of run.json: what a later run calls `earlier`
 };
 
 inline bool has_manifest(const std::filesystem::path& folder)
@@ -107,7 +107,7 @@ inline FoundManifest read_manifest(const std::filesystem::path& folder)
     const auto format = json_int(json, "format", where);
     require(format >= 1 && format <= newest_format, [&] {
         return where + ": format " + std::to_string(format) + " is not known to this version (" GRAFT_VERSION_STRING
-             + "); it was written by " + printable(json_string_or(json, "graft", "?", where));
+               + "); it was written by " + printable(json_string_or(json, "graft", "?", where));
     });
     const auto section = [&](const char* name) -> const OrderedJson& {
         const OrderedJson& found = json_at(json, name, where);

@@ -26,27 +26,27 @@
 namespace graft {
 
 struct PlanOptions {
-    ModelOptions   model{};
-    bool           double_quant = false;
-    AdapterTargets targets{};         // of LoRA and QLoRA
-    AdapterConfig  adapter{};
-    std::vector<AdapterTargets> stacked{};    // adapters that it is trained over
-    std::int64_t   batch = 4, tokens = 2048, accumulate = 1, steps = 2;
-    std::int64_t   positions = 0;     // that the table of rotary positions has; 0: as many as tokens
-    bool           recompute = false;
-    bool           preference = false;    // pairs of documents and their log-probabilities, not a loss
-    bool           share_prompt = false;  // of them
+    ModelOptions model{};
+    bool double_quant = false;
+    AdapterTargets targets{};  // of LoRA and QLoRA
+    AdapterConfig adapter{};
+    std::vector<AdapterTargets> stacked{};  // adapters that it is trained over
+    std::int64_t batch = 4, tokens = 2048, accumulate = 1, steps = 2;
+    std::int64_t positions = 0;  // that the table of rotary positions has; 0: as many as tokens
+    bool recompute = false;
+    bool preference = false;    // pairs of documents and their log-probabilities, not a loss
+    bool share_prompt = false;  // of them
 };
 
 struct MemoryPlan {
-    std::int64_t weights = 0;      // of the base; where it is trained, masters in f32 and working copies
-    std::int64_t adapter = 0;      // masters in f32 and working copies
-    std::int64_t stacked = 0;      // adapters that it is trained over, frozen
-    std::int64_t positions = 0;    // the table of rotary positions
-    std::int64_t moments = 0;      // of AdamW
-    std::int64_t step = 0;         // at the peak: activations, gradients, scratch
-    std::int64_t peak = 0;         // the sum
-    std::string  where;            // the part of a step that has the peak
+    std::int64_t weights = 0;    // of the base; where it is trained, masters in f32 and working copies
+    std::int64_t adapter = 0;    // masters in f32 and working copies
+    std::int64_t stacked = 0;    // adapters that it is trained over, frozen
+    std::int64_t positions = 0;  // the table of rotary positions
+    std::int64_t moments = 0;    // of AdamW
+    std::int64_t step = 0;       // at the peak: activations, gradients, scratch
+    std::int64_t peak = 0;       // the sum
+    std::string where;           // the part of a step that has the peak
 };
 
 namespace detail {

@@ -27,11 +27,11 @@
 namespace graft {
 
 struct StepMetrics {
-    std::int64_t          step = 0;
-    double                loss = 0, lr = 0, grad_norm = 0;
-    std::int64_t          tokens = 0, targets = 0;
-    double                seconds = 0;
-    std::int64_t          peak_bytes = 0;
+    std::int64_t step = 0;
+    double loss = 0, lr = 0, grad_norm = 0;
+    std::int64_t tokens = 0, targets = 0;
+    double seconds = 0;
+    std::int64_t peak_bytes = 0;
     std::optional<double> eval_loss = {};
     std::optional<PreferenceMetrics> preference = {};
 };
@@ -49,9 +49,12 @@ inline std::string shortest(double value)
 
 // The numbers of preference training and their names.
 inline constexpr std::pair<const char*, double PreferenceMetrics::*> preference_fields[] = {
-    {"rewards_chosen", &PreferenceMetrics::rewards_chosen}, {"rewards_rejected", &PreferenceMetrics::rewards_rejected},
-    {"margin", &PreferenceMetrics::margin}, {"accuracy", &PreferenceMetrics::accuracy},
-    {"logps_chosen", &PreferenceMetrics::logps_chosen}, {"logps_rejected", &PreferenceMetrics::logps_rejected}};
+    {"rewards_chosen", &PreferenceMetrics::rewards_chosen},
+    {"rewards_rejected", &PreferenceMetrics::rewards_rejected},
+    {"margin", &PreferenceMetrics::margin},
+    {"accuracy", &PreferenceMetrics::accuracy},
+    {"logps_chosen", &PreferenceMetrics::logps_chosen},
+    {"logps_rejected", &PreferenceMetrics::logps_rejected}};
 
 // One line, without its line end.
 inline std::string metrics_line(const StepMetrics& m)

@@ -30,17 +30,21 @@ inline std::vector<StepMetrics> metrics_of(std::string_view text, const std::str
 {
     std::vector<StepMetrics> out;
     while (!text.empty()) {
-        const auto        end  = text.find('\n');
+        const auto end = text.find('\n');
         const std::string line = where + ":" + std::to_string(out.size() + 1);
         require(end != std::string_view::npos, [&] { return line + ": the file ends inside this line"; });
         const auto json = parse_json(text.substr(0, end), line);
         text.remove_prefix(end + 1);
-        const auto number = [&](const char* name) {    // null: it was not finite
+        const auto number = [&](const char* name) {  // null: it was not finite
             return json_number_or(json, name, std::numeric_limits<double>::quiet_NaN(), line);
         };
-        StepMetrics m{.step = json_int(json, "step", line), .loss = number("loss"), .lr = number("lr"),
-                      .grad_norm = number("grad_norm"), .tokens = json_int(json, "tokens", line),
-                      .targets = json_int(json, "targets", line), .seconds = number("seconds"),
+        StepMetrics m{.step = json_int(json, "step", line),
+                      .loss = number("loss"),
+                      .lr = number("lr"),
+                      .grad_norm = number("grad_norm"),
+                      .tokens = json_int(json, "tokens", line),
+                      .targets = json_int(json, "targets", line),
+                      .seconds = number("seconds"),
                       .peak_bytes = json_int(json, "peak_bytes", line)};
         if (json.contains(preference_fields[0].first)) {
             m.preference.emplace();

@@ -30,22 +30,22 @@ enum class PreferenceLoss { sigmoid, hinge, ipo };
 
 struct PreferenceOptions {
     PreferenceLoss loss = PreferenceLoss::sigmoid;
-    double         beta = 0.1, label_smoothing = 0;
+    double beta = 0.1, label_smoothing = 0;
 };
 
 struct AnswerPair {
-    double       chosen = 0, rejected = 0;                          // log-probabilities under the policy
-    double       reference_chosen = 0, reference_rejected = 0;      // and under the reference
+    double chosen = 0, rejected = 0;                      // log-probabilities under the policy
+    double reference_chosen = 0, reference_rejected = 0;  // and under the reference
     std::int64_t chosen_tokens = 1, rejected_tokens = 1;
 };
 
 struct PairLoss {
-    double loss = 0, chosen = 0, rejected = 0;    // and the slopes in the policy's log-probabilities
+    double loss = 0, chosen = 0, rejected = 0;  // and the slopes in the policy's log-probabilities
 };
 
 struct PreferenceMetrics {
-    double rewards_chosen = 0, rewards_rejected = 0, margin = 0, accuracy = 0;    // rewards: beta a and beta b
-    double logps_chosen = 0, logps_rejected = 0;                                  // sums over an answer's tokens
+    double rewards_chosen = 0, rewards_rejected = 0, margin = 0, accuracy = 0;  // rewards: beta a and beta b
+    double logps_chosen = 0, logps_rejected = 0;                                // sums over an answer's tokens
 };
 
 inline std::optional<PreferenceLoss> preference_loss_named(std::string_view name)
@@ -87,11 +87,11 @@ inline PairLoss preference_loss(const AnswerPair& p, const PreferenceOptions& o)
     }
     case PreferenceLoss::hinge: {
         const double slope = margin < 1 ? -o.beta : 0.0;
-        return {margin < 1 ? 1 - margin : margin >= 1 ? 0.0 : margin, slope, -slope};    // a NaN stays one
+        return {margin < 1 ? 1 - margin : margin >= 1 ? 0.0 : margin, slope, -slope};  // a NaN stays one
     }
     case PreferenceLoss::ipo: {
-        const auto   n = double(std::max<std::int64_t>(1, p.chosen_tokens));
-        const auto   m = double(std::max<std::int64_t>(1, p.rejected_tokens));
+        const auto n = double(std::max<std::int64_t>(1, p.chosen_tokens));
+        const auto m = double(std::max<std::int64_t>(1, p.rejected_tokens));
         const double off = a / n - b / m - 1 / (2 * o.beta);
         return {off * off, 2 * off / n, -2 * off / m};
     }
@@ -112,7 +112,7 @@ inline PreferenceMetrics mean_of(const PreferenceMetrics& sums, std::int64_t pai
 {
     const auto n = double(std::max<std::int64_t>(1, pairs));
     return {sums.rewards_chosen / n, sums.rewards_rejected / n, sums.margin / n,
-            sums.accuracy / n, sums.logps_chosen / n, sums.logps_rejected / n};
+            sums.accuracy / n,       sums.logps_chosen / n,     sums.logps_rejected / n};
 }
 
 }  // namespace graft

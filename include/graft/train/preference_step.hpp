@@ -35,11 +35,11 @@
 namespace graft {
 
 struct PreferenceData {
-    std::span<const Example>      examples;          // of pair i: 2 i chosen, 2 i + 1 rejected
-    std::span<const std::int64_t> prompts;           // of pair i: the tokens that both sides begin with
-    PreferenceOptions             options = {};
-    bool                          share_prompt = false;
-    std::vector<double>           reference = {};    // of each example
+    std::span<const Example> examples;      // of pair i: 2 i chosen, 2 i + 1 rejected
+    std::span<const std::int64_t> prompts;  // of pair i: the tokens that both sides begin with
+    PreferenceOptions options = {};
+    bool share_prompt = false;
+    std::vector<double> reference = {};  // of each example
 
     std::int64_t pairs() const { return std::int64_t(examples.size() / 2); }
 };
@@ -66,10 +66,12 @@ inline AnswerPair answer_pair(const PreferenceData& data, const Batch& batch, co
 {
     const std::int64_t n = batch.documents() / 2;
     const std::int64_t chosen = batch.rows[std::size_t(i)], rejected = batch.rows[std::size_t(i + n)];
-    return {.chosen = sums[i], .rejected = sums[i + n],
+    return {.chosen = sums[i],
+            .rejected = sums[i + n],
             .reference_chosen = data.reference[std::size_t(chosen)],
             .reference_rejected = data.reference[std::size_t(rejected)],
-            .chosen_tokens = answer_tokens(data, chosen), .rejected_tokens = answer_tokens(data, rejected)};
+            .chosen_tokens = answer_tokens(data, chosen),
+            .rejected_tokens = answer_tokens(data, rejected)};
 }
 
 }  // namespace detail
@@ -79,7 +81,7 @@ namespace detail {
 // A batch of pairs as the model sees it.
 template <Float T, Device Dev> struct PairCall {
     DeviceBatch<T, Dev> input;
-    ScoredRows          scored;
+    ScoredRows scored;
 };
 
 // Every answer behind a prompt of its own: every label goes into the sum of its document.
@@ -99,10 +101,10 @@ inline ScoredRows scored_rows(const Batch& batch)
 // Prompt, chosen and rejected answer of each pair behind each other: the rejected one stands at the positions behind
 // the prompt, sees the prompt and itself, and its first token is scored by the prompt's last row.
 struct SharedPairs {
-    Batch                     batch;
-    std::vector<Segment>      segments;
+    Batch batch;
+    std::vector<Segment> segments;
     std::vector<std::int32_t> key_rows;
-    ScoredRows                scored;
+    ScoredRows scored;
 };
 
 inline SharedPairs share_prompts(const PreferenceData& data, const Batch& batch)
@@ -114,12 +116,12 @@ inline SharedPairs share_prompts(const PreferenceData& data, const Batch& batch)
         for (std::int64_t i = 0; i < count; ++i) { out.key_rows.push_back(std::int32_t(first + i)); }
     };
     for (std::int64_t i = 0; i < pairs; ++i) {
-        const std::int64_t  row = batch.rows[std::size_t(i)], prompt = data.prompts[std::size_t(row / 2)];
-        const std::int64_t  first = out.batch.tokens();
-        const Example&      chosen = data.examples[std::size_t(row)];
-        const Example&      rejected = data.examples[std::size_t(row + 1)];
-        const auto          length = std::int64_t(chosen.ids.size()), rest = std::int64_t(rejected.ids.size()) - prompt;
-        const auto          place = [&](const Example& side, std::int64_t from, std::int64_t sum) {
+        const std::int64_t row = batch.rows[std::size_t(i)], prompt = data.prompts[std::size_t(row / 2)];
+        const std::int64_t first = out.batch.tokens();
+        const Example& chosen = data.examples[std::size_t(row)];
+        const Example& rejected = data.examples[std::size_t(row + 1)];
+        const auto length = std::int64_t(chosen.ids.size()), rest = std::int64_t(rejected.ids.size()) - prompt;
+        const auto place = [&](const Example& side, std::int64_t from, std::int64_t sum) {
             for (auto t = from; t < std::int64_t(side.ids.size()); ++t) {
                 out.batch.ids.push_back(side.ids[std::size_t(t)]);
                 out.batch.positions.push_back(std::int32_t(t));
@@ -188,8 +190,8 @@ std::vector<double> reference_log_probs(const Model& model, const PreferenceData
         for (std::size_t d = 0; d < batch.rows.size(); ++d) {
             const auto& example = data.examples[std::size_t(batch.rows[d])];
             require(std::isfinite(sums.data()[d]), [&] {
-                return example.source + ": row " + std::to_string(example.row) +
-                       ": the reference gives this answer no finite log-probability";
+                return example.source + ": row " + std::to_string(example.row)
+                       + ": the reference gives this answer no finite log-probability";
             });
             out[std::size_t(batch.rows[d])] = sums.data()[d];
         }

@@ -19,8 +19,8 @@ namespace graft {
 
 inline Example probe_example(const ModelConfig& config)
 {
-    const std::int64_t length = std::min({std::int64_t{64}, config.max_positions,
-                                          config.sliding_window.value_or(config.max_positions)});
+    const std::int64_t length =
+        std::min({std::int64_t{64}, config.max_positions, config.sliding_window.value_or(config.max_positions)});
     const Philox random{.seed = stream_of("probe", 5)};
     Example out;
     for (std::int64_t t = 0; t < length; ++t) {

@@ -17,7 +17,7 @@
 namespace graft {
 
 struct ProgressOptions {
-    int    bar = 0;                 // characters; 0: none
+    int bar = 0;                    // characters; 0: none
     double tokens_per_second = -1;  // negative: tokens / seconds of the metrics, the mean since the run began
     double seconds_left = -1;       // negative: from the mean time of a step
 };
@@ -26,8 +26,8 @@ struct ProgressOptions {
 inline std::string bytes_text(std::int64_t bytes)
 {
     const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double      value   = double(bytes);
-    int         unit    = 0;
+    double value = double(bytes);
+    int unit = 0;
     while (value >= 1024 && unit < 4) { value /= 1024, ++unit; }
     char text[48];
     std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
@@ -39,7 +39,7 @@ inline std::string duration_text(double seconds)
 {
     if (!std::isfinite(seconds) || seconds < 0 || seconds > 1e10) { return "?"; }
     const auto s = std::int64_t(std::llround(seconds));
-    char       text[64];
+    char text[64];
     if (s < 3600) {
         std::snprintf(text, sizeof text, "%d:%02d", int(s / 60), int(s % 60));
     } else if (s < 86400) {
@@ -54,7 +54,7 @@ inline std::string duration_text(double seconds)
 // The step counted here is the number of steps done: metrics.step + 1.
 inline std::string progress_line(const StepMetrics& m, std::int64_t total, const ProgressOptions& options = {})
 {
-    const auto   done  = m.step + 1;
+    const auto done = m.step + 1;
     const double speed = options.tokens_per_second >= 0 ? options.tokens_per_second
                          : m.seconds > 0                ? double(m.tokens) / m.seconds
                                                         : 0.0;
@@ -64,7 +64,7 @@ inline std::string progress_line(const StepMetrics& m, std::int64_t total, const
     std::string line;
     if (options.bar > 0) {
         const double share = total > 0 ? std::clamp(double(done) / double(total), 0.0, 1.0) : 1.0;
-        const auto   full  = int(share * options.bar);
+        const auto full = int(share * options.bar);
         line = "[" + std::string(std::size_t(full), '#') + std::string(std::size_t(options.bar - full), '.') + "] ";
     }
     char text[160];

@@ -19,11 +19,11 @@ namespace graft {
 
 struct ReportPart {
     std::string text;
-    bool        learnt = false;
+    bool learnt = false;
 };
 
 struct ReportRow {
-    std::string             title;
+    std::string title;
     std::vector<ReportPart> parts;
 };
 
@@ -32,17 +32,17 @@ struct ReportSample {
 };
 
 struct Report {
-    std::string                                      title = "graft run";
-    std::vector<std::pair<std::string, std::string>> settings = {};    // option and value
-    std::vector<StepMetrics>                         steps = {};
-    std::string                                      audit = {};  // as it was printed
-    std::vector<std::string>                         data = {};   // summary(DataReport)
-    double                                           trained_share = -1;   // targets / tokens; negative: not known
-    std::vector<std::pair<std::string, std::int64_t>> targets_a_row = {};   // histogram: numbers of targets, rows
-    std::vector<ReportPart>                          first_row = {};   // decoded, in parts that are learnt or not
-    std::vector<ReportRow>                           worst_rows = {};  // rows to look at, the same
-    std::vector<ReportSample>                        samples = {};     // text before and after
-    std::string                                      endless = {};     // why none of them ended (ending.hpp)
+    std::string title = "graft run";
+    std::vector<std::pair<std::string, std::string>> settings = {};  // option and value
+    std::vector<StepMetrics> steps = {};
+    std::string audit = {};                                                // as it was printed
+    std::vector<std::string> data = {};                                    // summary(DataReport)
+    double trained_share = -1;                                             // targets / tokens; negative: not known
+    std::vector<std::pair<std::string, std::int64_t>> targets_a_row = {};  // histogram: numbers of targets, rows
+    std::vector<ReportPart> first_row = {};                                // decoded, in parts that are learnt or not
+    std::vector<ReportRow> worst_rows = {};                                // rows to look at, the same
+    std::vector<ReportSample> samples = {};                                // text before and after
+    std::string endless = {};                                              // why none of them ended (ending.hpp)
 };
 
 namespace detail {
@@ -85,7 +85,7 @@ inline void report_numbers(std::string& html, const Report& report)
 {
     if (report.steps.empty()) { return; }
     const auto& last = report.steps.back();
-    const auto  tile = [&](const std::string& value, const char* what) {
+    const auto tile = [&](const std::string& value, const char* what) {
         html += "<div><b>" + html_text(value) + "</b><span>" + what + "</span></div>\n";
     };
     html += "<section><div class=\"numbers\">\n";

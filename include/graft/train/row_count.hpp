@@ -54,7 +54,7 @@ public:
         for (std::size_t row = 0; row < seen_.size(); ++row) {
             require(seen_[row] == epoch, [&] {
                 return "example " + std::to_string(row + 1) + " was trained on " + std::to_string(seen_[row])
-                     + " times in " + std::to_string(epoch) + " epochs: this is an error of the program";
+                       + " times in " + std::to_string(epoch) + " epochs: this is an error of the program";
             });
         }
     }
@@ -62,7 +62,7 @@ public:
     std::int64_t least() const { return seen_.empty() ? 0 : *std::min_element(seen_.begin(), seen_.end()); }
     std::int64_t most() const { return seen_.empty() ? 0 : *std::max_element(seen_.begin(), seen_.end()); }
     std::int64_t total() const { return total_; }
-    std::string  order() const { return chain_; }
+    std::string order() const { return chain_; }
 
 private:
     // A chain, so that the hash can be asked for at any step: SHA-256 of the one before and the rows of this step.
@@ -76,10 +76,10 @@ private:
         order_.clear();
     }
 
-    Batches                   batches_;
+    Batches batches_;
     std::vector<std::int64_t> seen_, order_;
-    std::int64_t              step_ = 0, total_ = 0;
-    std::string               chain_;
+    std::int64_t step_ = 0, total_ = 0;
+    std::string chain_;
 };
 
 }  // namespace graft

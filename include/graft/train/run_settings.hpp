@@ -22,9 +22,9 @@
 namespace graft {
 
 struct RunSetting {
-    std::string name;       // of the option, without dashes
-    std::string value;      // as a person reads it
-    std::string hash{};     // of what it stands for; empty: the value is compared
+    std::string name;    // of the option, without dashes
+    std::string value;   // as a person reads it
+    std::string hash{};  // of what it stands for; empty: the value is compared
 };
 
 using RunSettings = std::vector<RunSetting>;
@@ -37,7 +37,7 @@ inline std::string hash_of(const RunSettings& settings, const std::string& name)
 }
 
 struct SettingChange {
-    std::string name, was, now;    // "not given" where there was, or is, none
+    std::string name, was, now;  // "not given" where there was, or is, none
 };
 
 inline std::vector<SettingChange> setting_changes(const RunSettings& was, const RunSettings& now)
@@ -52,7 +52,7 @@ inline std::vector<SettingChange> setting_changes(const RunSettings& was, const 
         if (old == nullptr) {
             out.push_back({setting.name, "not given", setting.value});
         } else if (old->hash.empty() || setting.hash.empty() ? old->value != setting.value
-                                                            : old->hash != setting.hash) {
+                                                             : old->hash != setting.hash) {
             out.push_back({setting.name, old->value, setting.value});
         }
     }
@@ -68,7 +68,7 @@ inline std::string changes_text(const std::vector<SettingChange>& changes, std::
     for (std::size_t i = 0; i < changes.size() && i < most; ++i) {
         const SettingChange& change = changes[i];
         out += (i == 0 ? "--" : "; --") + printable(change.name) + " was " + printable(change.was) + ", now "
-             + printable(change.now);
+               + printable(change.now);
     }
     if (changes.size() > most) { out += "; and " + std::to_string(changes.size() - most) + " more"; }
     return out;

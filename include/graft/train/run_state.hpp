@@ -43,15 +43,15 @@ namespace graft {
 
 struct SaveOptions {
     std::int64_t keep = 2;
-    Metadata     metadata{};    // of the adapter's file
-    KeptTensors  kept{};        // of the adapter's file: frozen ones
+    Metadata metadata{};  // of the adapter's file
+    KeptTensors kept{};   // of the adapter's file: frozen ones
 };
 
 struct FoundRunState {
-    std::filesystem::path              folder;             // empty: none is whole
-    RunState                           state{};
-    std::vector<std::filesystem::path> damaged{};          // newer than folder, newest first
-    std::vector<std::string>           reasons{};          // of each of them
+    std::filesystem::path folder;  // empty: none is whole
+    RunState state{};
+    std::vector<std::filesystem::path> damaged{};  // newer than folder, newest first
+    std::vector<std::string> reasons{};            // of each of them
 };
 
 namespace detail {
@@ -64,12 +64,11 @@ template <Float T, Device Dev> std::vector<std::int64_t> shape_in_file(const Tra
     return {tensor.value.rows(), tensor.value.cols()};
 }
 
-template <Float T, Device Dev>
-void save_optimizer(const std::filesystem::path& path, AdamW<T, Dev>& adamw)
+template <Float T, Device Dev> void save_optimizer(const std::filesystem::path& path, AdamW<T, Dev>& adamw)
 {
     using A = acc<T>;
     const auto trained = adamw.trained();
-    const auto states  = adamw.state();
+    const auto states = adamw.state();
     std::vector<TensorHead> heads;
     std::vector<std::pair<std::size_t, char>> what;
     for (std::size_t i = 0; i < trained.size(); ++i) {
@@ -142,10 +141,10 @@ public:
     }
 
 private:
-    SafetensorsFile          file_;
-    LoadReport               report_;
+    SafetensorsFile file_;
+    LoadReport report_;
     std::vector<std::string> names_;
-    std::size_t              taken_ = 0;
+    std::size_t taken_ = 0;
 };
 
 }  // namespace detail
@@ -187,7 +186,7 @@ inline FoundRunState newest_run_state(const std::filesystem::path& run)
             found.state = read_run_state(checkpoint.path);
             require(found.state.step() == checkpoint.step, [&] {
                 return printable(checkpoint.path.string(), 1000) + ": is the state after "
-                     + std::to_string(found.state.step()) + " steps: it was renamed";
+                       + std::to_string(found.state.step()) + " steps: it was renamed";
             });
             found.folder = checkpoint.path;
             return found;
@@ -204,7 +203,9 @@ template <class Model, Float T, Device Dev>
 void load_run_state(const std::filesystem::path& folder, Model& model, AdamW<T, Dev>& adamw)
 {
     using A = acc<T>;
-    struct Found { const StoredTensor *value, *steps, *m = nullptr, *v = nullptr; };
+    struct Found {
+        const StoredTensor *value, *steps, *m = nullptr, *v = nullptr;
+    };
     const bool adapter = std::filesystem::exists(folder / "adapter_model.safetensors");
     const std::string prefix = adapter ? std::string(detail::peft_prefix) : std::string();
     detail::Expected weights(folder / (adapter ? "adapter_model.safetensors" : "model.safetensors"));
@@ -225,7 +226,7 @@ void load_run_state(const std::filesystem::path& folder, Model& model, AdamW<T, 
         }
         found.push_back(one);
     }
-    if (adapter) {    // beside what is trained: modules that are kept, the other name of a tied pair
+    if (adapter) {  // beside what is trained: modules that are kept, the other name of a tied pair
         std::set<std::string> others{detail::embedding_weight, detail::head_weight};
         leaves(model, [&](const std::string& name, auto&) { others.insert(name); });
         for (const auto& tensor : trained) { others.erase(tensor.name); }
@@ -241,13 +242,13 @@ void load_run_state(const std::filesystem::path& folder, Model& model, AdamW<T, 
         steps[i] = detail::element<std::int64_t, std::int64_t>(found[i].steps->bytes.data());
         require((steps[i] > 0) == (found[i].m != nullptr) && steps[i] >= 0, [&] {
             return printable(folder.string(), 1000) + ": optimizer.safetensors: " + printable(trained[i].name) + " has "
-                 + std::to_string(steps[i]) + " steps and " + (found[i].m != nullptr ? "" : "no ") + "moments";
+                   + std::to_string(steps[i]) + " steps and " + (found[i].m != nullptr ? "" : "no ") + "moments";
         });
     }
 
     for (std::size_t i = 0; i < found.size(); ++i) {
         auto& tensor = trained[i];
-        auto& state  = states[i];
+        auto& state = states[i];
         detail::read_dense(*found[i].value, tensor.value.view());
         refresh(tensor);
         state = {};

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "graft/autograd/tape.hpp"
+#include "graft/nn/trained.hpp"
 #include "graft/nn/visit.hpp"
 #include "graft/ops/context.hpp"
-#include "graft/nn/trained.hpp"
 #include "graft/optim/adamw.hpp"
 #include "graft/train/batches.hpp"
 
@@ -33,13 +33,12 @@ namespace graft {
 
 template <Float T, Device Dev> struct DeviceBatch {
     Buffer<std::int32_t, Dev> ids;
-    Context<T, Dev>           context;
+    Context<T, Dev> context;
 };
 
 template <Float T, Device Dev = Cpu>
 DeviceBatch<T, Dev> upload(const Batch& batch, std::shared_ptr<const RopeTable<acc<T>, Dev>> rope,
-                           std::uint32_t first_sample = 0,
-                           const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
+                           std::uint32_t first_sample = 0, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
 {
     DeviceBatch<T, Dev> out;
     std::vector<Segment> segments;
@@ -59,8 +58,8 @@ using RowName = std::function<std::string(std::int64_t row)>;
 
 struct StepSettings {
     RandomKey random{};
-    bool      recompute = false;
-    RowName   sample{};    // what a row of the data is called in errors
+    bool recompute = false;
+    RowName sample{};  // what a row of the data is called in errors
 };
 
 struct NotFinite : Error {
@@ -110,8 +109,12 @@ inline Batch document_of(const Batch& batch, std::size_t d)
     const auto part = [&](const std::vector<std::int32_t>& of) {
         return std::vector<std::int32_t>(of.begin() + batch.bounds[d], of.begin() + batch.bounds[d + 1]);
     };
-    return {.ids = part(batch.ids), .labels = part(batch.labels), .positions = part(batch.positions),
-            .bounds = {0, batch.bounds[d + 1] - batch.bounds[d]}, .rows = {batch.rows[d]}, .targets = 0};
+    return {.ids = part(batch.ids),
+            .labels = part(batch.labels),
+            .positions = part(batch.positions),
+            .bounds = {0, batch.bounds[d + 1] - batch.bounds[d]},
+            .rows = {batch.rows[d]},
+            .targets = 0};
 }
 
 // The row whose loss is not finite, by running the documents of a batch alone.
@@ -135,9 +138,9 @@ template <class Model, class Rope>
 std::string bad_loss(const Model& model, const Batch& batch, const Rope& rope, const RowName& sample)
 {
     const std::string tensor = not_finite(model);
-    return "the loss is not finite; " + (tensor.empty() ? "every weight is finite, an activation is not"
-                                                        : "first bad tensor: " + tensor)
-         + "; sample: " + bad_sample(model, batch, rope, sample);
+    return "the loss is not finite; "
+           + (tensor.empty() ? "every weight is finite, an activation is not" : "first bad tensor: " + tensor)
+           + "; sample: " + bad_sample(model, batch, rope, sample);
 }
 
 }  // namespace detail
@@ -148,8 +151,8 @@ void check_step(const StepInfo& info, const Model& model, const Batch& batch, co
                 const RowName& sample = {})
 {
     if (info.applied) { return; }
-    throw NotFinite("a gradient is not finite: gradient of " + info.not_finite + "; sample: " +
-                    detail::bad_sample(model, batch, rope, sample));
+    throw NotFinite("a gradient is not finite: gradient of " + info.not_finite
+                    + "; sample: " + detail::bad_sample(model, batch, rope, sample));
 }
 
 template <class Model, class Rope>

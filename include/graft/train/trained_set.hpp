@@ -34,25 +34,22 @@ namespace graft {
 using TensorHashes = std::map<std::string, std::string>;
 
 struct TrainedSet {
-    std::vector<std::string> changed;             // declared, and changed
-    std::vector<std::string> without_gradient;    // declared, as before: every gradient was zero
-    std::vector<std::string> unchanged;           // declared, as before, though a gradient was not zero
-    std::vector<std::string> stray;               // not declared, but changed
-    std::int64_t             frozen = 0;          // not declared, as before
+    std::vector<std::string> changed;           // declared, and changed
+    std::vector<std::string> without_gradient;  // declared, as before: every gradient was zero
+    std::vector<std::string> unchanged;         // declared, as before, though a gradient was not zero
+    std::vector<std::string> stray;             // not declared, but changed
+    std::int64_t frozen = 0;                    // not declared, as before
 
-    std::int64_t declared() const
-    {
-        return std::int64_t(changed.size() + without_gradient.size() + unchanged.size());
-    }
+    std::int64_t declared() const { return std::int64_t(changed.size() + without_gradient.size() + unchanged.size()); }
     void check(bool any_rate) const
     {
         require(stray.empty(), [&] {
             return "the run changed " + name_list(stray)
-                 + ", which it declared frozen: this is an error of the program";
+                   + ", which it declared frozen: this is an error of the program";
         });
         require(unchanged.empty() || !any_rate, [&] {
             return "the run left " + name_list(unchanged)
-                 + " as it was, though it has a gradient: the learning rate is too small to change a value";
+                   + " as it was, though it has a gradient: the learning rate is too small to change a value";
         });
     }
 };
@@ -84,8 +81,11 @@ template <class Model> TensorHashes tensor_hashes(const Model& model)
     leaves(model, [&](const std::string& name, const auto& leaf) {
         names.push_back(name);
         jobs.emplace_back([&leaf] { return detail::leaf_hash(leaf); });
-        if constexpr (requires { leaf.value(); }) { work += leaf.value().rows() * leaf.value().cols() * 4; }
-        else { work += leaf.bytes(); }
+        if constexpr (requires { leaf.value(); }) {
+            work += leaf.value().rows() * leaf.value().cols() * 4;
+        } else {
+            work += leaf.bytes();
+        }
     });
     std::vector<std::string> found(jobs.size());
     parallel_for(std::int64_t(jobs.size()), work,
@@ -140,8 +140,11 @@ inline TrainedSet trained_set(const TensorHashes& before, const TensorHashes& af
         const bool same = old != before.end() && old->second == hash;
         const auto trained = asked.find(name);
         if (trained == asked.end()) {
-            if (same) { ++out.frozen; }
-            else { out.stray.push_back(name); }
+            if (same) {
+                ++out.frozen;
+            } else {
+                out.stray.push_back(name);
+            }
         } else {
             (!same ? out.changed : trained->second == 2 ? out.unchanged : out.without_gradient).push_back(name);
         }

@@ -16,19 +16,21 @@ namespace {
 
 Json json_file(const std::filesystem::path& path) { return Json::parse(graft::detail::tokens::read_whole_file(path)); }
 
-// What Error says of a text or a file where it is right to refuse it: the reference fails on such a text, doubles what is
-// put in front of it, or does what it does by chance.
+// What Error says of a text or a file where it is right to refuse it: the reference fails on such a text, doubles what
+// is put in front of it, or does what it does by chance.
 bool refused_by_name(const std::string& what)
 {
     for (const char* part : {"in front of a text (a Replace", "has lstrip, and the token before it", "and no unk_id",
-             "after Fuse or ByteLevel is not supported", "beside ByteLevel, where model.vocab lacks",
-             "nothing, which is found everywhere", "the same as of", "after ByteLevel; only files"}) {
+                             "after Fuse or ByteLevel is not supported", "beside ByteLevel, where model.vocab lacks",
+                             "nothing, which is found everywhere", "the same as of", "after ByteLevel; only files"}) {
         if (what.find(part) != std::string::npos) { return true; }
     }
     return false;
 }
 
-struct Counts { int agreed = 0, refused = 0, rows = 0, refused_rows = 0; };
+struct Counts {
+    int agreed = 0, refused = 0, rows = 0, refused_rows = 0;
+};
 
 void check_row(const Tokenizer& tokenizer, const Json& row, bool special, Counts& counts)
 {
@@ -45,7 +47,7 @@ void check_row(const Tokenizer& tokenizer, const Json& row, bool special, Counts
         return;
     }
     ++counts.rows;
-    CHECK(Json(ids) == row[1]);     // also where it is null: graft says no more than the reference
+    CHECK(Json(ids) == row[1]);  // also where it is null: graft says no more than the reference
     for (const bool skip : {false, true}) {
         const Json& decoded = row[skip ? 3 : 2];
         CHECK((decoded.is_null() || tokenizer.decode(ids, skip) == decoded.get<std::string>()));
@@ -66,7 +68,7 @@ void check_row(const Tokenizer& tokenizer, const Json& row, bool special, Counts
 
 TEST_CASE("tokenizer: altered files against the reference")
 {
-    const char* given = std::getenv("GRAFT_ALTERED");     // another file of make_altered.py, by hand
+    const char* given = std::getenv("GRAFT_ALTERED");  // another file of make_altered.py, by hand
     const auto data = graft_test::repo() / "data";
     const Json all = json_file(given != nullptr ? given : data / "tokenizer_altered/altered.json");
     std::map<std::string, Json> bases;
@@ -83,7 +85,11 @@ TEST_CASE("tokenizer: altered files against the reference")
         CAPTURE(config);
         Json file = bases.at(entry["base"].get<std::string>());
         for (const auto& [key, value] : entry["parts"].items()) {
-            if (key == "model") { file[key].update(value); } else { file[key] = value; }
+            if (key == "model") {
+                file[key].update(value);
+            } else {
+                file[key] = value;
+            }
         }
         std::optional<Tokenizer> tokenizer;
         try {

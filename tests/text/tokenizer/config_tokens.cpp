@@ -33,8 +33,8 @@ bool has(const std::string& text, std::string_view part)
 
 Json token(const std::string& content, const Json& more = Json::object())
 {
-    Json out{{"content", content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false},
-        {"special", true}};
+    Json out{{"content", content}, {"single_word", false}, {"lstrip", false},
+             {"rstrip", false},    {"normalized", false},  {"special", true}};
     out.update(more);
     return out;
 }
@@ -45,18 +45,22 @@ Json file()
     Json e = token("<e>");
     e["id"] = 4;
     return {{"added_tokens", Json::array({e})},
-        {"model", {{"type", "BPE"}, {"vocab", {{"a", 0}, {"b", 1}, {"c", 2}, {"ab", 3}}}, {"merges", {"a b"}}}}};
+            {"model", {{"type", "BPE"}, {"vocab", {{"a", 0}, {"b", 1}, {"c", 2}, {"ab", 3}}}, {"merges", {"a b"}}}}};
 }
 
 Tokenizer with(const Json& config) { return Tokenizer::parse(file().dump(), config.dump()); }
 Ids ids(const Tokenizer& tokenizer, const std::string& text) { return tokenizer.encode(text, {.add_special = false}); }
 
 struct Folder {
-    std::filesystem::path path = std::filesystem::temp_directory_path() /
-        ("graft_config_tokens_" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()));
+    std::filesystem::path path =
+        std::filesystem::temp_directory_path()
+        / ("graft_config_tokens_" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()));
     Folder() { std::filesystem::create_directory(path); }
     ~Folder() { std::filesystem::remove_all(path); }
-    void write(const char* name, const Json& json) const { std::ofstream(path / name, std::ios::binary) << json.dump(); }
+    void write(const char* name, const Json& json) const
+    {
+        std::ofstream(path / name, std::ios::binary) << json.dump();
+    }
 };
 
 }  // namespace
@@ -71,14 +75,18 @@ TEST_CASE("tokenizer/config_tokens: added_tokens_decoder")
     CHECK(tokenizer.size() == 6);
 
     // its flags count; what was special stays left out by decoding
-    const auto changed = with({{"added_tokens_decoder", {{"4", token("<e>", {{"special", false}, {"rstrip", true}})}}}});
+    const auto changed =
+        with({{"added_tokens_decoder", {{"4", token("<e>", {{"special", false}, {"rstrip", true}})}}}});
     CHECK(ids(changed, "a<e>  b") == Ids{0, 4, 1});
     CHECK(changed.decode(Ids{0, 4, 1}, true) == "a b");
     // a token of the vocabulary becomes an added one
     CHECK(ids(with({{"added_tokens_decoder", {{"1", token("b")}}}}), "aab") == Ids{0, 0, 1});
     CHECK(ids(with(Json::object()), "aab") == Ids{0, 3});
 
-    CHECK(has(error_of([] { with({{"added_tokens_decoder", {{"9", token("<x>")}}}}); }),
+    CHECK(has(
+        error_of([] {
+            with({{"added_tokens_decoder", {{"9", token("<x>")}}}});
+        }),
         "tokenizer_config.json: added_tokens_decoder: \"<x>\" has the id 9, but with this tokenizer.json it gets 5"));
     CHECK(has(error_of([] { with({{"added_tokens_decoder", {{"5", token("<e>")}}}}); }), "has the id 5, but"));
     CHECK(has(error_of([] { with({{"added_tokens_decoder", {{"x", token("<x>")}}}}); }), "whole number"));
@@ -89,8 +97,13 @@ TEST_CASE("tokenizer/config_tokens: added_tokens_decoder")
 TEST_CASE("tokenizer/config_tokens: names")
 {
     // one that no list has gets the next id, bos, eos, unk, sep, pad, cls, mask first
-    const auto tokenizer = with({{"pad_token", "<p>"}, {"bos_token", "<b>"}, {"image_token", "<i>"}, {"mask_token", "<m>"},
-        {"additional_special_tokens", {"<q>", "ab"}}, {"add_bos_token", true}, {"cls_token", nullptr}});
+    const auto tokenizer = with({{"pad_token", "<p>"},
+                                 {"bos_token", "<b>"},
+                                 {"image_token", "<i>"},
+                                 {"mask_token", "<m>"},
+                                 {"additional_special_tokens", {"<q>", "ab"}},
+                                 {"add_bos_token", true},
+                                 {"cls_token", nullptr}});
     CHECK(tokenizer.bos() == 5);
     CHECK(tokenizer.pad() == 6);
     CHECK(tokenizer.id("<m>") == 7);
@@ -98,14 +111,17 @@ TEST_CASE("tokenizer/config_tokens: names")
     CHECK(tokenizer.id("<q>") == 9);
     CHECK(tokenizer.is_special(9));
     CHECK(ids(tokenizer, "aab<q><p>") == Ids{0, 3, 9, 6});
-    CHECK(tokenizer.is_special(3));     // of the vocabulary, now special
+    CHECK(tokenizer.is_special(3));  // of the vocabulary, now special
     CHECK(tokenizer.decode(Ids{0, 3, 1}, true) == "a b");
 
     CHECK(with({{"eos_token", "<e>"}}).eos() == 4);
     CHECK(with({{"eos_token", {{"content", "ab"}}}}).eos() == 3);
-    CHECK(with({{"eos_token", "<x>"}, {"added_tokens_decoder", {{"5", token("<x>", {{"special", false}})}}}}).is_special(5));
-    CHECK(has(error_of([] { with({{"eos_token", "<x>"}}); }),
-        "tokenizer_config.json: eos_token is \"<x>\", which no table of the tokeniser has"));
+    CHECK(with({{"eos_token", "<x>"}, {"added_tokens_decoder", {{"5", token("<x>", {{"special", false}})}}}})
+              .is_special(5));
+    CHECK(has(error_of([] {
+                  with({{"eos_token", "<x>"}});
+              }),
+              "tokenizer_config.json: eos_token is \"<x>\", which no table of the tokeniser has"));
     CHECK(has(error_of([] { with({{"eos_token", "<x>"}, {"additional_special_tokens", {"<x>"}}}); }), "no table"));
     CHECK(has(error_of([] { with({{"extra_special_tokens", "x"}}); }), "extra_special_tokens must be a list"));
     CHECK(with({{"extra_special_tokens", {{"image_token", "<i>"}}}}).id("<i>") == 5);
@@ -117,7 +133,8 @@ TEST_CASE("tokenizer/config_tokens: special_tokens_map.json and added_tokens.jso
     const Folder folder;
     folder.write("tokenizer.json", file());
     const auto load = [&] { return Tokenizer::load(folder.path); };
-    folder.write("special_tokens_map.json", {{"eos_token", "ab"}, {"additional_special_tokens", {"<y>", token("<z>")}}});
+    folder.write("special_tokens_map.json",
+                 {{"eos_token", "ab"}, {"additional_special_tokens", {"<y>", token("<z>")}}});
     CHECK(load().eos() == 3);
     CHECK(ids(load(), "a<y><z>") == Ids{0, 5, 6});
     // it counts before tokenizer_config.json, unless that has an added_tokens_decoder
@@ -148,7 +165,7 @@ TEST_CASE("tokenizer/config_tokens: ids of tokenizer.json that the reference wou
     Json gap = file();
     gap["added_tokens"][0]["id"] = 9;
     CHECK(has(error_of([&] { Tokenizer::parse(gap.dump()); }),
-        "added_tokens: \"<e>\" (id 9) gets the id 4 in the tokenizers library"));
+              "added_tokens: \"<e>\" (id 9) gets the id 4 in the tokenizers library"));
 }
 
 TEST_CASE("tokenizer/config_tokens: hostile files stay bounded")
@@ -170,7 +187,7 @@ TEST_CASE("tokenizer/config_tokens: hostile files stay bounded")
     const double few = seconds(listed(5000), 5005), many = seconds(listed(50000), 50005);
     CAPTURE(few);
     CAPTURE(many);
-    CHECK(many < 30 * few);     // 10 times as many tokens; where each looks at all others it is 100
+    CHECK(many < 30 * few);  // 10 times as many tokens; where each looks at all others it is 100
 
     // the same of added_tokens.json, beside as many special tokens without a name
     const auto beside = [&](int count) {

@@ -75,9 +75,11 @@ TEST_CASE("tokenizer: files that are refused")
     refused("[],", "[{\"id\": 7}],", "content must be a string");
     refused("[],", "[{\"id\": 7, \"content\": \"x\", \"lstrip\": 1}],", "lstrip must be true or false");
     for (const auto& [key, name] : {std::pair<std::string, std::string>{"normalizer", "BertNormalizer"},
-             {"pre_tokenizer", "Whitespace"}, {"post_processor", "BertProcessing"}, {"decoder", "WordPiece"}}) {
+                                    {"pre_tokenizer", "Whitespace"},
+                                    {"post_processor", "BertProcessing"},
+                                    {"decoder", "WordPiece"}}) {
         refused("\"added_tokens\": []", "\"" + key + "\": {\"type\": \"" + name + "\"}",
-            key + ": unknown type \"" + name + "\"");
+                key + ": unknown type \"" + name + "\"");
         refused("\"added_tokens\": []", "\"" + key + "\": {\"type\": 3}", "type must be a string");
         refused("\"added_tokens\": []", "\"" + key + "\": 3", "must be an object");
     }
@@ -92,28 +94,35 @@ TEST_CASE("tokenizer: files that are refused")
         "special_tokens": {"x": {"ids": [77]}}})",
         "the id 77, which no token has");
     component(R"("post_processor": {"type": "TemplateProcessing", "single": []})", "sequence A once");
-    component(
-        R"("decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "ByteFallback"}]})", "after Fuse");
+    component(R"("decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "ByteFallback"}]})",
+              "after Fuse");
     component(R"("decoder": {"type": "Strip", "content": "xy", "start": 1})", "one character");
     component(R"("decoder": {"type": "Strip", "content": "x", "start": -1})", "start");
-    component(
-        R"("pre_tokenizer": {"type": "Metaspace", "replacement": "", "prepend_scheme": "always"})", "one character");
-    component(
-        R"("pre_tokenizer": {"type": "Metaspace", "replacement": "_", "prepend_scheme": "often"})", "prepend_scheme");
+    component(R"("pre_tokenizer": {"type": "Metaspace", "replacement": "", "prepend_scheme": "always"})",
+              "one character");
+    component(R"("pre_tokenizer": {"type": "Metaspace", "replacement": "_", "prepend_scheme": "often"})",
+              "prepend_scheme");
     component(
         R"("pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"}, {"type": "ByteLevel"}]})",
         "after ByteLevel");
     component(R"("pre_tokenizer": {"type": "Split", "pattern": {"String": "x", "Regex": "x"}, "behavior": "Isolated"})",
-        "pattern must be");
-    component(
-        R"("pre_tokenizer": {"type": "Split", "pattern": {"String": "x"}, "behavior": "Broken"})", "unknown behavior");
-    for (const auto& [pattern, message] :
-        {std::pair<std::string, std::string>{"(", "does not compile"}, {"a\\\\K", "\\K"}, {"[[:alpha:]]", "POSIX"},
-            {"[a&&b]", "&&"}, {"(?m:a)", "(?m:"}, {"\\\\p{Nonsense}", "does not compile"}, {"(a)\\\\1", "\\1"},
-            {"a{,3}", "{,n}"}, {"(*ACCEPT)", "verb"}, {"\\\\", "backslash"}, {"(?R)", "(?R"}}) {
-        component(
-            R"("pre_tokenizer": {"type": "Split", "behavior": "Isolated", "pattern": {"Regex": ")" + pattern + "\"}}",
-            message);
+              "pattern must be");
+    component(R"("pre_tokenizer": {"type": "Split", "pattern": {"String": "x"}, "behavior": "Broken"})",
+              "unknown behavior");
+    for (const auto& [pattern, message] : {std::pair<std::string, std::string>{"(", "does not compile"},
+                                           {"a\\\\K", "\\K"},
+                                           {"[[:alpha:]]", "POSIX"},
+                                           {"[a&&b]", "&&"},
+                                           {"(?m:a)", "(?m:"},
+                                           {"\\\\p{Nonsense}", "does not compile"},
+                                           {"(a)\\\\1", "\\1"},
+                                           {"a{,3}", "{,n}"},
+                                           {"(*ACCEPT)", "verb"},
+                                           {"\\\\", "backslash"},
+                                           {"(?R)", "(?R"}}) {
+        component(R"("pre_tokenizer": {"type": "Split", "behavior": "Isolated", "pattern": {"Regex": ")" + pattern
+                      + "\"}}",
+                  message);
     }
     // Deep nesting, and lists inside lists of components.
     component("\"x\": " + std::string(100000, '[') + std::string(100000, ']'), "nested deeper");

@@ -24,14 +24,14 @@ TEST_CASE("tokenizer/regex: regular expressions mean what Oniguruma means")
     CHECK(matches("\\w+", "ab_c\u0301-d") == Texts{"ab_c\u0301", "d"});
     CHECK(matches("\\p{Han}+", "漢字かな\u3001") == Texts{"漢字"});  // the script, not its extensions
     CHECK(matches("^a", "a\na") == Texts{"a", "a"});
-    CHECK(matches("x*", "axxb") == Texts{"", "xx", ""});    // not at 3, where a match ended
+    CHECK(matches("x*", "axxb") == Texts{"", "xx", ""});  // not at 3, where a match ended
     CHECK(matches("(?=b)|$", "ab\nb") == Texts{"", "", "", ""});
     CHECK(matches("x*", "") == Texts{});
     CHECK(matches("|b", "éb") == Texts{"", "", ""});
     CHECK(matches("\\d{1,3}(?=(\\d{3})*\\b)", "1000000 kites 12x 9999") == Texts{"1", "000", "000", "9", "999"});
     CHECK(matches("\\b", "ab ½-é").size() == 6);
     CHECK(matches("\\B", "ab ½-é").size() == 1);
-    CHECK(matches("\\w+", "x½²") == Texts{"x½²"});    // Oniguruma's table of Latin-1, which a set does not use
+    CHECK(matches("\\w+", "x½²") == Texts{"x½²"});  // Oniguruma's table of Latin-1, which a set does not use
     CHECK(matches("[\\w]+", "x½²") == Texts{"x"});
     CHECK(matches("\\h+|[\\b]", "beg\b") == Texts{"be", "\b"});
     CHECK(matches("\\Aa|b\\z", "abab") == Texts{"a", "b"});

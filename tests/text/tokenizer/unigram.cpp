@@ -30,7 +30,7 @@ bool has(const std::string& text, std::string_view part)
     return false;
 }
 
-Json pieces(const std::vector<std::pair<std::string, double>>& list)     // of braces alone Json makes an object
+Json pieces(const std::vector<std::pair<std::string, double>>& list)  // of braces alone Json makes an object
 {
     Json out = Json::array();
     for (const auto& [text, score] : list) { out.push_back(Json::array({text, score})); }
@@ -45,12 +45,23 @@ Json unigram(const Json& vocab, const Json& more = Json::object())
 }
 
 Tokenizer read(const Json& file) { return Tokenizer::parse(file.dump()); }
-Ids plain(const Tokenizer& tokenizer, const std::string& text) { return tokenizer.encode(text, {.add_special = false}); }
+Ids plain(const Tokenizer& tokenizer, const std::string& text)
+{
+    return tokenizer.encode(text, {.add_special = false});
+}
 
 const Json& small()
 {
-    static const Json vocab = pieces({{"<unk>", 0.0}, {"<s>", 0.0}, {"</s>", 0.0}, {"▁the", -2.0}, {"▁kite", -3.0}, {"▁", -4.0},
-        {"k", -5.0}, {"i", -5.0}, {"t", -5.0}, {"e", -5.0}});
+    static const Json vocab = pieces({{"<unk>", 0.0},
+                                      {"<s>", 0.0},
+                                      {"</s>", 0.0},
+                                      {"▁the", -2.0},
+                                      {"▁kite", -3.0},
+                                      {"▁", -4.0},
+                                      {"k", -5.0},
+                                      {"i", -5.0},
+                                      {"t", -5.0},
+                                      {"e", -5.0}});
     return vocab;
 }
 
@@ -72,8 +83,7 @@ TEST_CASE("tokenizer/unigram: the best sum of scores, and what no piece covers")
     CHECK(tokenizer.token(4) == "▁kite");
     CHECK(tokenizer.id("▁the") == 3);
     CHECK(tokenizer.size() == 10);
-    CHECK(tokenizer.encode_with_spans("the xy kite").spans
-          == std::vector<TextSpan>{{0, 3}, {3, 4}, {4, 6}, {6, 11}});
+    CHECK(tokenizer.encode_with_spans("the xy kite").spans == std::vector<TextSpan>{{0, 3}, {3, 4}, {4, 6}, {6, 11}});
 
     // <unk> is the piece itself where the text spells it, and control tokens are text where that is asked for
     CHECK(plain(read(unigram(small())), "</s>k") == Ids{2, 6});
@@ -83,8 +93,7 @@ TEST_CASE("tokenizer/unigram: the best sum of scores, and what no piece covers")
     CHECK(read(added).encode("</s>k", {.add_special = false, .control_tokens = false}) == Ids{0, 6});
 
     // of two cuts with one sum, the one that ends in the longer piece; ab then c, for abc
-    const Json equal =
-        pieces({{"<unk>", 0.0}, {"a", -2.0}, {"b", -2.0}, {"c", -2.0}, {"ab", -4.0}, {"bc", -4.0}});
+    const Json equal = pieces({{"<unk>", 0.0}, {"a", -2.0}, {"b", -2.0}, {"c", -2.0}, {"ab", -4.0}, {"bc", -4.0}});
     CHECK(plain(read(unigram(equal)), "abc") == Ids{1, 5});
     CHECK(plain(read(unigram(equal)), "ab") == Ids{4});
 }
@@ -99,7 +108,7 @@ TEST_CASE("tokenizer/unigram: bytes, and no unk at all")
     const auto spans = bytes.encode_with_spans("aéa").spans;
     CHECK(spans == std::vector<TextSpan>{{0, 1}, {1, 3}, {1, 3}, {3, 4}});
     CHECK(plain(read(unigram(vocab)), "aéa") == Ids{1, 0, 1});
-    vocab.erase(2 + 0xA9);      // not all bytes: unk
+    vocab.erase(2 + 0xA9);  // not all bytes: unk
     CHECK(plain(read(unigram(vocab, {{"byte_fallback", true}})), "aéa") == Ids{1, 0, 1});
 
     const auto none = read(unigram(pieces({{"ab", 0.0}, {"b", 0.0}}), {{"unk_id", nullptr}}));
@@ -141,11 +150,12 @@ TEST_CASE("tokenizer/unigram: files that are refused")
     refused(unigram(Json::object()), "model.vocab of a Unigram must be a list");
     refused({{"model", {{"type", "BPE"}, {"merges", Json::array()}, {"vocab", small()}}}}, "vocab (an object)");
     CHECK(has(error_of([] {
-        Tokenizer::parse(R"({"model": {"type": "Unigram", "unk_id": null, "vocab": [["a", 1e999]]}})");
-    }), "tokenizer.json: "));
-    CHECK(has(error_of([] {
-        Tokenizer::parse(R"({"model": {"type": "Unigram", "unk_id": null, "vocab": [["a", NaN]]}})");
-    }), "tokenizer.json: "));
+                  Tokenizer::parse(R"({"model": {"type": "Unigram", "unk_id": null, "vocab": [["a", 1e999]]}})");
+              }),
+              "tokenizer.json: "));
+    CHECK(has(
+        error_of([] { Tokenizer::parse(R"({"model": {"type": "Unigram", "unk_id": null, "vocab": [["a", NaN]]}})"); }),
+        "tokenizer.json: "));
     // an empty piece is there and never found, as in the reference
     CHECK(plain(read(with(Json::array({"", 5.0}))), "kite") == Ids{6, 7, 8, 9});
     CHECK(plain(read(unigram(Json::array(), {{"unk_id", nullptr}})), "").empty());
@@ -153,7 +163,7 @@ TEST_CASE("tokenizer/unigram: files that are refused")
 
 TEST_CASE("tokenizer/unigram: a million equal scores, long texts, long pieces")
 {
-    const std::clock_t start = std::clock();    // of this process alone
+    const std::clock_t start = std::clock();  // of this process alone
     std::string json = R"({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", -1])";
     for (int i = 0; i < 1000000; ++i) { json += ",[\"" + std::to_string(i) + "\",-1]"; }
     const auto many = Tokenizer::parse(json + "]}}");
@@ -169,5 +179,5 @@ TEST_CASE("tokenizer/unigram: a million equal scores, long texts, long pieces")
     CHECK(plain(read(unigram(vocab)), std::string(100000, 'b')) == Ids{0});
     const double seconds = double(std::clock() - start) / CLOCKS_PER_SEC;
     MESSAGE("took " << seconds << " s");
-    CHECK(seconds < 300);    // quadratic time would be hours; a sanitised build without optimisation takes a minute
+    CHECK(seconds < 300);  // quadratic time would be hours; a sanitised build without optimisation takes a minute
 }

@@ -65,8 +65,8 @@ public:
         for (std::size_t k = 0; k < inputs_.size(); ++k) {
             const std::int64_t n = inputs_[k].size();
             if (n == 0) { continue; }
-            if (n > 1 && inputs_.size() > 1 &&
-                !note(found, begins_[k], begins_[k + 1], 100, "a direction through " + inputs_[k].name)) {
+            if (n > 1 && inputs_.size() > 1
+                && !note(found, begins_[k], begins_[k + 1], 100, "a direction through " + inputs_[k].name)) {
                 return found;
             }
             const std::int64_t count = std::min(n, options_.elements);
@@ -83,13 +83,13 @@ public:
 private:
     struct Measured {
         double along = 0, off = 0, u = 0, s = 0;
-        bool   rounding = false, corner = false;
+        bool rounding = false, corner = false;
         double excess() const { return std::abs(off) - 10 * u - 2e-10 * s; }
-        bool   accused() const { return !(excess() <= 0); }
+        bool accused() const { return !(excess() <= 0); }
     };
 
     std::int64_t size() const { return std::int64_t(kept_.size()); }
-    std::size_t  input_of(std::int64_t i) const
+    std::size_t input_of(std::int64_t i) const
     {
         return std::size_t(std::upper_bound(begins_.begin(), begins_.end(), i) - begins_.begin()) - 1;
     }
@@ -106,8 +106,13 @@ private:
 
     bool fail(GradcheckResult& found, std::string why) const
     {
-        found = {.verdict = GradcheckVerdict::wrong, .worst = HUGE_VAL, .uncertainty = 0, .where = {}, .formed = 0,
-                 .differences = 0, .why = std::move(why)};
+        found = {.verdict = GradcheckVerdict::wrong,
+                 .worst = HUGE_VAL,
+                 .uncertainty = 0,
+                 .where = {},
+                 .formed = 0,
+                 .differences = 0,
+                 .why = std::move(why)};
         return false;
     }
     static std::string number(double x)
@@ -138,15 +143,15 @@ private:
                 input.put_on(&tape);
                 if (!again) { input.clear(); }
             }
-            const auto   loss = loss_(TapeRef(tape));
+            const auto loss = loss_(TapeRef(tape));
             const double with = item(loss);
             for (const auto& input : inputs_) { input.put_on(nullptr); }
             if (!std::isfinite(with)) { return fail(found, "the forward reads memory that it never wrote"); }
             if (std::abs(with - middle_) > 1e-9 * std::abs(middle_) + 100 * noise_) {
-                return fail(found, "the loss is " + number(with) + " with a tape and " + number(middle_) +
-                                       " without one: it must be a pure function of the inputs");
+                return fail(found, "the loss is " + number(with) + " with a tape and " + number(middle_)
+                                       + " without one: it must be a pure function of the inputs");
             }
-            if (loss.tape() != nullptr) { tape.backward(loss); }    // else nothing of it was recorded
+            if (loss.tape() != nullptr) { tape.backward(loss); }  // else nothing of it was recorded
             std::vector<double> now;
             for (const auto& input : inputs_) {
                 const auto part = input.gradient();
@@ -169,8 +174,9 @@ private:
             if (std::isfinite(now[i])) { continue; }
             const std::string name = element(std::int64_t(i));
             const std::string what = "the gradient of " + name;
-            return fail(found, unwritten(now[i]) ? what + " was never written, or formed from what was never written: "
-                                                          "the first write must reach every element"
+            return fail(found, unwritten(now[i]) ? what
+                                                       + " was never written, or formed from what was never written: "
+                                                         "the first write must reach every element"
                                                  : what + " is " + number(now[i]));
         }
         return true;
@@ -188,9 +194,10 @@ private:
                 if (!(d <= off)) { off = d, worst = i; }
             }
         }
-        return off <= 1e-9 || fail(found, "a second backward takes the gradient of " + element(std::int64_t(worst)) +
-                                              " from " + number(gradient_[worst]) + " to " + number(now[worst]) +
-                                              ", not to twice that: the op assigns where it should add");
+        return off <= 1e-9
+               || fail(found, "a second backward takes the gradient of " + element(std::int64_t(worst)) + " from "
+                                  + number(gradient_[worst]) + " to " + number(now[worst])
+                                  + ", not to twice that: the op assigns where it should add");
     }
 
     std::vector<double> aside() const
@@ -278,8 +285,13 @@ private:
         if (m.accused()) { locate(m, begin, end, where); }
         const bool corner = m.accused() && m.corner, wrong = m.accused() && !corner;
         corner_ = corner_ || corner;
-        GradcheckResult now{.verdict = GradcheckVerdict::right, .worst = 0, .uncertainty = m.s > 0 ? m.u / m.s : 0,
-                            .where = std::move(where), .formed = m.along, .differences = m.along + m.off, .why = {}};
+        GradcheckResult now{.verdict = GradcheckVerdict::right,
+                            .worst = 0,
+                            .uncertainty = m.s > 0 ? m.u / m.s : 0,
+                            .where = std::move(where),
+                            .formed = m.along,
+                            .differences = m.along + m.off,
+                            .why = {}};
         now.worst = m.off == 0 ? 0 : m.s > 0 ? std::abs(m.off) / m.s : HUGE_VAL;
         if (wrong) {
             now.verdict = GradcheckVerdict::wrong;
@@ -312,13 +324,13 @@ private:
         where = element(begin);
     }
 
-    Loss&                              loss_;
+    Loss& loss_;
     const std::vector<GradcheckInput>& inputs_;
-    GradcheckOptions                   options_;
-    std::vector<std::int64_t>          begins_;    // of each input, and the end
-    std::vector<double>                kept_, point_, moved_, sigma_, gradient_;
-    double                             middle_ = 0, noise_ = 0, total_ = 0;
-    bool                               corner_ = false;
+    GradcheckOptions options_;
+    std::vector<std::int64_t> begins_;  // of each input, and the end
+    std::vector<double> kept_, point_, moved_, sigma_, gradient_;
+    double middle_ = 0, noise_ = 0, total_ = 0;
+    bool corner_ = false;
 };
 
 }  // namespace detail

@@ -31,10 +31,10 @@
 namespace graft::detail {
 
 struct Slope {
-    double off = 0;             // f'(0) - g
+    double off = 0;  // f'(0) - g
     double uncertainty = std::numeric_limits<double>::infinity();
-    bool   rounding = false;    // the larger part of it
-    bool   corner = false;      // f' jumps at or near 0, by as much as would matter
+    bool rounding = false;  // the larger part of it
+    bool corner = false;    // f' jumps at or near 0, by as much as would matter
 };
 
 // Values of f at t and at -t, and the derivative to be checked along the way between them.
@@ -73,8 +73,8 @@ public:
             for (std::size_t m = 0; m < table_[k].size(); ++m) {
                 double otherwise = 0;
                 for (std::size_t j = k + 1; j < steps_.size(); ++j) {
-                    otherwise = std::max(otherwise, std::abs(table_[j].back() - table_[k][m]) - 2 * rounding(j)
-                                                        - rounding(k));
+                    otherwise =
+                        std::max(otherwise, std::abs(table_[j].back() - table_[k][m]) - 2 * rounding(j) - rounding(k));
                 }
                 take(best, k, m, otherwise);
             }
@@ -93,18 +93,18 @@ private:
     static constexpr std::size_t most = 4;
 
     double rounding(std::size_t k) const { return 8 * noise_ / steps_[k]; }
-    void   take(Slope& best, std::size_t k, std::size_t m, double otherwise) const
+    void take(Slope& best, std::size_t k, std::size_t m, double otherwise) const
     {
         const double now = table_[k][m];
-        const double truncation = m == 0 ? std::abs(now - table_[k - 1][0])
-                                         : std::max(std::abs(now - table_[k][m - 1]),
-                                                    std::abs(now - table_[k - 1][m - 1]));
+        const double truncation =
+            m == 0 ? std::abs(now - table_[k - 1][0])
+                   : std::max(std::abs(now - table_[k][m - 1]), std::abs(now - table_[k - 1][m - 1]));
         const double u = std::max(truncation + rounding(k), otherwise);
         if (u < best.uncertainty) { best = {now, u, rounding(k) > std::max(truncation, otherwise), false}; }
     }
 
-    double                           middle_, noise_;
-    std::vector<double>              steps_, jumps_;    // h_k, S_k
+    double middle_, noise_;
+    std::vector<double> steps_, jumps_;  // h_k, S_k
     std::vector<std::vector<double>> table_;
 };
 
@@ -113,7 +113,7 @@ template <class At, class Settled> Slope slope(At&& at, double middle, double no
 {
     constexpr int levels = 11;
     SlopeTable table(middle, noise);
-    double     h = 0x1p-5;
+    double h = 0x1p-5;
     for (int k = 0; k < levels; ++k, h /= 4) {
         table.add(h, at(h));
         if (const Slope now = table.newest(); k >= 2 && settled(now)) { return now; }
@@ -133,7 +133,7 @@ inline double noise_of(const std::function<double(double)>& f)
         for (int k = 1; k <= 6; ++k) {
             for (std::size_t i = 0; i + 1 < values.size(); ++i) { values[i] = values[i + 1] - values[i]; }
             values.pop_back();
-            factor *= double(k) * k / (double(2 * k) * (2 * k - 1));    // (k!)^2 / (2k)!
+            factor *= double(k) * k / (double(2 * k) * (2 * k - 1));  // (k!)^2 / (2k)!
             double squares = 0;
             for (double v : values) { squares += v * v; }
             if (k >= 4) { found = std::max(found, std::sqrt(factor * squares / double(values.size()))); }

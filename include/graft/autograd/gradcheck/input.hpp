@@ -34,11 +34,11 @@ public:
     {
         if (put_on_) { put_on_(tape); }
     }
-    std::int64_t        size() const { return rows_ * cols_; }
+    std::int64_t size() const { return rows_ * cols_; }
     std::vector<double> values() const { return get_(); }
-    void                set(const double* values) const { set_(values); }
-    std::vector<double> gradient() const { return gradient_(); }    // zeros where there is none
-    void                clear() const { clear_(); }
+    void set(const double* values) const { set_(values); }
+    std::vector<double> gradient() const { return gradient_(); }  // zeros where there is none
+    void clear() const { clear_(); }
     std::shared_ptr<void> poison() const { return poison_(); }
     std::string element(std::int64_t i) const
     {
@@ -81,11 +81,11 @@ private:
         };
     }
 
-    std::int64_t                           rows_ = 0, cols_ = 0;
-    std::function<void(Tape*)>             put_on_;
-    std::function<std::vector<double>()>   get_, gradient_;
-    std::function<void(const double*)>     set_;
-    std::function<void()>                  clear_;
+    std::int64_t rows_ = 0, cols_ = 0;
+    std::function<void(Tape*)> put_on_;
+    std::function<std::vector<double>()> get_, gradient_;
+    std::function<void(const double*)> set_;
+    std::function<void()> clear_;
     std::function<std::shared_ptr<void>()> poison_;
 };
 

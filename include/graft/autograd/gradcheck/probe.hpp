@@ -11,8 +11,8 @@
 // gradient is c, so that an error in any element of dy shows.
 namespace graft {
 
-template <Float T, class S, Device Dev> Tensor<acc<T>, Shape<1>, Dev> probe(const Tensor<T, S, Dev>& y,
-                                                                           std::uint64_t seed = 1)
+template <Float T, class S, Device Dev>
+Tensor<acc<T>, Shape<1>, Dev> probe(const Tensor<T, S, Dev>& y, std::uint64_t seed = 1)
 {
     using A = acc<T>;
     const auto weight = [random = Philox{seed}](std::int64_t i, std::int64_t j) {
@@ -40,19 +40,19 @@ template <Float T, class S, Device Dev> Tensor<acc<T>, Shape<1>, Dev> probe(cons
     loss.on(y.tape());
     if (Tape* tape = y.tape(); tape != nullptr && y.needs_grad()) {
         loss.want_grad();
-        tape->record("probe", loss, [weight, to_host, dy = y.grad(), dloss = loss.grad(), rows = y.rows(),
-                                     cols = y.cols()] {
-            const auto sink = dy.sink();
-            compute(dy.pool(), [&] {
-                auto host = to_host(sink.view.data, rows, sink.view.stride, cols, dy.pool());
-                const A up = to_host(dloss.view().data, 1, 1, 1, dy.pool())[0];
-                const Sink<T> put{{host.data(), rows, sink.view.stride, cols}, sink.add};
-                for (std::int64_t i = 0; i < rows; ++i) {
-                    for (std::int64_t j = 0; j < cols; ++j) { put.put(i, j, up * weight(i, j)); }
-                }
-                memory<Dev>::copy(sink.view.data, host.data(), host.size() * sizeof(T), dy.pool()->stream());
+        tape->record(
+            "probe", loss, [weight, to_host, dy = y.grad(), dloss = loss.grad(), rows = y.rows(), cols = y.cols()] {
+                const auto sink = dy.sink();
+                compute(dy.pool(), [&] {
+                    auto host = to_host(sink.view.data, rows, sink.view.stride, cols, dy.pool());
+                    const A up = to_host(dloss.view().data, 1, 1, 1, dy.pool())[0];
+                    const Sink<T> put{{host.data(), rows, sink.view.stride, cols}, sink.add};
+                    for (std::int64_t i = 0; i < rows; ++i) {
+                        for (std::int64_t j = 0; j < cols; ++j) { put.put(i, j, up * weight(i, j)); }
+                    }
+                    memory<Dev>::copy(sink.view.data, host.data(), host.size() * sizeof(T), dy.pool()->stream());
+                });
             });
-        });
     }
     return loss;
 }

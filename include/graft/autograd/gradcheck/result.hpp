@@ -7,8 +7,8 @@
 namespace graft {
 
 struct GradcheckOptions {
-    int           directions = 2;    // through all inputs
-    std::int64_t  elements = 2;      // of each input, at most: spread evenly over it; 0: none
+    int directions = 2;         // through all inputs
+    std::int64_t elements = 2;  // of each input, at most: spread evenly over it; 0: none
     std::uint64_t seed = 1;
 };
 
@@ -27,14 +27,14 @@ inline const char* name_of(GradcheckVerdict verdict)
 
 struct GradcheckResult {
     GradcheckVerdict verdict = GradcheckVerdict::right;
-    double           worst = 0;                       // the largest error |g - f'| / s of what decided
-    double           uncertainty = 0;                 // of differences there, u / s
-    std::string      where;                           // which direction or element
-    double           formed = 0, differences = 0;     // what the tape gave there, and what finite differences gave
-    std::string      why;                             // what else there is to say
+    double worst = 0;                    // the largest error |g - f'| / s of what decided
+    double uncertainty = 0;              // of differences there, u / s
+    std::string where;                   // which direction or element
+    double formed = 0, differences = 0;  // what the tape gave there, and what finite differences gave
+    std::string why;                     // what else there is to say
 
-    bool        right() const { return verdict == GradcheckVerdict::right; }
-    bool        wrong() const { return verdict == GradcheckVerdict::wrong; }
+    bool right() const { return verdict == GradcheckVerdict::right; }
+    bool wrong() const { return verdict == GradcheckVerdict::wrong; }
     std::string text() const
     {
         char line[240] = "";

@@ -26,9 +26,9 @@
 namespace graft {
 
 struct LaidBranch {
-    std::string  module;
+    std::string module;
     std::int64_t rank = 0;
-    double       scale = 0, dropout = 0;
+    double scale = 0, dropout = 0;
 };
 
 template <class Model> std::vector<LaidBranch> laid_branches(Model& model)
@@ -83,15 +83,14 @@ template <class Model> void require_laid(Model& model, const AdapterConfig& conf
     for (const LaidBranch& branch : laid) {
         const auto at = std::find_if(targets.modules.begin(), targets.modules.end(),
                                      [&](const AdapterTarget& target) { return target.name == branch.module; });
-        require(at != targets.modules.end(), [&] {
-            return who + ": " + branch.module + " carries an adapter, and the settings do not target it";
-        });
+        require(at != targets.modules.end(),
+                [&] { return who + ": " + branch.module + " carries an adapter, and the settings do not target it"; });
         require(at->rank == branch.rank && close(at->scale, branch.scale), [&] {
-            return who + ": the adapter on " + branch.module + " has rank " + std::to_string(branch.rank) +
-                   " and scale " + detail::number_text(branch.scale) + ", the settings ask for rank " +
-                   std::to_string(at->rank) + " and scale " + detail::number_text(at->scale) + " (alpha " +
-                   detail::number_text(at->alpha) + (config.rslora ? " / sqrt(rank))" : " / rank)") +
-                   ": it would be another function";
+            return who + ": the adapter on " + branch.module + " has rank " + std::to_string(branch.rank)
+                   + " and scale " + detail::number_text(branch.scale) + ", the settings ask for rank "
+                   + std::to_string(at->rank) + " and scale " + detail::number_text(at->scale) + " (alpha "
+                   + detail::number_text(at->alpha) + (config.rslora ? " / sqrt(rank))" : " / rank)")
+                   + ": it would be another function";
         });
     }
     for (const AdapterTarget& target : targets.modules) {
@@ -100,8 +99,8 @@ template <class Model> void require_laid(Model& model, const AdapterConfig& conf
     }
     const std::int64_t rows = detail::laid_rows(model);
     require(rows == std::int64_t(targets.tokens.size()), [&] {
-        return who + ": rows of " + std::to_string(rows) + " tokens are trained, the settings name " +
-               std::to_string(targets.tokens.size());
+        return who + ": rows of " + std::to_string(rows) + " tokens are trained, the settings name "
+               + std::to_string(targets.tokens.size());
     });
 }
 
@@ -120,8 +119,9 @@ template <class Model> AdapterConfig config_of_laid(Model& model)
         if (branch.rank != config.rank) { config.rank_pattern.emplace_back(pattern, branch.rank); }
         if (alpha(branch) != config.alpha) { config.alpha_pattern.emplace_back(pattern, alpha(branch)); }
         require(branch.dropout == config.dropout, [&] {
-            return "the adapters on " + laid[0].module + " and " + branch.module + " have different dropout, which no "
-                   "settings of one adapter can say";
+            return "the adapters on " + laid[0].module + " and " + branch.module
+                   + " have different dropout, which no "
+                     "settings of one adapter can say";
         });
     }
     return config;

@@ -29,18 +29,18 @@
 // Throws: Error that names the file and the tensors.
 namespace graft {
 
-using AdapterTypes = std::map<std::string, StoredType>;    // by the name in the model
+using AdapterTypes = std::map<std::string, StoredType>;  // by the name in the model
 
 namespace detail {
 
 inline constexpr std::string_view peft_prefix = "base_model.model.";
 
 inline const std::string embedding_weight = std::string(embedding_module) + ".weight";
-inline const std::string head_weight      = std::string(head_module) + ".weight";
+inline const std::string head_weight = std::string(head_module) + ".weight";
 
 struct AdapterTensor {
-    std::string name;       // in the model
-    std::string adapter;    // "default", or another that the key carries; empty: none
+    std::string name;     // in the model
+    std::string adapter;  // "default", or another that the key carries; empty: none
 };
 
 // Whatever prefixes its wrappers have written before it (tensor_names.hpp); PEFT wraps what has an adapter, and stores
@@ -62,7 +62,7 @@ inline AdapterTensor adapter_tensor(std::string_view stored)
         break;
     }
     for (const std::string_view part : {".modules_to_save.", ".base_layer."}) {
-        if (const auto at = name.find(part); at != std::string::npos) { name.erase(at, part.size() - 1); }    // but a dot
+        if (const auto at = name.find(part); at != std::string::npos) { name.erase(at, part.size() - 1); }  // but a dot
     }
     return out;
 }
@@ -78,8 +78,9 @@ inline NamedTensors named_tensors(const SafetensorsFile& file, const std::string
         if (!tensor.adapter.empty()) { adapters.insert(tensor.adapter); }
     }
     require(adapters.size() <= 1, [&] {
-        return where + ": holds several adapters, " + name_list(std::vector<std::string>(adapters.begin(), adapters.end()))
-             + ": save each to a folder of its own (save_pretrained of PEFT does)";
+        return where + ": holds several adapters, "
+               + name_list(std::vector<std::string>(adapters.begin(), adapters.end()))
+               + ": save each to a folder of its own (save_pretrained of PEFT does)";
     });
     for (const StoredTensor& t : file.tensors()) {
         require(out.emplace(adapter_tensor(t.name).name, &t).second,
@@ -93,7 +94,9 @@ inline std::string adapter_hint(const LoadReport& report)
 {
     std::size_t whole = 0;
     for (const std::string& name : report.extra) {
-        if (name.find("lora_magnitude_vector") != std::string::npos) { return "it is a DoRA adapter, which is not read"; }
+        if (name.find("lora_magnitude_vector") != std::string::npos) {
+            return "it is a DoRA adapter, which is not read";
+        }
         whole += name.ends_with(".base_layer.weight") ? 1 : 0;
     }
     if (whole == 0) { return ""; }
@@ -107,10 +110,11 @@ inline SafetensorsFile open_adapter_file(const std::filesystem::path& folder)
     if (const auto link = broken_link(path); !link.empty()) { throw Error(link); }
     require(std::filesystem::exists(path), [&] {
         const bool pickled = std::filesystem::exists(folder / "adapter_model.bin");
-        return printable(folder.string(), 1000) + ": no adapter_model.safetensors" +
-               (pickled ? "; adapter_model.bin is a pickle, which is not read because reading one can run code: save the "
-                          "adapter as safetensors (load and save_pretrained it with PEFT)"
-                        : "");
+        return printable(folder.string(), 1000) + ": no adapter_model.safetensors"
+               + (pickled
+                      ? "; adapter_model.bin is a pickle, which is not read because reading one can run code: save the "
+                        "adapter as safetensors (load and save_pretrained it with PEFT)"
+                      : "");
     });
     return SafetensorsFile::open(path);
 }
@@ -138,8 +142,8 @@ public:
         }
         const StoredTensor& t = *at->second;
         if (t.shape != shape || !is_float(t.type)) {
-            report_.misshaped.push_back(name + " (" + std::string(stored_name(t.type)) + " " + shape_text(t.shape) +
-                                        ", expected " + shape_text(shape) + ")");
+            report_.misshaped.push_back(name + " (" + std::string(stored_name(t.type)) + " " + shape_text(t.shape)
+                                        + ", expected " + shape_text(shape) + ")");
         }
         types_[name] = t.type;
     }
@@ -161,18 +165,19 @@ private:
         if (head == stored_.end()) { return; }
         const auto put = stored_.emplace(embedding_weight, head->second);
         require(put.second || same_values(*put.first->second, *head->second), [&] {
-            return where_ + ": lm_head.weight differs from model.embed_tokens.weight, but the model's head is its "
-                            "embedding";
+            return where_
+                   + ": lm_head.weight differs from model.embed_tokens.weight, but the model's head is its "
+                     "embedding";
         });
         types_[head_weight] = head->second->type;
         stored_.erase(head);
     }
 
-    SafetensorsFile                            file_;
-    std::string                                where_;
-    NamedTensors                               stored_;
-    LoadReport                                 report_;
-    AdapterTypes                               types_;
+    SafetensorsFile file_;
+    std::string where_;
+    NamedTensors stored_;
+    LoadReport report_;
+    AdapterTypes types_;
 };
 
 }  // namespace detail

@@ -33,10 +33,10 @@ inline constexpr const char* head_module = "lm_head";
 inline constexpr const char* token_rows_tensor = "model.embed_tokens.token_adapter.trainable_tokens_delta";
 
 struct SavedModules {
-    std::vector<std::string> modules{};         // full names, in the order of the model
-    bool                     shared = false;    // a tied pair as one tensor: only the embedding is listed
-    bool                     untie  = false;    // the model's head must become a tensor of its own
-    bool                     frozen = false;    // loaded and saved as they came, not trained
+    std::vector<std::string> modules{};  // full names, in the order of the model
+    bool shared = false;                 // a tied pair as one tensor: only the embedding is listed
+    bool untie = false;                  // the model's head must become a tensor of its own
+    bool frozen = false;                 // loaded and saved as they came, not trained
 
     bool empty() const { return modules.empty(); }
     bool has(std::string_view tensor) const
@@ -76,10 +76,10 @@ inline SavedModules saved_modules(const std::vector<std::string>& names, std::sp
         for (const ModuleInfo& module : modules) {
             if (name.empty() || !module.name.ends_with(name)) { continue; }
             const bool whole = module.kind == ModuleKind::embedding || module.kind == ModuleKind::head
-                            || module.name.ends_with("norm");
+                               || module.name.ends_with("norm");
             require(whole, [&] {
                 return where + " names " + printable(name) + ", which means " + module.name
-                     + ": only embed_tokens, lm_head and norms are trained whole beside an adapter";
+                       + ": only embed_tokens, lm_head and norms are trained whole beside an adapter";
             });
             any = true;
             if (std::find(out.modules.begin(), out.modules.end(), module.name) == out.modules.end()) {

@@ -50,10 +50,10 @@
 namespace graft {
 
 struct AdapterTarget {
-    std::string  name;
-    std::int64_t in = 0, out = 0, rank = 0;    // embedding: in is the vocabulary
-    double       alpha = 0, scale = 0;
-    ModuleKind   kind = ModuleKind::linear;
+    std::string name;
+    std::int64_t in = 0, out = 0, rank = 0;  // embedding: in is the vocabulary
+    double alpha = 0, scale = 0;
+    ModuleKind kind = ModuleKind::linear;
 
     // The names of its tensors, (rank, in) and (out, rank).
     std::string a() const { return name + (kind == ModuleKind::embedding ? ".lora_embedding_A" : ".lora_A.weight"); }
@@ -62,9 +62,9 @@ struct AdapterTarget {
 
 struct AdapterTargets {
     std::vector<AdapterTarget> modules;
-    std::vector<std::string>   unmatched;
-    SavedModules               saved{};    // trained whole beside them
-    std::vector<std::int32_t>  tokens{};    // whose rows of the embedding are trained
+    std::vector<std::string> unmatched;
+    SavedModules saved{};                // trained whole beside them
+    std::vector<std::int32_t> tokens{};  // whose rows of the embedding are trained
 
     // Whether there is more than branches on linears, which alone can lie over one another.
     bool on_tables() const
@@ -104,7 +104,9 @@ public:
         if (kind_ == ModuleChoice::Kind::list) { names_.insert(choice.names.begin(), choice.names.end()); }
     }
 
-    struct Match { bool matches = false, whole = false; };
+    struct Match {
+        bool matches = false, whole = false;
+    };
 
     // used: receives the entries of a list that the name answers to.
     Match operator()(const ModuleInfo& module, std::unordered_set<std::string>* used = nullptr) const
@@ -121,7 +123,7 @@ public:
             if (const auto at = names_.find(std::string(rest)); at != names_.end()) {
                 if (used != nullptr) { used->insert(*at); }
                 match.matches = true;
-                match.whole   = match.whole || whole;
+                match.whole = match.whole || whole;
             }
             const auto dot = rest.find('.');
             if (dot == std::string_view::npos) { return match; }
@@ -130,8 +132,8 @@ public:
     }
 
 private:
-    ModuleChoice::Kind              kind_;
-    std::optional<Regex>            regex_;
+    ModuleChoice::Kind kind_;
+    std::optional<Regex> regex_;
     std::unordered_set<std::string> names_;
 };
 
@@ -161,16 +163,15 @@ public:
 
 private:
     std::vector<std::int64_t> layers_;
-    std::vector<Regex>        patterns_;
+    std::vector<Regex> patterns_;
 };
 
-template <class Value>
-class PatternTable {
+template <class Value> class PatternTable {
 public:
     PatternTable(const std::vector<std::pair<std::string, Value>>& patterns, const std::string& where)
     {
         for (const auto& [key, value] : patterns) {
-            const Regex alone(key, where);    // so that a key cannot close the group around it
+            const Regex alone(key, where);  // so that a key cannot close the group around it
             table_.emplace_back(Regex("(.*\\.)?(" + key + ")$", where), value);
         }
     }
@@ -204,12 +205,12 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, std::span<con
     std::unordered_set<std::string> used;
     for (const ModuleInfo& module : modules) {
         if (detail::inside_saved(module.name, config.modules_to_save)) { continue; }
-        const auto match = targets(module, &used);    // first: an entry whose modules are all excluded has matched
+        const auto match = targets(module, &used);  // first: an entry whose modules are all excluded has matched
         if (!match.matches || exclude(module).matches || (!match.whole && !in_layer(module.name))) { continue; }
         require(module.kind != ModuleKind::other,
                 [&] { return where + ": target_modules names " + module.name + ", which is no linear layer"; });
         AdapterTarget target{.name = module.name, .in = module.in, .out = module.out, .kind = module.kind};
-        target.rank  = ranks.find(module.name, config.rank);
+        target.rank = ranks.find(module.name, config.rank);
         target.alpha = alphas.find(module.name, config.alpha);
         require(target.rank >= 1, [&] { return where + ": the rank of " + module.name + " must be at least 1"; });
         const auto rank = static_cast<double>(target.rank);
@@ -221,10 +222,10 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, std::span<con
     }
     require(!out.modules.empty(), [&] {
         const std::string what = wanted.kind == ModuleChoice::Kind::list    ? name_list(wanted.names)
-                               : wanted.kind == ModuleChoice::Kind::regex   ? printable(wanted.regex)
+                                 : wanted.kind == ModuleChoice::Kind::regex ? printable(wanted.regex)
                                                                             : "all-linear";
         return where + ": no module of this model is meant by target_modules (" + what
-             + "); is the adapter for another model?";
+               + "); is the adapter for another model?";
     });
     return out;
 }
@@ -238,8 +239,9 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, const ModelCo
     const auto on = std::find_if(out.modules.begin(), out.modules.end(), table);
     const bool has = on != out.modules.end();
     require(!has || !model.tied || !config.ensure_weight_tying, [&] {
-        return where + ": LoRA on " + on->name + ", which is one of the two uses of a tied tensor, goes with "
-               "ensure_weight_tying false: the head is then a tensor of its own";
+        return where + ": LoRA on " + on->name
+               + ", which is one of the two uses of a tied tensor, goes with "
+                 "ensure_weight_tying false: the head is then a tensor of its own";
     });
     tie(out.saved, config, model.tied);
     out.saved.untie = out.saved.untie || (has && model.tied);
@@ -254,7 +256,7 @@ inline AdapterTargets adapter_targets(const AdapterConfig& config, const ModelCo
     for (const std::int64_t token : config.trained_tokens) {
         require(token >= 0 && token < model.vocab, [&] {
             return tokens + ": " + std::to_string(token) + " is outside the vocabulary of "
-                 + std::to_string(model.vocab);
+                   + std::to_string(model.vocab);
         });
         require(seen.insert(token).second, [&] { return tokens + ": " + std::to_string(token) + " is there twice"; });
         out.tokens.push_back(std::int32_t(token));

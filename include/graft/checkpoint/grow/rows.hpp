@@ -32,7 +32,7 @@ template <class T> std::vector<std::byte> rounded_bytes(std::span<const double> 
 // by one thread, so that their number changes nothing.
 inline std::vector<std::byte> mean_row(const StoredTensor& table, const std::set<std::int64_t>& ids)
 {
-    const std::int64_t  cols = table.shape[1];
+    const std::int64_t cols = table.shape[1];
     std::vector<double> sum(static_cast<std::size_t>(cols));
     parallel_rows(cols, 512, std::int64_t(ids.size()) * 2, [&](std::int64_t begin, std::int64_t end) {
         std::vector<double> some(static_cast<std::size_t>(end - begin));

@@ -30,7 +30,7 @@
 namespace graft {
 
 struct GrownToken {
-    std::string  text;
+    std::string text;
     std::int64_t id = 0;
 };
 
@@ -43,8 +43,9 @@ public:
         const auto path = folder / "tokenizer.json";
         where_ = printable(path.string(), 1000);
         require(std::filesystem::exists(path), [&] {
-            return printable(folder.string(), 1000) + ": there is no tokenizer.json, which says what ids are taken and "
-                   "is where new tokens go; copy it from the model's authors, or convert tokenizer.model to it";
+            return printable(folder.string(), 1000)
+                   + ": there is no tokenizer.json, which says what ids are taken and "
+                     "is where new tokens go; copy it from the model's authors, or convert tokenizer.model to it";
         });
         text_ = read_file(path, most_bytes);
         const auto json = parse_json(text_, where_);
@@ -55,7 +56,7 @@ public:
         read_names();
     }
 
-    const std::set<std::int64_t>& ids() const { return ids_; }    // of the tokens that are there
+    const std::set<std::int64_t>& ids() const { return ids_; }  // of the tokens that are there
 
     // New tokens with their ids, which may still be beyond the rows that a model has.
     std::vector<GrownToken> place(const std::vector<std::string>& texts) const
@@ -106,16 +107,19 @@ public:
         std::map<std::string, std::string> out;
         out["tokenizer.json"] = json_appended(text_, *json_value_span(text_, "added_tokens"), entries);
         for (const auto& [name, text] : others_) {
-            if (name == "added_tokens.json") { out[name] = json_appended(text, outermost(text), ids); }
-            else { out[name] = json_appended(text, *json_value_span(text, "added_tokens_decoder"), decoder); }
+            if (name == "added_tokens.json") {
+                out[name] = json_appended(text, outermost(text), ids);
+            } else {
+                out[name] = json_appended(text, *json_value_span(text, "added_tokens_decoder"), decoder);
+            }
         }
         return out;
     }
 
 private:
     using Json = nlohmann::json;
-    static constexpr std::size_t  most_bytes = std::size_t(256) << 20;
-    static constexpr std::int64_t most_id    = (std::int64_t(1) << 24) - 1;    // as text/tokenizer reads it
+    static constexpr std::size_t most_bytes = std::size_t(256) << 20;
+    static constexpr std::int64_t most_id = (std::int64_t(1) << 24) - 1;  // as text/tokenizer reads it
 
     static JsonSpan outermost(const std::string& text)
     {
@@ -158,8 +162,7 @@ private:
 
     void read_added(const Json& added)
     {
-        require(added.is_array(),
-                [&] { return where_ + ": added_tokens must be a list, found " + json_text(added); });
+        require(added.is_array(), [&] { return where_ + ": added_tokens must be a list, found " + json_text(added); });
         const auto in_vocabulary = counted_;
         std::int64_t most = -1;
         for (const Json& token : added) {
@@ -183,7 +186,7 @@ private:
             const std::string text = read_file(path, most_bytes), where = printable(path.string(), 1000);
             const auto json = parse_json(text, where);
             require(json.is_object(), [&] { return where + ": must be an object, found " + json_text(json); });
-            const bool  config = name == "tokenizer_config.json";
+            const bool config = name == "tokenizer_config.json";
             const Json* tokens = config ? json_find(json, "added_tokens_decoder") : &json;
             if (tokens == nullptr) { continue; }
             if (!tokens->is_object()) { json_field_error(where, "added_tokens_decoder", "an object", *tokens); }
@@ -215,8 +218,9 @@ private:
                 const Json* text = token.is_object() ? json_find(token, "content") : &token;
                 if (text == nullptr || !text->is_string() || *text == "") { return; }
                 require(by_text_.contains(text->get<std::string>()), [&] {
-                    return where + ": " + key + " is " + json_text(*text) + ", which tokenizer.json does not have: load "
-                           "the tokeniser with transformers and save it, so that its files agree";
+                    return where + ": " + key + " is " + json_text(*text)
+                           + ", which tokenizer.json does not have: load "
+                             "the tokeniser with transformers and save it, so that its files agree";
                 });
             };
             if (!json.is_object()) { continue; }
@@ -230,12 +234,12 @@ private:
         }
     }
 
-    std::filesystem::path               folder_;
-    std::string                         where_, text_;
-    std::set<std::int64_t>              ids_;
+    std::filesystem::path folder_;
+    std::string where_, text_;
+    std::set<std::int64_t> ids_;
     std::map<std::string, std::int64_t> by_text_;
-    std::int64_t                        counted_ = 0;    // what the reference's library would give to the next token
-    std::map<std::string, std::string>  others_;
+    std::int64_t counted_ = 0;  // what the reference's library would give to the next token
+    std::map<std::string, std::string> others_;
 };
 
 }  // namespace detail

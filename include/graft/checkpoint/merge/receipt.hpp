@@ -15,21 +15,21 @@
 namespace graft {
 
 struct MergeKind {
-    std::string  kind;
-    std::int64_t tensors = 0, merged = 0, elements = 0;    // merged: tensors that an adapter sits on
-    double       max_error = 0, sum_error = 0, max_update = 0, sum_update = 0;
+    std::string kind;
+    std::int64_t tensors = 0, merged = 0, elements = 0;  // merged: tensors that an adapter sits on
+    double max_error = 0, sum_error = 0, max_update = 0, sum_update = 0;
 
     double mean_error() const { return elements == 0 ? 0 : sum_error / double(elements); }
     double mean_update() const { return elements == 0 ? 0 : sum_update / double(elements); }
 };
 
 struct MergeReceipt {
-    std::vector<MergeKind> kinds;                 // in the order of the model
-    std::string            dtype;                 // what config.json says: float32, bfloat16, float16
-    bool                   dequantized = false;   // an NF4 base was written dense
-    bool                   requantized = false;   // … or in NF4 again
-    bool                   untied = false;        // the head is no longer the embedding
-    std::int64_t           tensors = 0, merged = 0, bytes = 0;
+    std::vector<MergeKind> kinds;  // in the order of the model
+    std::string dtype;             // what config.json says: float32, bfloat16, float16
+    bool dequantized = false;      // an NF4 base was written dense
+    bool requantized = false;      // … or in NF4 again
+    bool untied = false;           // the head is no longer the embedding
+    std::int64_t tensors = 0, merged = 0, bytes = 0;
 
     MergeKind& of(const std::string& kind)
     {
@@ -65,12 +65,22 @@ inline nlohmann::ordered_json to_json(const MergeReceipt& receipt)
 {
     nlohmann::ordered_json kinds = nlohmann::ordered_json::array();
     for (const MergeKind& k : receipt.kinds) {
-        kinds.push_back({{"kind", k.kind}, {"tensors", k.tensors}, {"merged", k.merged}, {"elements", k.elements},
-                         {"max_error", k.max_error}, {"mean_error", k.mean_error()}, {"max_update", k.max_update},
+        kinds.push_back({{"kind", k.kind},
+                         {"tensors", k.tensors},
+                         {"merged", k.merged},
+                         {"elements", k.elements},
+                         {"max_error", k.max_error},
+                         {"mean_error", k.mean_error()},
+                         {"max_update", k.max_update},
                          {"mean_update", k.mean_update()}});
     }
-    return {{"dtype", receipt.dtype}, {"dequantized", receipt.dequantized}, {"requantized", receipt.requantized},
-            {"tensors", receipt.tensors}, {"merged", receipt.merged}, {"bytes", receipt.bytes}, {"kinds", kinds}};
+    return {{"dtype", receipt.dtype},
+            {"dequantized", receipt.dequantized},
+            {"requantized", receipt.requantized},
+            {"tensors", receipt.tensors},
+            {"merged", receipt.merged},
+            {"bytes", receipt.bytes},
+            {"kinds", kinds}};
 }
 
 }  // namespace graft

@@ -34,7 +34,7 @@ namespace graft {
 
 struct StoredBranch {
     AdapterTarget target;
-    StoredTensor  a, b;    // (R, In), (Out, R): bytes in the mapped file
+    StoredTensor a, b;  // (R, In), (Out, R): bytes in the mapped file
 };
 
 class StoredAdapter {
@@ -81,10 +81,10 @@ public:
         return out;
     }
 
-    const std::filesystem::path&     folder() const { return folder_; }
-    const AdapterConfig&             config() const { return config_; }
+    const std::filesystem::path& folder() const { return folder_; }
+    const AdapterConfig& config() const { return config_; }
     const std::vector<StoredBranch>& branches() const { return branches_; }
-    const Metadata&                  metadata() const { return file_.metadata(); }
+    const Metadata& metadata() const { return file_.metadata(); }
 
     const StoredTensor* whole(const std::string& name) const
     {
@@ -95,7 +95,7 @@ public:
     bool unties() const { return unties_; }
 
     const std::vector<std::int32_t>& tokens() const { return tokens_; }
-    const StoredTensor*              rows() const { return tokens_.empty() ? nullptr : &rows_; }
+    const StoredTensor* rows() const { return tokens_.empty() ? nullptr : &rows_; }
     // What of it is not on linears, in words.
     const std::string& tables() const { return tables_; }
 
@@ -143,20 +143,21 @@ private:
         if (head == whole_.end()) { return; }
         const auto put = whole_.emplace(detail::embedding_weight, head->second);
         require(put.second || detail::same_values(put.first->second, head->second), [&] {
-            return where + ": lm_head.weight differs from model.embed_tokens.weight, but the model's head is its "
-                           "embedding";
+            return where
+                   + ": lm_head.weight differs from model.embed_tokens.weight, but the model's head is its "
+                     "embedding";
         });
         whole_.erase(detail::head_weight);
     }
 
     std::map<std::string, StoredTensor> whole_;
-    bool                      unties_ = false;
+    bool unties_ = false;
     std::vector<std::int32_t> tokens_;
-    StoredTensor              rows_;
-    std::string               tables_;
-    std::filesystem::path     folder_;
-    AdapterConfig             config_;
-    SafetensorsFile           file_;
+    StoredTensor rows_;
+    std::string tables_;
+    std::filesystem::path folder_;
+    AdapterConfig config_;
+    SafetensorsFile file_;
     std::vector<StoredBranch> branches_;
 };
 

@@ -44,8 +44,8 @@ public:
         }
     }
     const Checkpoint& checkpoint() const { return checkpoint_; }
-    std::string       where() const { return printable(checkpoint_.folder().string(), 1000); }
-    bool              four_bit() const { return !four_bit_.empty(); }
+    std::string where() const { return printable(checkpoint_.folder().string(), 1000); }
+    bool four_bit() const { return !four_bit_.empty(); }
 
     // The parts of a 4-bit weight; nullptr where it is dense.
     const std::vector<StoredTensor>* parts(const std::string& name) const
@@ -56,7 +56,7 @@ public:
     const auto& four_bit_weights() const { return four_bit_; }
 
 private:
-    const Checkpoint&                                checkpoint_;
+    const Checkpoint& checkpoint_;
     std::map<std::string, std::vector<StoredTensor>> four_bit_;
 };
 
@@ -70,7 +70,7 @@ public:
         } else {
             dense_ = base.checkpoint().find(name_);
         }
-        const bool was_tied = dense_ == nullptr && !state_ && name_ == detail::head_weight;    // and is no longer
+        const bool was_tied = dense_ == nullptr && !state_ && name_ == detail::head_weight;  // and is no longer
         if (was_tied) { dense_ = base.checkpoint().find(detail::embedding_weight); }
         for (const StoredAdapter& adapter : adapters) {
             if (const StoredTensor* whole = adapter.whole(name_)) { dense_ = whole, state_.reset(); }
@@ -91,10 +91,10 @@ public:
         }
     }
 
-    const std::string&             name() const { return name_; }
-    std::int64_t                   row_count() const { return rows_; }
-    std::int64_t                   cols() const { return cols_; }
-    bool                           changed() const { return !branches_.empty() || !new_rows_.empty(); }
+    const std::string& name() const { return name_; }
+    std::int64_t row_count() const { return rows_; }
+    std::int64_t cols() const { return cols_; }
+    bool changed() const { return !branches_.empty() || !new_rows_.empty(); }
     const std::optional<Nf4State>& state() const { return state_; }
 
     // Elementary operations a row, for sharing work.
@@ -131,8 +131,8 @@ public:
 
 private:
     struct Branch {
-        std::int64_t        rank;
-        double              scale;
+        std::int64_t rank;
+        double scale;
         std::vector<double> a, b;
     };
 
@@ -160,7 +160,7 @@ private:
         for (std::int64_t i = 0; i < count; ++i) {
             std::fill(sum.begin(), sum.end(), 0.0);
             for (std::int64_t k = 0; k < branch.rank; ++k) {
-                const double  b = branch.b[std::size_t((first + i) * branch.rank + k)];
+                const double b = branch.b[std::size_t((first + i) * branch.rank + k)];
                 const double* a = branch.a.data() + k * cols_;
                 for (std::int64_t j = 0; j < cols_; ++j) { sum[std::size_t(j)] += b * a[j]; }
             }
@@ -168,11 +168,11 @@ private:
         }
     }
 
-    std::string             name_;
-    std::int64_t            rows_ = 0, cols_ = 0;
-    const StoredTensor*     dense_ = nullptr;
+    std::string name_;
+    std::int64_t rows_ = 0, cols_ = 0;
+    const StoredTensor* dense_ = nullptr;
     std::optional<Nf4State> state_;
-    std::vector<Branch>     branches_;
+    std::vector<Branch> branches_;
     std::map<std::int64_t, std::vector<double>> new_rows_;
 };
 
@@ -188,7 +188,7 @@ template <class T> T round_once(double x)
     } else {
         if (double(nearest) == x || !std::isfinite(x)) { return T(nearest); }
         auto bits = std::bit_cast<std::uint32_t>(nearest);
-        if (std::abs(double(nearest)) > std::abs(x)) { bits -= 1; }    // towards zero
+        if (std::abs(double(nearest)) > std::abs(x)) { bits -= 1; }  // towards zero
         return T(std::bit_cast<float>(bits | 1U));
     }
 }

@@ -64,15 +64,14 @@ void each_piece(const MergedTensor& t, std::int64_t unit, MergeKind* kind, Piece
 [[noreturn]] inline void not_finite_merged(const MergedTensor& t, std::int64_t row, std::int64_t col, double value,
                                            StoredType type)
 {
-    throw Error("merge: " + printable(t.name()) + ", row " + std::to_string(row) + ", column " + std::to_string(col) +
-                ": the value would be " + std::to_string(value) + ", which " + std::string(stored_name(type)) +
-                " does not hold as a finite number" +
-                (t.changed() ? ": the base, the adapter or its scale is broken" : ": the base is broken") +
-                "; nothing was written");
+    throw Error("merge: " + printable(t.name()) + ", row " + std::to_string(row) + ", column " + std::to_string(col)
+                + ": the value would be " + std::to_string(value) + ", which " + std::string(stored_name(type))
+                + " does not hold as a finite number"
+                + (t.changed() ? ": the base, the adapter or its scale is broken" : ": the base is broken")
+                + "; nothing was written");
 }
 
-template <class T>
-void write_rounded(const MergedTensor& t, StoredType type, MergeKind& kind, const WriteBytes& write)
+template <class T> void write_rounded(const MergedTensor& t, StoredType type, MergeKind& kind, const WriteBytes& write)
 {
     const std::int64_t cols = t.cols();
     const std::int64_t unit = std::max<std::int64_t>(1, 16384 / cols);
@@ -85,10 +84,13 @@ void write_rounded(const MergedTensor& t, StoredType type, MergeKind& kind, cons
             std::byte* at = bytes.data() + std::size_t(first % batch * cols) * sizeof(T);
             for (std::int64_t i = 0; i < count * cols; ++i, at += sizeof(T)) {
                 const double exact = value[std::size_t(i)];
-                const T      out = round_once<T>(exact);
+                const T out = round_once<T>(exact);
                 double written = 0;
-                if constexpr (std::is_same_v<T, double>) { written = out; }
-                else { written = double(float(out)); }
+                if constexpr (std::is_same_v<T, double>) {
+                    written = out;
+                } else {
+                    written = double(float(out));
+                }
                 if (!std::isfinite(written)) { not_finite_merged(t, first + i / cols, i % cols, exact, type); }
                 sums.see(exact, written, update[std::size_t(i)]);
                 std::memcpy(at, &out, sizeof(T));
@@ -120,8 +122,8 @@ public:
             return "merge: " + printable(t.name()) + " is FP4, which is read only: leave out --requantize";
         });
         require(!state_.nested || state_.nested->block == nf4::nested_block, [&] {
-            return "merge: " + printable(t.name()) + " has nested scales in blocks of " +
-                   std::to_string(state_.nested->block) + ", written are blocks of 256: leave out --requantize";
+            return "merge: " + printable(t.name()) + " has nested scales in blocks of "
+                   + std::to_string(state_.nested->block) + ", written are blocks of 256: leave out --requantize";
         });
         std::vector<float> absmax(state_.absmax.size());
         pass(t, nullptr, absmax, nullptr);
@@ -146,7 +148,7 @@ private:
     void pass(const MergedTensor& t, MergeKind* kind, std::span<float> absmax, const WriteBytes* write) const
     {
         const std::int64_t cols = t.cols(), block = state_.block;
-        const std::int64_t unit = block / std::gcd(block, cols);    // rows that whole blocks fill
+        const std::int64_t unit = block / std::gcd(block, cols);  // rows that whole blocks fill
         std::vector<std::uint8_t> packed(nf4::bytes_of(std::size_t(t.row_count() * cols)));
         each_piece(
             t, unit, kind,

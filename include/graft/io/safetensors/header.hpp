@@ -22,25 +22,25 @@ namespace graft::detail {
 inline constexpr std::size_t most_header_bytes = 100'000'000;
 
 struct HeaderEntry {
-    std::string               name;
-    StoredType                type = StoredType::f32;
+    std::string name;
+    StoredType type = StoredType::f32;
     std::vector<std::int64_t> shape;
-    std::uint64_t             begin = 0, end = 0;
+    std::uint64_t begin = 0, end = 0;
 };
 
 struct Header {
-    std::vector<HeaderEntry>           entries;
+    std::vector<HeaderEntry> entries;
     std::map<std::string, std::string> metadata;
 };
 
 // Takes the events of the JSON parser, so that a header of 100 MB builds no tree; sees every name, repeated ones too.
 class HeaderReader {
 public:
-    using number_integer_t  = std::int64_t;
+    using number_integer_t = std::int64_t;
     using number_unsigned_t = std::uint64_t;
-    using number_float_t    = double;
-    using string_t          = std::string;
-    using binary_t          = std::vector<std::uint8_t>;
+    using number_float_t = double;
+    using string_t = std::string;
+    using binary_t = std::vector<std::uint8_t>;
 
     HeaderReader(const std::string& where, Header& out) : where_(where), out_(out) {}
 
@@ -73,7 +73,7 @@ public:
         } else {
             const auto once = [&](bool& seen, State next) {
                 if (seen) { bad_entry("has " + printable(name) + " twice"); }
-                seen   = true;
+                seen = true;
                 state_ = next;
             };
             if (name == "dtype") {
@@ -109,7 +109,7 @@ public:
             state_ = State::shape_items;
         } else if (state_ == State::offsets) {
             state_ = State::offset_items;
-            seen_  = 0;
+            seen_ = 0;
         } else {
             wrong("a list");
         }
@@ -161,7 +161,18 @@ public:
 
 private:
     enum class State {
-        start, top, top_value, metadata, metadata_value, entry, type, shape, shape_items, offsets, offset_items, done
+        start,
+        top,
+        top_value,
+        metadata,
+        metadata_value,
+        entry,
+        type,
+        shape,
+        shape_items,
+        offsets,
+        offset_items,
+        done
     };
 
     [[noreturn]] void bad(const std::string& what) const
@@ -185,13 +196,13 @@ private:
         }
     }
 
-    const std::string&              where_;
-    Header&                         out_;
+    const std::string& where_;
+    Header& out_;
     std::unordered_set<std::string> names_;
-    std::string                     field_;
-    State                           state_ = State::start;
-    bool                            is_metadata_ = false, has_type_ = false, has_shape_ = false, has_offsets_ = false;
-    int                             seen_ = 0;
+    std::string field_;
+    State state_ = State::start;
+    bool is_metadata_ = false, has_type_ = false, has_shape_ = false, has_offsets_ = false;
+    int seen_ = 0;
 };
 
 // The tensors in the order of their bytes, checked against the size of the data that follows the header.
@@ -220,26 +231,26 @@ inline Header read_header(std::string_view text, std::uint64_t data_bytes, const
         const std::string range = "bytes " + std::to_string(entry.begin) + " to " + std::to_string(entry.end);
         require(entry.end >= entry.begin, [&] { return says("ends before it begins (" + range + ")"); });
         require(entry.begin >= at, [&] {
-            return says(
-                "(" + range + ") overlaps " + printable(before->name) + ", which ends at " + std::to_string(at));
+            return says("(" + range + ") overlaps " + printable(before->name) + ", which ends at "
+                        + std::to_string(at));
         });
         require(entry.begin == at, [&] {
             return says("(" + range + ") leaves a hole: the data before it ends at " + std::to_string(at));
         });
         const auto bytes = stored_bytes(entry.type, entry.shape);
-        const auto is    = [&] { return std::string(stored_name(entry.type)) + " " + shape_text(entry.shape); };
-        require(
-            bytes.has_value(), [&] { return says("is " + is() + ", which is no whole number of bytes or too large"); });
+        const auto is = [&] { return std::string(stored_name(entry.type)) + " " + shape_text(entry.shape); };
+        require(bytes.has_value(),
+                [&] { return says("is " + is() + ", which is no whole number of bytes or too large"); });
         require(*bytes == entry.end - entry.begin, [&] {
             return says("is " + is() + ", " + std::to_string(*bytes) + " bytes, but its data_offsets span "
                         + std::to_string(entry.end - entry.begin));
         });
-        at     = entry.end;
+        at = entry.end;
         before = &entry;
     }
     require(at <= data_bytes, [&] {
-        return where + ": truncated: the tensors take " + std::to_string(at)
-             + " bytes, the file holds " + std::to_string(data_bytes) + "; fetch it again";
+        return where + ": truncated: the tensors take " + std::to_string(at) + " bytes, the file holds "
+               + std::to_string(data_bytes) + "; fetch it again";
     });
     require(at == data_bytes, [&] {
         return where + ": " + std::to_string(data_bytes - at) + " bytes follow the last tensor; the file is damaged";

@@ -16,13 +16,36 @@
 namespace graft {
 
 enum class StoredType : std::uint8_t {
-    boolean, f4, f6_e2m3, f6_e3m2, u8, i8, f8_e5m2, f8_e4m3, f8_e8m0, f8_e4m3fnuz, f8_e5m2fnuz,
-    i16, u16, f16, bf16, i32, u32, f32, c64, f64, i64, u64,
+    boolean,
+    f4,
+    f6_e2m3,
+    f6_e3m2,
+    u8,
+    i8,
+    f8_e5m2,
+    f8_e4m3,
+    f8_e8m0,
+    f8_e4m3fnuz,
+    f8_e5m2fnuz,
+    i16,
+    u16,
+    f16,
+    bf16,
+    i32,
+    u32,
+    f32,
+    c64,
+    f64,
+    i64,
+    u64,
 };
 
 namespace detail {
 
-struct StoredTypeInfo { std::string_view name; int bits; };
+struct StoredTypeInfo {
+    std::string_view name;
+    int bits;
+};
 
 inline constexpr std::array<StoredTypeInfo, 22> stored_types{{
     {"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},          {"I8", 8},
@@ -79,9 +102,9 @@ inline std::string shape_text(std::span<const std::int64_t> shape)
 
 // A tensor in a file: a view of bytes that the file owns. The bytes need not be aligned to the element.
 struct StoredTensor {
-    std::string                name;
-    StoredType                 type = StoredType::f32;
-    std::vector<std::int64_t>  shape;
+    std::string name;
+    StoredType type = StoredType::f32;
+    std::vector<std::int64_t> shape;
     std::span<const std::byte> bytes;
 };
 

@@ -34,21 +34,21 @@
 namespace graft {
 
 struct TensorToWrite {
-    std::string                name;
-    StoredType                 type = StoredType::f32;
-    std::vector<std::int64_t>  shape{};
+    std::string name;
+    StoredType type = StoredType::f32;
+    std::vector<std::int64_t> shape{};
     std::span<const std::byte> bytes{};
 };
 
 struct TensorHead {
-    std::string               name;
-    StoredType                type = StoredType::f32;
+    std::string name;
+    StoredType type = StoredType::f32;
     std::vector<std::int64_t> shape{};
 };
 
-using Metadata    = std::map<std::string, std::string>;
-using WriteBytes  = std::function<void(std::span<const std::byte>)>;
-using GiveTensor  = std::function<void(std::size_t index, const WriteBytes& write)>;
+using Metadata = std::map<std::string, std::string>;
+using WriteBytes = std::function<void(std::span<const std::byte>)>;
+using GiveTensor = std::function<void(std::size_t index, const WriteBytes& write)>;
 
 namespace detail {
 
@@ -59,9 +59,9 @@ inline std::string json_quoted(const std::string& text, const std::string& where
 }
 
 struct FileLayout {
-    std::string              header;    // with its length in front
-    std::vector<std::size_t> order;     // indices into heads
-    std::vector<std::size_t> bytes;     // of each of heads
+    std::string header;              // with its length in front
+    std::vector<std::size_t> order;  // indices into heads
+    std::vector<std::size_t> bytes;  // of each of heads
 };
 
 inline FileLayout lay_out(std::span<const TensorHead> heads, Metadata metadata, const std::string& where)
@@ -77,7 +77,7 @@ inline FileLayout lay_out(std::span<const TensorHead> heads, Metadata metadata, 
         const auto bytes = stored_bytes(head.type, head.shape);
         require(bytes.has_value(), [&] {
             return where + ": cannot write tensor " + printable(head.name) + ": shape " + shape_text(head.shape)
-                 + " is no whole number of bytes or too large";
+                   + " is no whole number of bytes or too large";
         });
         require(!head.name.empty() && head.name != "__metadata__",
                 [&] { return where + ": \"" + head.name + "\" cannot be the name of a tensor"; });
@@ -98,8 +98,8 @@ inline FileLayout lay_out(std::span<const TensorHead> heads, Metadata metadata, 
     std::uint64_t at = 0;
     for (const std::size_t i : layout.order) {
         const std::uint64_t begin = at;
-        require(
-            !__builtin_add_overflow(at, layout.bytes[i], &at), [&] { return where + ": the tensors are too large"; });
+        require(!__builtin_add_overflow(at, layout.bytes[i], &at),
+                [&] { return where + ": the tensors are too large"; });
         text += ',' + json_quoted(heads[i].name, where) + ":{\"dtype\":\"";
         text += stored_name(heads[i].type);
         text += "\",\"shape\":[";
@@ -133,14 +133,14 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
             written += bytes.size();
             require(written <= layout.bytes[i], [&] {
                 return where + ": tensor " + printable(heads[i].name) + " was given more than the "
-                     + std::to_string(layout.bytes[i]) + " bytes of its shape " + shape_text(heads[i].shape);
+                       + std::to_string(layout.bytes[i]) + " bytes of its shape " + shape_text(heads[i].shape);
             });
             file.write(bytes);
         };
         give(i, write);
         require(written == layout.bytes[i], [&] {
             return where + ": tensor " + printable(heads[i].name) + " was given " + std::to_string(written)
-                 + " bytes, its shape " + shape_text(heads[i].shape) + " takes " + std::to_string(layout.bytes[i]);
+                   + " bytes, its shape " + shape_text(heads[i].shape) + " takes " + std::to_string(layout.bytes[i]);
         });
     }
     file.commit();
@@ -151,7 +151,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
 {
     std::vector<TensorHead> heads;
     for (const TensorToWrite& tensor : tensors) { heads.push_back({tensor.name, tensor.type, tensor.shape}); }
-    write_safetensors(path, heads, [&](std::size_t i, const WriteBytes& write) { write(tensors[i].bytes); }, metadata);
+    write_safetensors(
+        path, heads, [&](std::size_t i, const WriteBytes& write) { write(tensors[i].bytes); }, metadata);
 }
 
 }  // namespace graft

@@ -58,7 +58,7 @@ template <> struct kernel<AddOp, Cuda> {
     template <class T> static void sum_rows(Sink<acc<T>> db, View<const T> dy, const Stream& on)
     {
         gpu::launch(gpu::add_rows_up<T>, "add_bias", gpu::blocks_for(dy.cols(), 32), {32, gpu::column_lanes}, on, db,
-                     dy);
+                    dy);
     }
 };
 

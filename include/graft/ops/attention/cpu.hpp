@@ -17,14 +17,15 @@ namespace cpu {
 
 template <class Real> struct AttentionRoom {
     static constexpr std::int64_t block = 48, panel = full_panel<Real>;
-    std::int64_t keys, width;    // keys of the longest segment and the head size, both in whole panels
+    std::int64_t keys, width;  // keys of the longest segment and the head size, both in whole panels
 
     explicit AttentionRoom(const AttentionProblem& p)
-        : keys((p.longest + panel - 1) / panel * panel), width((p.head_dim + panel - 1) / panel * panel) {}
+        : keys((p.longest + panel - 1) / panel * panel), width((p.head_dim + panel - 1) / panel * panel)
+    {}
 
     std::int64_t forward() const { return 2 * keys * width + block * (keys + 2 * width); }
     std::int64_t backward() const { return 5 * keys * width + block * (2 * keys + 5 * width); }
-    std::size_t  bytes(std::int64_t reals) const { return std::size_t(reals * threads()) * sizeof(Real) + 64; }
+    std::size_t bytes(std::int64_t reals) const { return std::size_t(reals * threads()) * sizeof(Real) + 64; }
 };
 
 template <class Real> Real* aligned(void* at)
@@ -95,9 +96,9 @@ template <> struct kernel<AttentionOp, Cpu> {
     {
         constexpr std::int64_t rows_each = 192;
         const cpu::AttentionRoom<A> room(p);
-        const Target                on = machine().target;
-        const std::int64_t          d = p.head_dim, group = p.heads / p.kv_heads;
-        A* const                    base = cpu::aligned<A>(scratch);
+        const Target on = machine().target;
+        const std::int64_t d = p.head_dim, group = p.heads / p.kv_heads;
+        A* const base = cpu::aligned<A>(scratch);
         for (const Segment& s : segments) {
             const std::int64_t chunks = (s.count + rows_each - 1) / rows_each;
             const std::int64_t work = p.heads * s.count * (s.before + s.count) * d / 8;
@@ -180,10 +181,10 @@ private:
     template <class T, class A>
     static void backward_head(Sink<T> dq, Sink<T> dk, Sink<T> dv, View<const T> dy, View<const T> y, const A* lse,
                               View<const T> q, View<const T> k, View<const T> v, const Segment& s,
-                              const AttentionProblem& p, std::int64_t g, A scale,
-                              const cpu::AttentionRoom<A>& room, A* at)
+                              const AttentionProblem& p, std::int64_t g, A scale, const cpu::AttentionRoom<A>& room,
+                              A* at)
     {
-        const Target       on = machine().target;
+        const Target on = machine().target;
         const std::int64_t d = p.head_dim, group = p.heads / p.kv_heads, big = room.keys * room.width;
         const std::int64_t small = room.block * room.width, all = s.before + s.count;
         A *keys = at, *values = keys + big, *key_rows = values + big, *sum_k = key_rows + big, *sum_v = sum_k + big;

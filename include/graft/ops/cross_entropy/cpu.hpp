@@ -11,8 +11,8 @@ template <> struct kernel<CrossEntropyOp, Cpu> {
     using Stream = memory<Cpu>::Stream;
 
     template <class T, class A>
-    static void forward(
-        A* loss, A* lse, double* each, View<const T> z, const std::int32_t* labels, double scale, Stream)
+    static void forward(A* loss, A* lse, double* each, View<const T> z, const std::int32_t* labels, double scale,
+                        Stream)
     {
         parallel_rows(z.rows, 8, 8 * z.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) {

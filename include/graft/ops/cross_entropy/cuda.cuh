@@ -15,10 +15,10 @@ inline constexpr int cross_entropy_threads = 256;
 template <class T, class A>
 __global__ void cross_entropy_rows(A* lse, double* each, View<const T> z, const std::int32_t* labels)
 {
-    constexpr int      threads = cross_entropy_threads;
+    constexpr int threads = cross_entropy_threads;
     const std::int64_t i = blockIdx.x, cols = z.cols();
     const std::int32_t label = labels[i];
-    if (label == ignore) {    // the whole block leaves
+    if (label == ignore) {  // the whole block leaves
         if (threadIdx.x == 0) { each[i] = 0, lse[i] = 0; }
         return;
     }
@@ -39,7 +39,7 @@ __global__ void cross_entropy_rows(A* lse, double* each, View<const T> z, const 
 template <class A> __global__ void cross_entropy_sum(A* loss, const double* each, std::int64_t rows, double scale)
 {
     constexpr int threads = cross_entropy_threads;
-    double        sum = 0;
+    double sum = 0;
     for (std::int64_t i = threadIdx.x; i < rows; i += threads) { sum += each[i]; }
     sum = block_reduce<threads>(sum, Plus{});
     if (threadIdx.x == 0) { *loss = A(sum * scale); }
@@ -51,7 +51,7 @@ __global__ void cross_entropy_backward(Sink<T> dz, const A* dloss, View<const T>
 {
     const std::int64_t i = blockIdx.x;
     const std::int32_t label = labels[i];
-    const A            weight = A(double(*dloss) * scale);
+    const A weight = A(double(*dloss) * scale);
     for (std::int64_t j = threadIdx.x; j < z.cols(); j += cross_entropy_threads) {
         // p - 1 of the label is formed in A before any rounding: near 1 it would lose everything after. A row that is
         // not scored gets 0 whatever its logits are, not a product with 0.
@@ -78,7 +78,7 @@ template <> struct kernel<CrossEntropyOp, Cuda> {
                          double scale, const Stream& on)
     {
         gpu::launch(gpu::cross_entropy_backward<T, A>, "cross_entropy", z.rows, gpu::cross_entropy_threads, on, dz,
-                     dloss, z, lse, labels, scale);
+                    dloss, z, lse, labels, scale);
     }
 };
 

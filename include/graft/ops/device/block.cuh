@@ -22,12 +22,12 @@ template <int Threads, class A, class Combine> __device__ A block_reduce(A value
 {
     using Reduce = cub::BlockReduce<A, Threads>;
     __shared__ typename Reduce::TempStorage scratch;
-    __shared__ A                            result;
+    __shared__ A result;
     value = Reduce(scratch).Reduce(value, combine);
-    if (threadIdx.x == 0) { result = value; }    // the value is that of the block in thread 0 only,
-    __syncthreads();                             // so the others wait for it,
+    if (threadIdx.x == 0) { result = value; }  // the value is that of the block in thread 0 only,
+    __syncthreads();                           // so the others wait for it,
     value = result;
-    __syncthreads();                             // and the next call waits until all have read it
+    __syncthreads();  // and the next call waits until all have read it
     return value;
 }
 
@@ -37,14 +37,14 @@ inline constexpr int column_lanes = 16;
 // takes rows y, y + column_lanes, …, then the lanes are added in order.
 template <class A, class Term> __device__ void sum_columns(Sink<A> to, std::int64_t rows, std::int64_t cols, Term term)
 {
-    __shared__ A       part[column_lanes][33];
+    __shared__ A part[column_lanes][33];
     const std::int64_t j = std::int64_t(blockIdx.x) * 32 + threadIdx.x;
-    A                  sum = 0;
+    A sum = 0;
     if (j < cols) {
         for (std::int64_t i = threadIdx.y; i < rows; i += column_lanes) { sum += term(i, j); }
     }
     part[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();    // lane 0 reads what the others wrote
+    __syncthreads();  // lane 0 reads what the others wrote
     if (threadIdx.y == 0 && j < cols) {
         for (int lane = 1; lane < column_lanes; ++lane) { sum += part[lane][threadIdx.x]; }
         to.put(0, j, sum);

@@ -15,9 +15,9 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
     template <class T> static std::size_t workspace(const LinearCrossEntropyProblem& p)
     {
         using G = cpu::Gemm<acc<T>>;
-        const std::size_t head = std::max({G{p.chunk(), p.vocab, p.dim}.workspace(),
-                                           G{p.chunk(), p.dim, p.vocab}.workspace(),
-                                           G{p.vocab, p.dim, p.chunk()}.workspace()});
+        const std::size_t head =
+            std::max({G{p.chunk(), p.vocab, p.dim}.workspace(), G{p.chunk(), p.dim, p.vocab}.workspace(),
+                      G{p.vocab, p.dim, p.chunk()}.workspace()});
         if (p.rank == 0) { return head; }
         return std::max({head, G{p.chunk(), p.vocab, p.rank}.workspace(), G{p.chunk(), p.rank, p.vocab}.workspace(),
                          G{p.vocab, p.rank, p.chunk()}.workspace()});
@@ -39,9 +39,8 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
     // weights, times its own.
     template <class T, class A>
     static void rows(double* each, View<T> dh, Sink<A> dw, View<T> gathered, View<A> z, View<const T> h,
-                     View<const T> w, const HeadParts<T>& with, const std::int32_t* live,
-                     const std::int32_t* targets, double scale, const double* weights,
-                     const LinearCrossEntropyProblem& p, void* scratch)
+                     View<const T> w, const HeadParts<T>& with, const std::int32_t* live, const std::int32_t* targets,
+                     double scale, const double* weights, const LinearCrossEntropyProblem& p, void* scratch)
     {
         using Rows = kernel<TokenRowsOp, Cpu>;
         const bool back = dh.data != nullptr || dw || with.dr || with.db || with.du.data != nullptr;
@@ -53,7 +52,7 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
                 if (p.rank > 0) { std::copy_n(with.u.row(live[begin + r]), p.rank, with.some_u.row(r)); }
             }
             const View<const T> some{gathered.data, m, gathered.stride, p.dim};
-            const View<A>       logits{z.data, m, z.stride, p.vocab};
+            const View<A> logits{z.data, m, z.stride, p.vocab};
             cpu::product<A>(m, p.vocab, p.dim, some, false, w, true, scratch, cpu::store_to(Sink<A>{logits, false}));
             const View<const T> some_u{with.some_u.data, m, with.some_u.stride, p.rank};
             if (p.rank > 0) {
@@ -78,7 +77,7 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
                     }
                 });
             });
-            const bool    again = begin != 0;
+            const bool again = begin != 0;
             const View<A> picked{with.picked.data, m, with.picked.stride, with.picked.cols()};
             if (back && with.ids != nullptr) {
                 Rows::pick(picked, logits, with.ids);
@@ -127,7 +126,7 @@ template <> struct kernel<LinearCrossEntropyOp, Cpu> {
 
     template <class A> static void add_scaled(Sink<A> to, View<const A> dw, const A* dloss, Stream)
     {
-        if (!to.add && *dloss == A(1)) { return; }    // dw's memory itself was taken over
+        if (!to.add && *dloss == A(1)) { return; }  // dw's memory itself was taken over
         parallel_rows(dw.rows, 64, dw.cols(), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i) {
                 for (std::int64_t j = 0; j < dw.cols(); ++j) { to.put(i, j, *dloss * dw.row(i)[j]); }

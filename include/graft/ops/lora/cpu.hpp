@@ -35,18 +35,14 @@ template <> struct kernel<LoraOp, Cpu> {
                          View<const T> x, View<const T> a, View<const T> b, A scale, void* scratch, Stream)
     {
         const std::int64_t n = x.rows, rank = a.rows;
-        if (db) {
-            cpu::product<A>(dy.cols(), rank, n, dy, true, h, false, scratch, cpu::store_to(db));
-        }
+        if (db) { cpu::product<A>(dy.cols(), rank, n, dy, true, h, false, scratch, cpu::store_to(db)); }
         if (!da && !dx) { return; }
         cpu::product<A>(n, rank, dy.cols(), dy, false, b, false, scratch, cpu::store_to(Sink<A>{dh, false}, scale));
         if (da) {
             // (In, R) and stored transposed: the long side is cut among threads, the short one is one panel.
             cpu::product<A>(x.cols(), rank, n, x, true, View<const A>(dh), false, scratch, cpu::store_transposed(da));
         }
-        if (dx) {
-            cpu::product<A>(n, x.cols(), rank, View<const A>(dh), false, a, false, scratch, cpu::store_to(dx));
-        }
+        if (dx) { cpu::product<A>(n, x.cols(), rank, View<const A>(dh), false, a, false, scratch, cpu::store_to(dx)); }
     }
 };
 

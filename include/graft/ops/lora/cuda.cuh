@@ -23,7 +23,7 @@ template <class T> __global__ void lora_split(View<T> out, View<const float> in)
     for (int part = 0; part < lora_parts; ++part) {
         const T value(rest);
         out.row(i)[part * cols + j] = value;
-        rest -= float(value);    // exact
+        rest -= float(value);  // exact
     }
 }
 
@@ -64,8 +64,8 @@ struct LoraRoom {
     template <class T> static LoraRoom backward(const LoraProblem& p)
     {
         const std::int64_t parts = needed<T> ? lora_parts : 1, longest = std::max(p.in, p.out);
-        LoraRoom room{.blas = std::max({blas_bytes(longest, parts * p.rank), blas_bytes(p.rows, p.rank),
-                                        blas_bytes(p.rows, p.in)})};
+        LoraRoom room{.blas = std::max(
+                          {blas_bytes(longest, parts * p.rank), blas_bytes(p.rows, p.rank), blas_bytes(p.rows, p.in)})};
         if constexpr (needed<T>) {
             room.split = rounded(p.rows * parts * p.rank * std::int64_t(sizeof(T)));
             room.other = rounded(longest * parts * p.rank * std::int64_t(sizeof(float)));
@@ -140,7 +140,7 @@ template <> struct kernel<LoraOp, Cuda> {
             if (db) {
                 const View<A> parts{reinterpret_cast<A*>(other), out, wide, wide};
                 gpu::product(out, wide, n, dy, true, gpu::split<T>(h, first, on), false, Sink<A>{parts, false}, A(1),
-                              blas, on);
+                             blas, on);
                 gpu::fold(db, View<const A>(parts), rank, on);
             }
             if (!da && !dx) { return; }

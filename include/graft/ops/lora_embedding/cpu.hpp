@@ -12,8 +12,8 @@ template <> struct kernel<LoraEmbeddingOp, Cpu> {
     template <class T> static std::size_t workspace(std::int64_t rows, std::int64_t dim, std::int64_t rank)
     {
         using G = cpu::Gemm<acc<T>>;
-        return std::max({G{rows, dim, rank}.workspace(), G{dim, rank, rows}.workspace(),
-                         G{rows, rank, dim}.workspace()});
+        return std::max(
+            {G{rows, dim, rank}.workspace(), G{dim, rank, rows}.workspace(), G{rows, rank, dim}.workspace()});
     }
 
     template <class T, class A>

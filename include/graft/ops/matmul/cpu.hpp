@@ -70,18 +70,15 @@ template <> struct kernel<MatmulOp, Cpu> {
         return std::max(cpu::Gemm<acc<T>>{p.rows, p.in, p.out}.workspace(),
                         cpu::Gemm<acc<T>>{p.out, p.in, p.rows}.workspace());
     }
-    template <class T>
-    static void forward(View<T> y, View<const T> x, View<const T> w, void* scratch, Stream)
+    template <class T> static void forward(View<T> y, View<const T> x, View<const T> w, void* scratch, Stream)
     {
         cpu::product<acc<T>>(x.rows, w.rows, x.cols(), x, false, w, true, scratch, cpu::store_to(Sink<T>{y, false}));
     }
-    template <class T>
-    static void backward_x(Sink<T> dx, View<const T> dy, View<const T> w, void* scratch, Stream)
+    template <class T> static void backward_x(Sink<T> dx, View<const T> dy, View<const T> w, void* scratch, Stream)
     {
         cpu::product<acc<T>>(dy.rows, w.cols(), w.rows, dy, false, w, false, scratch, cpu::store_to(dx));
     }
-    template <class T>
-    static void backward_w(Sink<acc<T>> dw, View<const T> dy, View<const T> x, void* scratch, Stream)
+    template <class T> static void backward_w(Sink<acc<T>> dw, View<const T> dy, View<const T> x, void* scratch, Stream)
     {
         cpu::product<acc<T>>(dy.cols(), x.cols(), x.rows, dy, true, x, false, scratch, cpu::store_to(dw));
     }

@@ -40,7 +40,7 @@ template <class Real> struct Gemm {
     std::int64_t tile_rows() const { return k_blocks() == 1 ? slab : task_rows; }
     // Reals of scratch that one thread needs.
     std::int64_t scratch() const { return k_block() * (panel_cols + slab) + tile_rows() * panel_cols; }
-    std::size_t  workspace() const { return std::size_t(scratch() * threads()) * sizeof(Real) + 64; }
+    std::size_t workspace() const { return std::size_t(scratch() * threads()) * sizeof(Real) + 64; }
 
     template <class A, class B, class C> void run(Target on, void* workspace, A&& a, B&& b, C&& c) const
     {
@@ -122,8 +122,8 @@ void pack_transposed(const T* source, std::int64_t stride, std::int64_t kn, std:
 
 // Packs columns of B that lie in rows of memory: B(k, j) = source[k * stride + j].
 template <class Real, class T>
-void pack_rows(
-    const T* source, std::int64_t stride, std::int64_t kn, std::int64_t cols, Real* panel, std::int64_t width)
+void pack_rows(const T* source, std::int64_t stride, std::int64_t kn, std::int64_t cols, Real* panel,
+               std::int64_t width)
 {
     for (std::int64_t p = 0; p < kn; ++p) {
         Real* to = panel + p * width;

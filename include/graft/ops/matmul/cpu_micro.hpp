@@ -16,7 +16,7 @@
 namespace graft::cpu {
 
 template <class Real> struct Operand {
-    const Real*  at = nullptr;
+    const Real* at = nullptr;
     std::int64_t row = 0, col = 0;
 };
 
@@ -31,7 +31,7 @@ template <class Real> constexpr std::int64_t panel_width(std::int64_t n)
 
 namespace detail {
 
-#if defined(__CUDACC__)    // its front end knows no GCC pragma, and hands it on to g++, which does
+#if defined(__CUDACC__)  // its front end knows no GCC pragma, and hands it on to g++, which does
 #pragma nv_diagnostic push
 #pragma nv_diag_suppress 1675
 #endif
@@ -44,34 +44,38 @@ namespace detail {
 
 // One kernel for each target, from the same text: a function template cannot take its target as a parameter, and vector
 // code of an untargeted inline function is split to 16 bytes before it is inlined (g++ 12).
-#define GRAFT_MICRO(NAME, TARGET, BYTES)                                                                              \
-    template <class Real, int NV, int MR>                                                                             \
-    TARGET void NAME(std::int64_t k, Operand<Real> a, const Real* panel, std::int64_t width, Real* c,                 \
-                     std::int64_t ldc, bool add)                                                                      \
-    {                                                                                                                 \
-        typedef Real Vector __attribute__((vector_size(BYTES), aligned(alignof(Real)), may_alias));                   \
-        constexpr int lanes = BYTES / int(sizeof(Real));                                                              \
-        Vector sum[MR][NV] = {};                                                                                      \
-        const Real* row[MR];                                                                                          \
-        GRAFT_UNROLL for (int i = 0; i < MR; ++i) { row[i] = a.at + i * a.row; }                                      \
-        for (std::int64_t p = 0; p < k; ++p) {                                                                        \
-            Vector b[NV];                                                                                             \
-            GRAFT_UNROLL for (int j = 0; j < NV; ++j) {                                                               \
-                b[j] = *reinterpret_cast<const Vector*>(panel + p * width + j * lanes);                               \
-            }                                                                                                         \
-            GRAFT_UNROLL for (int i = 0; i < MR; ++i) {                                                               \
-                const Real   value = *row[i];                                                                         \
-                const Vector wide = value - Vector{};                                                                 \
-                row[i] += a.col;                                                                                      \
-                GRAFT_UNROLL for (int j = 0; j < NV; ++j) { sum[i][j] += wide * b[j]; }                               \
-            }                                                                                                         \
-        }                                                                                                             \
-        GRAFT_UNROLL for (int i = 0; i < MR; ++i) {                                                                   \
-            GRAFT_UNROLL for (int j = 0; j < NV; ++j) {                                                               \
-                Vector* at = reinterpret_cast<Vector*>(c + i * ldc + j * lanes);                                      \
-                *at = add ? *at + sum[i][j] : sum[i][j];                                                              \
-            }                                                                                                         \
-        }                                                                                                             \
+#define GRAFT_MICRO(NAME, TARGET, BYTES)                                                                               \
+    template <class Real, int NV, int MR>                                                                              \
+    TARGET void NAME(std::int64_t k, Operand<Real> a, const Real* panel, std::int64_t width, Real* c,                  \
+                     std::int64_t ldc, bool add)                                                                       \
+    {                                                                                                                  \
+        typedef Real Vector __attribute__((vector_size(BYTES), aligned(alignof(Real)), may_alias));                    \
+        constexpr int lanes = BYTES / int(sizeof(Real));                                                               \
+        Vector sum[MR][NV] = {};                                                                                       \
+        const Real* row[MR];                                                                                           \
+        GRAFT_UNROLL for (int i = 0; i < MR; ++i) { row[i] = a.at + i * a.row; }                                       \
+        for (std::int64_t p = 0; p < k; ++p) {                                                                         \
+            Vector b[NV];                                                                                              \
+            GRAFT_UNROLL for (int j = 0; j < NV; ++j)                                                                  \
+            {                                                                                                          \
+                b[j] = *reinterpret_cast<const Vector*>(panel + p * width + j * lanes);                                \
+            }                                                                                                          \
+            GRAFT_UNROLL for (int i = 0; i < MR; ++i)                                                                  \
+            {                                                                                                          \
+                const Real value = *row[i];                                                                            \
+                const Vector wide = value - Vector{};                                                                  \
+                row[i] += a.col;                                                                                       \
+                GRAFT_UNROLL for (int j = 0; j < NV; ++j) { sum[i][j] += wide * b[j]; }                                \
+            }                                                                                                          \
+        }                                                                                                              \
+        GRAFT_UNROLL for (int i = 0; i < MR; ++i)                                                                      \
+        {                                                                                                              \
+            GRAFT_UNROLL for (int j = 0; j < NV; ++j)                                                                  \
+            {                                                                                                          \
+                Vector* at = reinterpret_cast<Vector*>(c + i * ldc + j * lanes);                                       \
+                *at = add ? *at + sum[i][j] : sum[i][j];                                                               \
+            }                                                                                                          \
+        }                                                                                                              \
     }
 
 GRAFT_MICRO(micro_portable, , 16)

@@ -12,10 +12,15 @@ namespace gpu {
 
 template <Float T> constexpr cudaDataType_t blas_type()
 {
-    if constexpr (std::same_as<T, f64>) { return CUDA_R_64F; }
-    else if constexpr (std::same_as<T, f32>) { return CUDA_R_32F; }
-    else if constexpr (std::same_as<T, bf16>) { return CUDA_R_16BF; }
-    else { return CUDA_R_16F; }
+    if constexpr (std::same_as<T, f64>) {
+        return CUDA_R_64F;
+    } else if constexpr (std::same_as<T, f32>) {
+        return CUDA_R_32F;
+    } else if constexpr (std::same_as<T, bf16>) {
+        return CUDA_R_16BF;
+    } else {
+        return CUDA_R_16F;
+    }
 }
 
 // Scratch for one product: splits of the inner extent keep their sums there. It follows from the shape alone, as the
@@ -82,7 +87,7 @@ void product(std::int64_t m, std::int64_t n, std::int64_t k, View<const T> a, bo
              bool transpose_b, Sink<TC> c, acc<T> scale, void* scratch, const Stream& on)
 {
     if (m == 0 || n == 0) { return; }
-    if (k == 0) {    // a sum of nothing, which cuBLASLt refuses
+    if (k == 0) {  // a sum of nothing, which cuBLASLt refuses
         if (!c.add) {
             const std::size_t width = std::size_t(n) * sizeof(TC), pitch = std::size_t(c.view.stride) * sizeof(TC);
             check(cudaMemset2DAsync(c.view.data, pitch, 0, width, std::size_t(m), on.stream), "matmul");
@@ -108,9 +113,9 @@ void product(std::int64_t m, std::int64_t n, std::int64_t k, View<const T> a, bo
     const cublasLtHandle_t handle = on.blas->handle();
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
-    check(cublasLtMatmulAlgoGetHeuristic(handle, how.at, first.at, second.at, out.at, out.at, wish.at, 1, &found,
-                                         &count),
-          "matmul: no algorithm for this product");
+    check(
+        cublasLtMatmulAlgoGetHeuristic(handle, how.at, first.at, second.at, out.at, out.at, wish.at, 1, &found, &count),
+        "matmul: no algorithm for this product");
     require(count > 0, "matmul: cuBLASLt has no algorithm for this product");
     const acc<T> add = c.add ? 1 : 0;
     check(cublasLtMatmul(handle, how.at, &scale, b.data, first.at, a.data, second.at, &add, c.view.data, out.at,
@@ -128,8 +133,7 @@ template <> struct kernel<MatmulOp, Cuda> {
     {
         return std::max(gpu::blas_bytes(p.rows, p.in), gpu::blas_bytes(p.out, p.in));
     }
-    template <class T>
-    static void forward(View<T> y, View<const T> x, View<const T> w, void* scratch, const Stream& on)
+    template <class T> static void forward(View<T> y, View<const T> x, View<const T> w, void* scratch, const Stream& on)
     {
         gpu::product(x.rows, w.rows, x.cols(), x, false, w, true, Sink<T>{y, false}, acc<T>(1), scratch, on);
     }

@@ -11,12 +11,12 @@ namespace cpu {
 // Decodes elements [first, first + n) of the flat weight, rounded to T, as Real.
 template <class T, class Real> void nf4_decode(const Nf4View& w, std::int64_t first, std::int64_t n, Real* out)
 {
-    const nf4::Codes&  codes = w.type == nf4::Type::nf4 ? nf4::code : nf4::fp4_code;
+    const nf4::Codes& codes = w.type == nf4::Type::nf4 ? nf4::code : nf4::fp4_code;
     const std::int64_t end = first + n;
     for (std::int64_t i = first; i < end;) {
         const std::int64_t block = i / w.block, stop = std::min(end, (block + 1) * w.block);
         const float scale = w.scale(block);
-        Real value[16];    // what the block's sixteen codes stand for
+        Real value[16];  // what the block's sixteen codes stand for
         for (int k = 0; k < 16; ++k) { value[k] = Real(T(codes.at[k] * scale)); }
         Real* to = out + (i - first);
         if (i % 2 == 1) { *to++ = value[w.codes[i++ / 2] & 15]; }
@@ -64,8 +64,7 @@ template <> struct kernel<Nf4MatmulOp, Cpu> {
             },
             cpu::store_to(Sink<T>{y, false}));
     }
-    template <class T>
-    static void backward_x(Sink<T> dx, View<const T> dy, const Nf4View& w, void* scratch, Stream)
+    template <class T> static void backward_x(Sink<T> dx, View<const T> dy, const Nf4View& w, void* scratch, Stream)
     {
         using Real = acc<T>;
         cpu::Gemm<Real>{dy.rows, w.cols, w.rows}.run(

@@ -18,8 +18,8 @@ namespace gpu {
 // The weight as a kernel walks it: eight flat elements, 4 bytes of codes, at a time. They share a block, as a block
 // holds a multiple of 32, but not always a row.
 struct Nf4Walk {
-    Nf4View      w;
-    int          block_shift;
+    Nf4View w;
+    int block_shift;
     std::int64_t elements;
 
     explicit Nf4Walk(const Nf4View& of)
@@ -34,17 +34,17 @@ struct Nf4Walk {
     template <class T> __device__ Octet<T> decode(std::int64_t octet, const float* codes) const
     {
         const std::int64_t first = octet * 8;
-        std::uint32_t      bytes = 0;
+        std::uint32_t bytes = 0;
         if (first + 8 <= elements) {
             bytes = reinterpret_cast<const std::uint32_t*>(w.codes)[octet];
-        } else {    // the last word of the buffer may not be whole
+        } else {  // the last word of the buffer may not be whole
             for (std::int64_t i = first; i < elements; i += 2) {
                 bytes |= std::uint32_t(w.codes[i / 2]) << (4 * (i - first));
             }
         }
         const float scale = w.scale(first >> block_shift);
-        Octet<T>    value;
-        for (int i = 0; i < 8; ++i) {    // the earlier element of a byte is in its high nibble
+        Octet<T> value;
+        for (int i = 0; i < 8; ++i) {  // the earlier element of a byte is in its high nibble
             const unsigned index = (bytes >> (i / 2 * 8 + (i % 2 == 0 ? 4 : 0))) & 15U;
             value.at[i] = first + i < elements ? T(codes[index] * scale) : T(0.0f);
         }
@@ -57,7 +57,7 @@ inline __device__ void nf4_table(float* codes, nf4::Type type)
 {
     const unsigned thread = threadIdx.y * blockDim.x + threadIdx.x;
     if (thread < 16) { codes[thread] = nf4::value_of(thread, type); }
-    __syncthreads();    // all read what the first sixteen wrote
+    __syncthreads();  // all read what the first sixteen wrote
 }
 
 // Decodes rows [row, row + out.rows) and columns [col, col + out.cols()) of the weight. A block takes a row.
@@ -68,8 +68,8 @@ template <class T> __global__ void nf4_decode(View<T> out, Nf4Walk weight, std::
     const std::int64_t begin = (row + blockIdx.x) * weight.w.cols + col, end = begin + out.cols();
     T* to = out.row(blockIdx.x);
     for (std::int64_t octet = begin / 8 + threadIdx.x; octet * 8 < end; octet += blockDim.x) {
-        const Octet<T>     value = weight.decode<T>(octet, codes);
-        const std::int64_t at = octet * 8 - begin;    // below 0 where the row begins within an octet
+        const Octet<T> value = weight.decode<T>(octet, codes);
+        const std::int64_t at = octet * 8 - begin;  // below 0 where the row begins within an octet
         if (at >= 0 && octet * 8 + 8 <= end && octet_aligned(to + at)) {
             store(to + at, value);
         } else {
@@ -88,15 +88,15 @@ template <class T> __global__ void nf4_matmul_rows(View<T> y, View<const T> x, N
     __shared__ float codes[16];
     nf4_table(codes, weight.w.type);
     const std::int64_t cols = x.cols(), j = std::int64_t(blockIdx.x) * nf4_few_warps + threadIdx.y;
-    if (j >= weight.w.rows) { return; }    // the whole warp leaves
+    if (j >= weight.w.rows) { return; }  // the whole warp leaves
     const std::int64_t begin = j * cols, end = begin + cols;
     acc<T> sum[nf4_few_rows] = {};
     for (std::int64_t octet = begin / 8 + threadIdx.x; octet * 8 < end; octet += warp) {
-        const Octet<T>     value = weight.decode<T>(octet, codes);
+        const Octet<T> value = weight.decode<T>(octet, codes);
         const std::int64_t at = octet * 8 - begin;
         for (int n = 0; n < nf4_few_rows; ++n) {
             if (n >= x.rows) { continue; }
-            for (int i = 0; i < 8; ++i) {    // an octet at either end of the row has elements of its neighbours
+            for (int i = 0; i < 8; ++i) {  // an octet at either end of the row has elements of its neighbours
                 if (at + i >= 0 && at + i < cols) { sum[n] += acc<T>(x.row(n)[at + i]) * acc<T>(value.at[i]); }
             }
         }
@@ -111,8 +111,7 @@ struct Nf4Rows {
     static constexpr const char* name = "rows";
     static bool fits(const Nf4MatmulProblem& p, const Machine&) { return p.rows <= nf4_few_rows; }
     template <class T> static std::size_t workspace(const Nf4MatmulProblem&) { return 0; }
-    template <class T>
-    static void forward(View<T> y, View<const T> x, const Nf4View& w, void*, const Stream& on)
+    template <class T> static void forward(View<T> y, View<const T> x, const Nf4View& w, void*, const Stream& on)
     {
         if (x.rows == 0) { return; }
         launch(nf4_matmul_rows<T>, "nf4_matmul", blocks_for(w.rows, nf4_few_warps), {warp, nf4_few_warps}, on, y, x,
@@ -131,7 +130,7 @@ struct Nf4Chunks {
     {
         const std::int64_t room = most_bytes / (std::max<std::int64_t>(length, 1) * std::int64_t(sizeof(T)));
         const std::int64_t some = std::clamp<std::int64_t>(lines / 4, 1, std::max<std::int64_t>(room, 1));
-        return some < 8 ? some : some / 8 * 8;    // parts of the result begin where 16-byte words do
+        return some < 8 ? some : some / 8 * 8;  // parts of the result begin where 16-byte words do
     }
     template <class T> static std::size_t bytes(std::int64_t rows, std::int64_t cols)
     {
@@ -154,7 +153,7 @@ struct Nf4Chunks {
     static void forward(View<T> y, View<const T> x, const Nf4View& w, void* scratch, const Stream& on)
     {
         const std::int64_t some = chunk<T>(w.rows, w.cols);
-        void* const        rest = static_cast<std::byte*>(scratch) + bytes<T>(some, w.cols);
+        void* const rest = static_cast<std::byte*>(scratch) + bytes<T>(some, w.cols);
         for (std::int64_t j = 0; j < w.rows && x.rows > 0; j += some) {
             const View<T> part{static_cast<T*>(scratch), std::min(some, w.rows - j), padded(w.cols), w.cols};
             launch(nf4_decode<T>, "nf4_matmul", part.rows, 256, on, part, Nf4Walk(w), j, 0);
@@ -166,10 +165,10 @@ struct Nf4Chunks {
     static void backward_x(Sink<T> dx, View<const T> dy, const Nf4View& w, void* scratch, const Stream& on)
     {
         const std::int64_t some = chunk<T>(w.cols, w.rows);
-        void* const        rest = static_cast<std::byte*>(scratch) + bytes<T>(w.rows, some);
+        void* const rest = static_cast<std::byte*>(scratch) + bytes<T>(w.rows, some);
         for (std::int64_t j = 0; j < w.cols && dy.rows > 0; j += some) {
             const std::int64_t width = std::min(some, w.cols - j);
-            const View<T>      part{static_cast<T*>(scratch), w.rows, padded(width), width};
+            const View<T> part{static_cast<T*>(scratch), w.rows, padded(width), width};
             launch(nf4_decode<T>, "nf4_matmul", part.rows, 64, on, part, Nf4Walk(w), 0, j);
             product(dy.rows, width, w.rows, dy, false, View<const T>(part), false,
                     Sink<T>{{dx.view.data + j, dx.view.rows, dx.view.stride, width}, dx.add}, acc<T>(1), rest, on);
@@ -198,9 +197,8 @@ template <> struct kernel<Nf4MatmulOp, Cuda> {
     template <class T>
     static void forward(View<T> y, View<const T> x, const Nf4View& w, void* scratch, const Stream& on)
     {
-        Variants::first(Nf4MatmulProblem{x.rows, w.cols, w.rows}, machine(), [&](auto variant) {
-            variant.forward(y, x, w, scratch, on);
-        });
+        Variants::first(Nf4MatmulProblem{x.rows, w.cols, w.rows}, machine(),
+                        [&](auto variant) { variant.forward(y, x, w, scratch, on); });
     }
     template <class T>
     static void backward_x(Sink<T> dx, View<const T> dy, const Nf4View& w, void* scratch, const Stream& on)

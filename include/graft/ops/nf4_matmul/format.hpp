@@ -53,9 +53,8 @@ inline constexpr Codes code{{-1.0f, -0.6961928009986877f, -0.5250730514526367f, 
                              0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f}};
 
 // In the order of the bits: sign, then three bits that are not in the order of the values. Index 8 is plus zero.
-inline constexpr Codes fp4_code{{0.0f, 0.0625f / 12, 8.0f / 12, 1.0f, 4.0f / 12, 6.0f / 12, 2.0f / 12, 3.0f / 12,
-                                 0.0f, -0.0625f / 12, -8.0f / 12, -1.0f, -4.0f / 12, -6.0f / 12, -2.0f / 12,
-                                 -3.0f / 12}};
+inline constexpr Codes fp4_code{{0.0f, 0.0625f / 12, 8.0f / 12, 1.0f, 4.0f / 12, 6.0f / 12, 2.0f / 12, 3.0f / 12, 0.0f,
+                                 -0.0625f / 12, -8.0f / 12, -1.0f, -4.0f / 12, -6.0f / 12, -2.0f / 12, -3.0f / 12}};
 
 // Between index i and i + 1: the f32 midpoints of the codes. Computed, because four of them lie so close to half an ulp
 // in the decimals that other code prints that a literal would read as the neighbour.
@@ -90,9 +89,9 @@ GRAFT_HOST_DEVICE constexpr int index_of(float x)
 {
     // Fifteen comparisons without a branch: compilers turn a loop of these into vector code, a search they do not.
     constexpr Thresholds t = thresholds;
-    return int(x > t.at[0]) + int(x > t.at[1]) + int(x > t.at[2]) + int(x > t.at[3]) + int(x > t.at[4]) +
-           int(x > t.at[5]) + int(x > t.at[6]) + int(x > t.at[7]) + int(x > t.at[8]) + int(x > t.at[9]) +
-           int(x > t.at[10]) + int(x > t.at[11]) + int(x > t.at[12]) + int(x > t.at[13]) + int(x > t.at[14]);
+    return int(x > t.at[0]) + int(x > t.at[1]) + int(x > t.at[2]) + int(x > t.at[3]) + int(x > t.at[4])
+           + int(x > t.at[5]) + int(x > t.at[6]) + int(x > t.at[7]) + int(x > t.at[8]) + int(x > t.at[9])
+           + int(x > t.at[10]) + int(x > t.at[11]) + int(x > t.at[12]) + int(x > t.at[13]) + int(x > t.at[14]);
 }
 
 // The index of an element, from the byte that holds it.
@@ -135,24 +134,22 @@ namespace graft::detail {
 
 inline void require_nf4_block(int block)
 {
-    require(nf4::block_fits(block), [&] {
-        return "nf4: block size " + std::to_string(block) + "; it must be a power of two from 32 to 4096";
-    });
+    require(nf4::block_fits(block),
+            [&] { return "nf4: block size " + std::to_string(block) + "; it must be a power of two from 32 to 4096"; });
 }
 
 inline void require_nf4_length(const char* what, std::size_t found, std::size_t expected)
 {
     require(found == expected, [&] {
-        return std::string("nf4: ") + what + " has " + std::to_string(found) + " elements, expected " +
-               std::to_string(expected);
+        return std::string("nf4: ") + what + " has " + std::to_string(found) + " elements, expected "
+               + std::to_string(expected);
     });
 }
 
 // The largest magnitude of values[0 … count), and an error that names the first value that is not finite.
 // Magnitudes compare as integers in the order of their values, with infinity and NaN on top: one loop does both, in
 // vector code, which a maximum of floats with its rules for NaN is not.
-template <class T>
-float nf4_absmax(const T* values, std::size_t count, const char* what, std::size_t first)
+template <class T> float nf4_absmax(const T* values, std::size_t count, const char* what, std::size_t first)
 {
     constexpr std::uint32_t magnitude = 0x7fffffffu, infinity = 0x7f800000u;
     std::uint32_t largest = 0;
@@ -162,8 +159,8 @@ float nf4_absmax(const T* values, std::size_t count, const char* what, std::size
     if (largest >= infinity) {
         std::size_t i = 0;
         while ((std::bit_cast<std::uint32_t>(float(values[i])) & magnitude) < infinity) { ++i; }
-        require(false, std::string("nf4: ") + what + " " + std::to_string(first + i) +
-                           " is not finite: only finite values can be quantised");
+        require(false, std::string("nf4: ") + what + " " + std::to_string(first + i)
+                           + " is not finite: only finite values can be quantised");
     }
     return std::bit_cast<float>(largest);
 }
@@ -185,10 +182,9 @@ struct Nf4Scale {
     float lift, reciprocal;
 
     explicit Nf4Scale(float absmax)
-        : lift(absmax < 0x1p-126f ? 0x1p64f : 1.0f),    // exact, so the rule above is kept where it can be
+        : lift(absmax < 0x1p-126f ? 0x1p64f : 1.0f),              // exact, so the rule above is kept where it can be
           reciprocal(absmax > 0 ? 1.0f / (absmax * lift) : 0.0f)  // zeros stay zeros, and take index 7
-    {
-    }
+    {}
     float operator()(float x) const { return x * lift * reciprocal; }
 };
 
@@ -231,8 +227,8 @@ void dequantize(std::span<const std::uint8_t> packed, std::span<const float> abs
     detail::require_nf4_block(block);
     const std::size_t step = std::size_t(block), end = first + out.size();
     require(end >= first && bytes_of(end) <= packed.size() && blocks_of(end, step) <= absmax.size(), [&] {
-        return "nf4: elements up to " + std::to_string(end) + " were asked for, more than " +
-               std::to_string(packed.size()) + " bytes and " + std::to_string(absmax.size()) + " scales hold";
+        return "nf4: elements up to " + std::to_string(end) + " were asked for, more than "
+               + std::to_string(packed.size()) + " bytes and " + std::to_string(absmax.size()) + " scales hold";
     });
 
     const Codes& codes = type == Type::nf4 ? code : fp4_code;

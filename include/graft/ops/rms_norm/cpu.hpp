@@ -12,15 +12,14 @@ namespace graft {
 template <> struct kernel<RmsNormOp, Cpu> {
     using Stream = memory<Cpu>::Stream;
 
-    template <class T, class A>
-    static void forward(View<T> y, A* r, View<const T> x, const T* w, A eps, Stream)
+    template <class T, class A> static void forward(View<T> y, A* r, View<const T> x, const T* w, A eps, Stream)
     {
         const std::int64_t d = x.cols();
         cpu::row_loops(machine().target, [&](auto loops) {
             parallel_rows(x.rows, 32, 2 * d, [&](std::int64_t begin, std::int64_t end) {
                 for (std::int64_t i = begin; i < end; ++i) {
                     const T* in = x.row(i);
-                    T*       out = y.row(i);
+                    T* out = y.row(i);
                     r[i] = A(1) / std::sqrt(loops.dot(in, in, d) / A(d) + eps);
                     for (std::int64_t j = 0; j < d; ++j) { out[j] = T(A(T(A(in[j]) * r[i])) * A(w[j])); }
                 }

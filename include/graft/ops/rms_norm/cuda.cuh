@@ -14,13 +14,13 @@ struct RmsNormProblem {
 namespace gpu {
 
 // Each variant is a way to cut rows among threads: `lanes` threads share a row, total(sum) adds up over them.
-struct RmsNormWarp {    // a warp a row, four rows a block
+struct RmsNormWarp {  // a warp a row, four rows a block
     static constexpr const char* name = "warp";
     static constexpr int lanes = warp, rows_a_block = 4;
     static bool fits(const RmsNormProblem& p, const Machine&) { return p.d <= 1024; }
     template <class A> static __device__ A total(A sum) { return warp_sum(sum); }
 };
-struct RmsNormBlock {    // a block a row
+struct RmsNormBlock {  // a block a row
     static constexpr const char* name = "block";
     static constexpr int lanes = 256, rows_a_block = 1;
     static bool fits(const RmsNormProblem&, const Machine&) { return true; }
@@ -32,16 +32,14 @@ template <class Cut, class T, class A>
 __global__ void rms_norm_forward(View<T> y, A* r, View<const T> x, const T* w, A eps)
 {
     const std::int64_t i = std::int64_t(blockIdx.x) * Cut::rows_a_block + threadIdx.y;
-    if (i >= x.rows) { return; }    // all lanes of a row leave together
+    if (i >= x.rows) { return; }  // all lanes of a row leave together
     const T* in = x.row(i);
-    T*       out = y.row(i);
+    T* out = y.row(i);
     A sum = 0;
     for (std::int64_t j = threadIdx.x; j < x.cols(); j += Cut::lanes) { sum += A(in[j]) * A(in[j]); }
     const A scale = A(1) / sqrt(Cut::total(sum) / A(x.cols()) + eps);
     if (threadIdx.x == 0) { r[i] = scale; }
-    for (std::int64_t j = threadIdx.x; j < x.cols(); j += Cut::lanes) {
-        out[j] = T(A(T(A(in[j]) * scale)) * A(w[j]));
-    }
+    for (std::int64_t j = threadIdx.x; j < x.cols(); j += Cut::lanes) { out[j] = T(A(T(A(in[j]) * scale)) * A(w[j])); }
 }
 
 template <class Cut, class T, class A>
@@ -59,11 +57,10 @@ __global__ void rms_norm_backward(Sink<T> dx, View<const T> dy, const A* r, View
     }
 }
 
-template <class T, class A>
-__global__ void rms_norm_weight(Sink<A> dw, View<const T> dy, const A* r, View<const T> x)
+template <class T, class A> __global__ void rms_norm_weight(Sink<A> dw, View<const T> dy, const A* r, View<const T> x)
 {
     sum_columns(dw, x.rows, x.cols(), [&](std::int64_t i, std::int64_t j) {
-        return A(dy.row(i)[j]) * A(T(A(x.row(i)[j]) * r[i]));    // as in forward: x r was rounded to T
+        return A(dy.row(i)[j]) * A(T(A(x.row(i)[j]) * r[i]));  // as in forward: x r was rounded to T
     });
 }
 
@@ -76,22 +73,20 @@ template <> struct kernel<RmsNormOp, Cuda> {
     template <class T, class A>
     static void forward(View<T> y, A* r, View<const T> x, const T* w, A eps, const Stream& on)
     {
-        Variants::first(RmsNormProblem{x.rows, x.cols()}, machine(), [&](auto cut) {
-            forward_as(cut, y, r, x, w, eps, on);
-        });
+        Variants::first(RmsNormProblem{x.rows, x.cols()}, machine(),
+                        [&](auto cut) { forward_as(cut, y, r, x, w, eps, on); });
     }
     template <class T, class A>
     static void backward(Sink<T> dx, Sink<A> dw, View<const T> dy, const A* r, View<const T> x, const T* w,
                          const Stream& on)
     {
         if (dx) {
-            Variants::first(RmsNormProblem{x.rows, x.cols()}, machine(), [&](auto cut) {
-                backward_as(cut, dx, dy, r, x, w, on);
-            });
+            Variants::first(RmsNormProblem{x.rows, x.cols()}, machine(),
+                            [&](auto cut) { backward_as(cut, dx, dy, r, x, w, on); });
         }
         if (dw) {
-            gpu::launch(gpu::rms_norm_weight<T, A>, "rms_norm", gpu::blocks_for(x.cols(), 32),
-                         {32, gpu::column_lanes}, on, dw, dy, r, x);
+            gpu::launch(gpu::rms_norm_weight<T, A>, "rms_norm", gpu::blocks_for(x.cols(), 32), {32, gpu::column_lanes},
+                        on, dw, dy, r, x);
         }
     }
 
@@ -100,14 +95,14 @@ template <> struct kernel<RmsNormOp, Cuda> {
     static void forward_as(Cut, View<T> y, A* r, View<const T> x, const T* w, A eps, const Stream& on)
     {
         gpu::launch(gpu::rms_norm_forward<Cut, T, A>, "rms_norm", gpu::blocks_for(x.rows, Cut::rows_a_block),
-                     {Cut::lanes, Cut::rows_a_block}, on, y, r, x, w, eps);
+                    {Cut::lanes, Cut::rows_a_block}, on, y, r, x, w, eps);
     }
     template <class Cut, class T, class A>
     static void backward_as(Cut, Sink<T> dx, View<const T> dy, const A* r, View<const T> x, const T* w,
                             const Stream& on)
     {
         gpu::launch(gpu::rms_norm_backward<Cut, T, A>, "rms_norm", gpu::blocks_for(x.rows, Cut::rows_a_block),
-                     {Cut::lanes, Cut::rows_a_block}, on, dx, dy, r, x, w);
+                    {Cut::lanes, Cut::rows_a_block}, on, dx, dy, r, x, w);
     }
 };
 

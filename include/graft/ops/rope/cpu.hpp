@@ -14,7 +14,7 @@ template <> struct kernel<RopeOp, Cpu> {
             for (std::int64_t i = begin; i < end; ++i) {
                 const A* c = cos.row(positions[i]);
                 const A* s = sin.row(positions[i]);
-                const A  sign = back ? A(-1) : A(1);
+                const A sign = back ? A(-1) : A(1);
                 for (std::int64_t h = 0; h < heads; ++h) {
                     T* lo = x.row(i) + h * 2 * half;
                     T* hi = lo + half;

@@ -13,7 +13,7 @@
 // Where the answers of a row lie among its tokens, and whether their end is learnt.
 namespace graft::detail::dataset {
 
-using Answers = std::vector<std::pair<std::size_t, std::size_t>>;   // first and last token of each
+using Answers = std::vector<std::pair<std::size_t, std::size_t>>;  // first and last token of each
 
 // The tokens that each span touches.
 template <class Coded> Answers answers_of(const Coded& coded, const std::vector<TextSpan>& spans)
@@ -23,7 +23,7 @@ template <class Coded> Answers answers_of(const Coded& coded, const std::vector<
         const auto inside = [&](const TextSpan& t) {
             return t.begin < t.end && t.begin < span.end && span.begin < t.end;
         };
-        const auto from  = out.empty() ? coded.spans.begin() : coded.spans.begin() + std::ptrdiff_t(out.back().second);
+        const auto from = out.empty() ? coded.spans.begin() : coded.spans.begin() + std::ptrdiff_t(out.back().second);
         const auto first = std::find_if(from, coded.spans.end(), inside);
         if (first == coded.spans.end()) { continue; }
         auto last = first;
@@ -58,17 +58,17 @@ bool all_end(const Answers& answers, const std::vector<std::int32_t>& labels, co
              const Tok& tokens)
 {
     constexpr int most_blanks = 3;
-    const auto    blank       = [&](std::int32_t id) {
+    const auto blank = [&](std::int32_t id) {
         const auto text = tokens.decode(std::span(&id, 1));
         return std::all_of(text.begin(), text.end(), [](char c) { return json_space(c); });
     };
     for (const auto& [first, last] : answers) {
         if (first >= labels.size()) { break; }
         bool any = false, found = false;
-        int  blanks = 0;
+        int blanks = 0;
         for (auto t = std::min(last, labels.size() - 1) + 1; !found && t-- > first;) {
             if (labels[t] == ignore) { continue; }
-            any   = true;
+            any = true;
             found = std::find(ends.begin(), ends.end(), labels[t]) != ends.end();
             if (!found && (++blanks > most_blanks || !blank(labels[t]))) { break; }
         }

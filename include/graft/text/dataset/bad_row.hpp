@@ -17,8 +17,8 @@ struct BadRow : std::exception {
 
 struct BadForm : std::exception {
     std::string reason;
-    bool        of_row  = true;     // the sentence goes on from "row 3"
-    bool        unknown = false;    // no known form at all
+    bool of_row = true;    // the sentence goes on from "row 3"
+    bool unknown = false;  // no known form at all
     explicit BadForm(std::string why) : reason(std::move(why)) {}
     const char* what() const noexcept override { return reason.c_str(); }
 };

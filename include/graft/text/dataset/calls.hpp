@@ -51,9 +51,13 @@ inline void as_calls(Json& turn, const std::string& here)
         Json function = std::move(*old);
         turn.erase("function_call");
         if (function.is_string()) { function = parsed(function.get<std::string>()); }
-        row_requires(function.is_object() && !turn.contains("tool_calls"), [] {
-            return std::string("function_call must be an object of name and arguments, without tool_calls beside it");
-        }, here);
+        row_requires(
+            function.is_object() && !turn.contains("tool_calls"),
+            [] {
+                return std::string(
+                    "function_call must be an object of name and arguments, without tool_calls beside it");
+            },
+            here);
         turn["tool_calls"] = Json::array({Json{{"type", "function"}, {"function", std::move(function)}}});
     }
     const auto calls = turn.find("tool_calls");

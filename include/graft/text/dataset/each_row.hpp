@@ -45,15 +45,15 @@ inline std::size_t weight_of(const Json& json, std::size_t most)
 inline void refuse_nothing_left(const DataReport& report, const std::vector<DataReport::Dropped>& before,
                                 const std::string& file, std::int64_t rows, const char* what, const char* lacks)
 {
-    const auto  name = printable(file, 400);
+    const auto name = printable(file, 400);
     std::string reasons;
     for (const auto& kind : report.dropped) {
         const auto same = [&](const auto& other) { return other.reason == kind.reason; };
-        const auto old  = std::find_if(before.begin(), before.end(), same);
+        const auto old = std::find_if(before.begin(), before.end(), same);
         const auto new_ones = kind.rows - (old == before.end() ? 0 : old->rows);
         if (new_ones == 0) { continue; }
         reasons += (reasons.empty() ? " " : "; ") + counted(new_ones, what) + ": " + kind.reason;
-        const auto here  = [&](const std::string& place) { return place.starts_with(name + ":"); };
+        const auto here = [&](const std::string& place) { return place.starts_with(name + ":"); };
         const auto first = std::find_if(kind.first.begin(), kind.first.end(), here);
         if (first != kind.first.end()) { reasons += " (first " + *first + ")"; }
     }
@@ -73,11 +73,12 @@ public:
     void run(std::span<const std::filesystem::path> files)
     {
         for (const auto& file : files) {
-            const auto before  = left_();
-            const auto rows    = report_.rows_read;
+            const auto before = left_();
+            const auto rows = report_.rows_read;
             const auto dropped = report_.dropped;
             settled_ = false, unknown_.clear(), weight_ = 0, file_ = file.string();
-            read_rows(file, [&](Json&& json, const RowPlace& place) { row(std::move(json), place); }, reading());
+            read_rows(
+                file, [&](Json&& json, const RowPlace& place) { row(std::move(json), place); }, reading());
             settle();
             if (left_() == before) {
                 refuse_nothing_left(report_, dropped, file_, report_.rows_read - rows, what_, lacks_);
@@ -86,7 +87,10 @@ public:
     }
 
 private:
-    struct Held { Json json; RowPlace place; };
+    struct Held {
+        Json json;
+        RowPlace place;
+    };
     static constexpr std::size_t most_held = 64, most_bytes = std::size_t{16} << 20;
 
     // A record that is no row, such as a line of a table with too few cells, is dropped like a row.
@@ -107,15 +111,11 @@ private:
     {
         if (settled_) { return one(json, place); }
         try {
-            if (!file_form_) {
-                file_form_ = tell_(json), form_place_ = place;
-            }
+            if (!file_form_) { file_form_ = tell_(json), form_place_ = place; }
             upgrade_ = upgrade_ || needs_turns(json, tell_(json));
         } catch (const BadForm& bad) {
             if (!file_form_ && (!bad.unknown || options_.strict)) { refuse(bad, place); }
-            if (!file_form_ && unknown_.empty()) {
-                unknown_ = bad.reason, unknown_place_ = place;
-            }
+            if (!file_form_ && unknown_.empty()) { unknown_ = bad.reason, unknown_place_ = place; }
         }
         weight_ += weight_of(json, most_bytes);
         held_.push_back({std::move(json), place});
@@ -125,7 +125,9 @@ private:
     // The rows that were held back, now that the file's form is known.
     void settle()
     {
-        if (settled_ || (!file_form_ && unknown_.empty())) { return; }    // else no row at all, only records that are none
+        if (settled_ || (!file_form_ && unknown_.empty())) {
+            return;
+        }  // else no row at all, only records that are none
         if (!file_form_) {
             BadForm bad(unknown_);
             refuse(bad, unknown_place_);
@@ -137,8 +139,8 @@ private:
             begin_(*form_, form_place_);
         }
         require(file_form_->kind == form_->kind, [&] {
-            return at(form_place_) + ": this row is " + file_form_->name + ", but the row at " + at(first_place_) + " is "
-                   + form_->name + "; one data set holds rows of one kind";
+            return at(form_place_) + ": this row is " + file_form_->name + ", but the row at " + at(first_place_)
+                   + " is " + form_->name + "; one data set holds rows of one kind";
         });
         settled_ = true;
         for (auto& held : held_) { one(held.json, held.place); }
@@ -188,21 +190,21 @@ private:
         report_.drop(reason, place, where);
     }
 
-    DataReport&        report_;
+    DataReport& report_;
     const DataOptions& options_;
-    const Tell&        tell_;
-    const Begin&       begin_;
-    const Read&        read_;
-    const Take&        take_;
-    const Left&        left_;
-    const char *       what_, *lacks_;
+    const Tell& tell_;
+    const Begin& begin_;
+    const Read& read_;
+    const Take& take_;
+    const Left& left_;
+    const char *what_, *lacks_;
 
-    std::optional<Reading> form_, file_form_;    // of the set, of the file that is begun
-    RowPlace               first_place_, form_place_, unknown_place_;
-    std::string            unknown_, file_;      // why the first rows have no form
-    std::vector<Held>      held_;
-    std::size_t            weight_  = 0;
-    bool                   settled_ = false, upgrade_ = false;
+    std::optional<Reading> form_, file_form_;  // of the set, of the file that is begun
+    RowPlace first_place_, form_place_, unknown_place_;
+    std::string unknown_, file_;  // why the first rows have no form
+    std::vector<Held> held_;
+    std::size_t weight_ = 0;
+    bool settled_ = false, upgrade_ = false;
 };
 
 }  // namespace graft::detail::dataset

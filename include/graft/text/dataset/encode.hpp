@@ -60,8 +60,8 @@ public:
         });
         report.knows_control = tokens != nullptr;
         for (const auto id : ends_) {
-            report.end_of_turn += (report.end_of_turn.empty() ? "" : " or ")
-                                  + printable(tokens->decode(std::span(&id, 1)), 60);
+            report.end_of_turn +=
+                (report.end_of_turn.empty() ? "" : " or ") + printable(tokens->decode(std::span(&id, 1)), 60);
         }
     }
 
@@ -70,7 +70,7 @@ public:
     {
         try {
             if (row.drop.empty()) { to_tokens(row); }
-        } catch (const Error& problem) {    // of this row alone
+        } catch (const Error& problem) {  // of this row alone
             row.drop = printable(problem.what(), 300);
         }
         if (!row.drop.empty()) { return drop(row.drop, row.place); }
@@ -103,8 +103,8 @@ private:
     {
         auto coded = tokens_->encode_with_spans(row.text, {.add_special = true, .control_tokens = true});
         const bool all = row.form == Form::text || options_.train_on == TrainOn::all;
-        row.ids        = coded.ids;
-        row.labels     = all ? coded.ids : labels_from_spans(coded, std::vector<TextSpan>{{prompt, row.text.size()}});
+        row.ids = coded.ids;
+        row.labels = all ? coded.ids : labels_from_spans(coded, std::vector<TextSpan>{{prompt, row.text.size()}});
         bool seam = false;
         for (std::size_t i = 0; i < coded.ids.size(); ++i) {
             const auto span = coded.spans[i];
@@ -129,11 +129,11 @@ private:
         require(tmpl_ != nullptr, [&] { return at(row.place) + ": conversations need a chat template"; });
         if (row.form == Form::question && !row.history && tmpl_->name() == "alpaca") {
             row.extra["instruction"] = row.instruction;
-            row.extra["input"]       = row.input;
+            row.extra["input"] = row.input;
         }
         row.drop = fitter_.fit(*tmpl_, row, report_);
         if (!row.drop.empty()) { return; }
-        std::string                text;
+        std::string text;
         std::vector<AssistantTurn> turns;
         try {
             text = tmpl_->render(row.turns.messages, false, row.extra);
@@ -161,9 +161,9 @@ private:
         report_.rows_with_seam +=
             row.control == 0 && begins_in_prompt(*tokens_, *tmpl_, row, coded, spans, add_special);
         const bool all = options_.train_on == TrainOn::all;
-        row.labels     = all ? coded.ids : labels_from_spans(coded, learnt_spans(turns));
-        row.answers    = answers_of(coded, spans);
-        row.ids        = std::move(coded.ids);
+        row.labels = all ? coded.ids : labels_from_spans(coded, learnt_spans(turns));
+        row.answers = answers_of(coded, spans);
+        row.ids = std::move(coded.ids);
         what_is_shown(row, text);
     }
 
@@ -179,7 +179,7 @@ private:
     // Leaves the spans of the turns that are to be learnt. False, with a reason, where they cannot be told apart.
     bool keep_learnt(DataRow& row, std::vector<AssistantTurn>& spans)
     {
-        const auto&       messages = row.turns.messages;
+        const auto& messages = row.turns.messages;
         std::vector<bool> answers;
         for (std::size_t i = 0; i < messages.size(); ++i) {
             if (messages[i]["role"] == "assistant") { answers.push_back(row.turns.learnt[i]); }
@@ -209,7 +209,7 @@ private:
     // Counts control tokens typed inside the contents and, unless they are wanted, encodes them as plain text.
     template <class Coded> void plain_contents(DataRow& row, const std::string& text, Coded& coded)
     {
-        std::set<std::string, std::greater<>> control;   // texts of the control tokens of this row; longer ones first
+        std::set<std::string, std::greater<>> control;  // texts of the control tokens of this row; longer ones first
         for (std::size_t i = 0; i < coded.ids.size(); ++i) {
             if (!tokens_->is_special(coded.ids[i])) { continue; }
             auto token = std::string_view(text).substr(coded.spans[i].begin, coded.spans[i].end - coded.spans[i].begin);
@@ -217,14 +217,15 @@ private:
             while (!token.empty() && json_space(token.back())) { token.remove_suffix(1); }
             if (!token.empty()) { control.emplace(token); }
         }
-        std::string  mark = sentinel(text);
-        Json         marked = row.turns.messages;
+        std::string mark = sentinel(text);
+        Json marked = row.turns.messages;
         std::vector<std::string> typed;
         const auto replace = [&](const std::string& from) {
             std::string to;
             for (std::size_t i = 0; i < from.size();) {
-                const auto hit = std::find_if(control.begin(), control.end(),
-                    [&](const auto& token) { return from.compare(i, token.size(), token) == 0; });
+                const auto hit = std::find_if(control.begin(), control.end(), [&](const auto& token) {
+                    return from.compare(i, token.size(), token) == 0;
+                });
                 if (hit == control.end()) {
                     to += from[i++];
                 } else {
@@ -252,7 +253,7 @@ private:
             if (extra.contains(key)) { extra[key] = replace(extra[key].template get<std::string>()); }
         }
         std::vector<TextSpan> plain;
-        std::string           again;
+        std::string again;
         try {
             again = restore(tmpl_->render(marked, false, extra), mark, typed, plain);
         } catch (const Error&) {
@@ -303,10 +304,10 @@ private:
         const auto overlaps = [](const TextSpan& a, const TextSpan& b) { return a.begin < b.end && b.begin < a.end; };
         const auto of_template = [&](std::size_t i) {
             return tokens_->is_special(coded.ids[i])
-                   && std::none_of(
-                       plain.begin(), plain.end(), [&](const TextSpan& p) { return overlaps(p, coded.spans[i]); });
+                   && std::none_of(plain.begin(), plain.end(),
+                                   [&](const TextSpan& p) { return overlaps(p, coded.spans[i]); });
         };
-        Coded      out;
+        Coded out;
         const auto keep = [&](std::int32_t id, std::size_t begin, std::size_t end) {
             out.ids.push_back(id), out.spans.push_back({begin, end});
         };
@@ -320,7 +321,7 @@ private:
             std::size_t next = i;
             while (next < coded.ids.size() && !of_template(next)) { ++next; }
             const auto text_end = next == coded.ids.size() ? text.size() : coded.spans[next].begin;
-            const bool typed    = std::any_of(plain.begin(), plain.end(), [&](const TextSpan& p) {
+            const bool typed = std::any_of(plain.begin(), plain.end(), [&](const TextSpan& p) {
                 return overlaps(p, {text_from, text_end});
             });
             if (typed) {
@@ -331,7 +332,7 @@ private:
                 }
                 const auto part =
                     tokens_->encode_with_spans(std::string_view(text).substr(text_from, text_end - text_from),
-                        {.add_special = false, .control_tokens = false});
+                                               {.add_special = false, .control_tokens = false});
                 for (std::size_t k = 0; k < part.ids.size(); ++k) {
                     keep(part.ids[k], part.spans[k].begin + text_from, part.spans[k].end + text_from);
                 }
@@ -347,9 +348,9 @@ private:
     // the first text alone).
     bool splits_cleanly(const std::string& text, TextSpan control) const
     {
-        const auto token  = text.substr(control.begin, control.end - control.begin);
+        const auto token = text.substr(control.begin, control.end - control.begin);
         const auto behind = tokens_->encode_with_spans(token + "a", {.add_special = false, .control_tokens = true}).ids;
-        const auto alone  = tokens_->encode_with_spans("a", {.add_special = false, .control_tokens = true}).ids;
+        const auto alone = tokens_->encode_with_spans("a", {.add_special = false, .control_tokens = true}).ids;
         return behind.size() == alone.size() + 1 && std::equal(alone.begin(), alone.end(), behind.begin() + 1);
     }
 
@@ -377,8 +378,8 @@ private:
                 return without_target(row, "no target left after cutting to " + std::to_string(most) + " tokens");
             }
             record.tokens_lost = length - most, record.targets_lost = learnt - left;
-            const bool was     = std::exchange(record.ended, ended_in(row, whole.labels));
-            record.end_lost    = was && !record.ended;
+            const bool was = std::exchange(record.ended, ended_in(row, whole.labels));
+            record.end_lost = was && !record.ended;
             ++report_.rows_cut, report_.rows_end_lost += record.end_lost;
             report_.tokens_lost += record.tokens_lost, report_.targets_lost += record.targets_lost;
             out.push_back(std::move(whole));
@@ -400,12 +401,12 @@ private:
         for (std::size_t begin = 0; begin + 1 < whole.ids.size(); begin += step) {
             const auto end = std::min(begin + step + 1, whole.ids.size());
             const auto cut = [&](const std::vector<std::int32_t>& all) {
-                return std::vector<std::int32_t>(
-                    all.begin() + std::ptrdiff_t(begin), all.begin() + std::ptrdiff_t(end));
+                return std::vector<std::int32_t>(all.begin() + std::ptrdiff_t(begin),
+                                                 all.begin() + std::ptrdiff_t(end));
             };
             Example piece{.ids = cut(whole.ids), .labels = cut(whole.labels), .row = whole.row, .source = whole.source};
             piece.labels[0] = ignore;
-            if (targets(piece) == 0) { continue; }   // ready-made labels may leave a piece without any
+            if (targets(piece) == 0) { continue; }  // ready-made labels may leave a piece without any
             out.push_back(std::move(piece)), ++pieces;
         }
         ++report_.rows_split, report_.pieces += pieces;
@@ -413,15 +414,15 @@ private:
 
     void count_used(const std::vector<Example>& examples, DataReport::Row& record)
     {
-        const auto   first = std::size_t(record.example);
-        std::int32_t last  = ignore;
-        record.examples    = std::int64_t(examples.size() - first);
+        const auto first = std::size_t(record.example);
+        std::int32_t last = ignore;
+        record.examples = std::int64_t(examples.size() - first);
         for (auto i = first; i < examples.size(); ++i) {
             report_.tokens += std::int64_t(examples[i].ids.size());
             record.targets += targets(examples[i]);
             for (auto label : examples[i].labels) { last = label == ignore ? last : label; }
         }
-        const auto learnt   = record.targets;
+        const auto learnt = record.targets;
         report_.targets_min = report_.rows_used == 0 ? learnt : std::min(report_.targets_min, learnt);
         report_.targets_max = std::max(report_.targets_max, learnt);
         report_.targets += learnt;
@@ -454,13 +455,13 @@ private:
     static constexpr const char* cannot_separate =
         "control tokens inside the contents cannot be told from the template's own";
 
-    const Tok*         tokens_;
-    const Template*    tmpl_;
+    const Tok* tokens_;
+    const Template* tmpl_;
     const DataOptions& options_;
-    DataReport&        report_;
+    DataReport& report_;
     std::vector<std::int32_t> ends_;
-    TurnFitter<Template>      fitter_;
-    TurnFields<Template>      fields_;
+    TurnFitter<Template> fitter_;
+    TurnFields<Template> fields_;
 };
 
 }  // namespace graft::detail::dataset

@@ -28,8 +28,7 @@ std::optional<std::int32_t> end_of_turn_id(const Template& chat, const Tok& toke
             if (tokenizer.is_special(labels[t])) { return labels[t]; }
             return std::nullopt;
         }
-    } catch (const Error&) {
-    }
+    } catch (const Error&) {}
     return std::nullopt;
 }
 

@@ -14,14 +14,14 @@ namespace graft {
 
 struct Example {
     std::vector<std::int32_t> ids, labels;
-    std::int64_t              row = 0;   // number of the row in its file, from 1
-    std::string               source;    // the file
+    std::int64_t row = 0;  // number of the row in its file, from 1
+    std::string source;    // the file
 };
 
 inline std::int64_t targets(const Example& example)
 {
-    return std::int64_t(example.labels.size()) -
-           std::int64_t(std::count(example.labels.begin(), example.labels.end(), ignore));
+    return std::int64_t(example.labels.size())
+           - std::int64_t(std::count(example.labels.begin(), example.labels.end(), ignore));
 }
 
 }  // namespace graft

@@ -27,32 +27,52 @@ enum class Holds { turns, question, context, answer, chosen, rejected, system, t
 
 struct Field {
     const char* name;
-    Holds       holds;
-    bool        late = false;
+    Holds holds;
+    bool late = false;
 };
 
 inline constexpr Field fields[] = {
-    {"messages", Holds::turns}, {"conversations", Holds::turns}, {"conversation", Holds::turns},
-    {"dialogue", Holds::turns}, {"dialog", Holds::turns},
-    {"instruction", Holds::question}, {"question", Holds::question}, {"query", Holds::question},
-    {"prompt", Holds::question, true}, {"problem", Holds::question, true}, {"inputs", Holds::question, true},
-    {"input", Holds::context}, {"context", Holds::context},
-    {"output", Holds::answer}, {"response", Holds::answer}, {"answer", Holds::answer}, {"completion", Holds::answer},
-    {"solution", Holds::answer, true}, {"targets", Holds::answer, true},
-    {"chosen", Holds::chosen}, {"chosen_messages", Holds::chosen}, {"chosen_response", Holds::chosen},
-    {"rejected", Holds::rejected}, {"rejected_messages", Holds::rejected}, {"rejected_response", Holds::rejected},
-    {"system", Holds::system}, {"system_prompt", Holds::system}, {"system_message", Holds::system},
-    {"text", Holds::text}, {"input_ids", Holds::ids},
-    {"tools", Holds::beside}, {"history", Holds::beside},
+    {"messages", Holds::turns},
+    {"conversations", Holds::turns},
+    {"conversation", Holds::turns},
+    {"dialogue", Holds::turns},
+    {"dialog", Holds::turns},
+    {"instruction", Holds::question},
+    {"question", Holds::question},
+    {"query", Holds::question},
+    {"prompt", Holds::question, true},
+    {"problem", Holds::question, true},
+    {"inputs", Holds::question, true},
+    {"input", Holds::context},
+    {"context", Holds::context},
+    {"output", Holds::answer},
+    {"response", Holds::answer},
+    {"answer", Holds::answer},
+    {"completion", Holds::answer},
+    {"solution", Holds::answer, true},
+    {"targets", Holds::answer, true},
+    {"chosen", Holds::chosen},
+    {"chosen_messages", Holds::chosen},
+    {"chosen_response", Holds::chosen},
+    {"rejected", Holds::rejected},
+    {"rejected_messages", Holds::rejected},
+    {"rejected_response", Holds::rejected},
+    {"system", Holds::system},
+    {"system_prompt", Holds::system},
+    {"system_message", Holds::system},
+    {"text", Holds::text},
+    {"input_ids", Holds::ids},
+    {"tools", Holds::beside},
+    {"history", Holds::beside},
 };
 
 // Keys of a turn: who speaks, what is said (text, as OASST has it, where neither of the two is there), and whether it
 // is learnt. A turn of {input, output} is a question and its answer (Capybara).
-inline constexpr const char* turn_role_keys[]   = {"role", "from"};
-inline constexpr const char* turn_text_keys[]   = {"content", "value"};
-inline constexpr const char* learn_flags[]      = {"weight", "loss_weight", "loss_scale", "train", "training", "loss"};
-inline constexpr const char* mask_flags[]       = {"masked", "mask"};
-inline constexpr const char* part_flags[]       = {"train_detail", "training_detail"};
+inline constexpr const char* turn_role_keys[] = {"role", "from"};
+inline constexpr const char* turn_text_keys[] = {"content", "value"};
+inline constexpr const char* learn_flags[] = {"weight", "loss_weight", "loss_scale", "train", "training", "loss"};
+inline constexpr const char* mask_flags[] = {"masked", "mask"};
+inline constexpr const char* part_flags[] = {"train_detail", "training_detail"};
 inline constexpr const char* reasoning_fields[] = {"reasoning_content", "thinking", "reasoning"};
 
 inline bool present(const Json& row, const char* key)
@@ -109,12 +129,12 @@ inline std::vector<const char*> fields_for(const Json& row, Holds holds)
         }
     }
     const bool late = best < 1 && best_late >= 0 && (best < 0 || best_late == 2);
-    const int  want = late ? best_late : best;
+    const int want = late ? best_late : best;
     std::vector<const char*> found;
     for (const auto& field : fields) {
         if (want < 0 || field.holds != holds || field.late != late || fill(row, field.name) != want) { continue; }
-        const bool again = std::any_of(
-            found.begin(), found.end(), [&](const char* name) { return row[name] == row[field.name]; });
+        const bool again =
+            std::any_of(found.begin(), found.end(), [&](const char* name) { return row[name] == row[field.name]; });
         if (!again || (holds == Holds::turns && want == 1)) { found.push_back(field.name); }
     }
     return found;
@@ -142,9 +162,8 @@ inline std::string text_field(const Json& row, const char* key)
     if (key == nullptr) { return {}; }
     const auto it = row.find(key);
     if (it == row.end() || it->is_null()) { return {}; }
-    row_requires(it->is_string(), [&] {
-        return std::string(key) + " must be text, found " + std::string(it->type_name());
-    });
+    row_requires(it->is_string(),
+                 [&] { return std::string(key) + " must be text, found " + std::string(it->type_name()); });
     return it->get<std::string>();
 }
 

@@ -28,10 +28,10 @@ public:
     std::string fit(const Template& tmpl, DataRow& row, DataReport& report)
     {
         Json& messages = row.turns.messages;
-        bool  any_text = false, any_object = false, any_developer = false;
+        bool any_text = false, any_object = false, any_developer = false;
         each_call(messages, [&](Json& function) {
             const auto arguments = function.find("arguments");
-            any_text   = any_text || (arguments != function.end() && arguments->is_string());
+            any_text = any_text || (arguments != function.end() && arguments->is_string());
             any_object = any_object || (arguments != function.end() && arguments->is_object());
         });
         for (const auto& message : messages) { any_developer = any_developer || message["role"] == "developer"; }
@@ -61,7 +61,7 @@ private:
 
     static Arguments ask_arguments(const Template& tmpl, const DataRow& row)
     {
-        const Json        object{{"askedkey", "askedvalue"}};
+        const Json object{{"askedkey", "askedvalue"}};
         const std::string text = spaced(object);
         const auto with = [&](const Json& arguments) {
             Json messages = row.turns.messages;
@@ -70,7 +70,7 @@ private:
         };
         const auto has = [](const std::string& all, std::string_view part) { return all.find(part) != all.npos; };
         const auto of_object = with(object), of_text = with(text);
-        const bool takes_text   = has(of_text, text);
+        const bool takes_text = has(of_text, text);
         const bool takes_object = has(of_object, "askedkey") && !has(of_object, "'askedkey'");
         if (takes_text && takes_object) { return Arguments::either; }
         if (takes_text) { return Arguments::text; }
@@ -84,7 +84,7 @@ private:
             const auto arguments = function.find("arguments");
             if (arguments == function.end() || !arguments->is_string()) { return; }
             const auto text = arguments->template get<std::string>();
-            Json       object = text.find_first_not_of(" \t\r\n") == text.npos ? Json::object() : parsed(text);
+            Json object = text.find_first_not_of(" \t\r\n") == text.npos ? Json::object() : parsed(text);
             if (!object.is_object()) {
                 drop = "the arguments of a call are text that is no JSON object, and the template wants an object";
             }
@@ -121,8 +121,8 @@ private:
     }
 
     Arguments arguments_ = Arguments::unknown;
-    Shown     developer_ = Shown::unknown;
-    int       tries_ = 0, developer_tries_ = 0;
+    Shown developer_ = Shown::unknown;
+    int tries_ = 0, developer_tries_ = 0;
 };
 
 }  // namespace graft::detail::dataset

@@ -37,35 +37,35 @@ enum class Form { turns, question, prompt_completion, prompt_completion_turns, t
 
 // How a row is read, from its fields alone.
 struct Reading {
-    Form        form = Form::text;
-    std::string name{};                    // "instruction/output", for a person
-    std::string kind{};                    // what all rows of a file share
+    Form form = Form::text;
+    std::string name{};  // "instruction/output", for a person
+    std::string kind{};  // what all rows of a file share
     const char *turns = nullptr, *question = nullptr, *context = nullptr, *answer = nullptr, *system = nullptr;
-    const char *chosen = nullptr, *rejected = nullptr;    // of preference pairs (pairs.hpp)
-    bool        text_as_turns = false;     // as_turns() made turns of texts
+    const char *chosen = nullptr, *rejected = nullptr;  // of preference pairs (pairs.hpp)
+    bool text_as_turns = false;                         // as_turns() made turns of texts
 };
 
 struct DataRow {
-    Form     form = Form::text;
+    Form form = Form::text;
     RowPlace place;
-    Turns    turns;                       // conversations
-    Json     extra = Json::object();      // what the template sees beside the turns
-    std::string instruction, input;       // question and context, as they stand
-    bool     history = false;
-    std::string prompt, text;             // prompt/completion: prompt is the first part of text
+    Turns turns;                     // conversations
+    Json extra = Json::object();     // what the template sees beside the turns
+    std::string instruction, input;  // question and context, as they stand
+    bool history = false;
+    std::string prompt, text;  // prompt/completion: prompt is the first part of text
     std::vector<std::int32_t> ids, labels;
-    bool     has_labels = false;
-    std::vector<std::pair<std::size_t, std::size_t>> answers;   // first and last token of each span that is learnt
-    std::int64_t control = 0;             // control tokens typed inside the contents
-    std::string tmpl;                     // the checkpoint's template that it took, where there are several
-    std::string drop;                     // not empty: why the row cannot be used
-    std::vector<std::string_view> used;   // fields that were looked at
+    bool has_labels = false;
+    std::vector<std::pair<std::size_t, std::size_t>> answers;  // first and last token of each span that is learnt
+    std::int64_t control = 0;                                  // control tokens typed inside the contents
+    std::string tmpl;                    // the checkpoint's template that it took, where there are several
+    std::string drop;                    // not empty: why the row cannot be used
+    std::vector<std::string_view> used;  // fields that were looked at
 };
 
 inline void refuse_preferences(const Json& row)
 {
     const auto is_bool = [&](const char* key) { return row.contains(key) && row[key].is_boolean(); };
-    const auto alone   = [](std::string why) {
+    const auto alone = [](std::string why) {
         BadForm bad(std::move(why));
         bad.of_row = false;
         throw bad;
@@ -96,14 +96,13 @@ inline bool find_question(const Json& row, Reading& reading, const char* questio
 inline void find_answers(const Json& row, bool all_null, std::vector<Reading>& found)
 {
     const auto turns = [&](const char* key) { return row.contains(key) && row[key].is_array(); };
-    auto       questions = fields_for(row, Holds::question);
-    const auto answers   = fields_for(row, Holds::answer);
-    const bool joined    = row.contains("prompt") && row.contains("completion")
+    auto questions = fields_for(row, Holds::question);
+    const auto answers = fields_for(row, Holds::answer);
+    const bool joined = row.contains("prompt") && row.contains("completion")
                         && (all_null || present(row, "prompt") || present(row, "completion"));
     const auto form = turns("prompt") || turns("completion") ? Form::prompt_completion_turns : Form::prompt_completion;
     if (joined) {
-        const char* name =
-            form == Form::prompt_completion ? "prompt/completion (text)" : "prompt/completion (turns)";
+        const char* name = form == Form::prompt_completion ? "prompt/completion (text)" : "prompt/completion (turns)";
         found.push_back({.form = form, .name = name, .kind = name, .question = "prompt", .answer = "completion"});
     }
     if (questions.empty()) { questions.push_back(nullptr); }
@@ -111,8 +110,8 @@ inline void find_answers(const Json& row, bool all_null, std::vector<Reading>& f
         for (const char* answer : answers) {
             Reading reading{.form = Form::question, .answer = answer};
             if (!find_question(row, reading, question)) { continue; }
-            const bool same = joined && std::string_view(reading.question) == "prompt"
-                              && std::string_view(answer) == "completion";
+            const bool same =
+                joined && std::string_view(reading.question) == "prompt" && std::string_view(answer) == "completion";
             if (same || (!all_null && !present(row, reading.question) && !present(row, answer))) { continue; }
             reading.name = reading.kind = std::string(reading.question) + "/" + answer;
             found.push_back(std::move(reading));
@@ -154,9 +153,7 @@ inline Reading reading_of(const Json& row, const DataOptions& options)
         throw bad;
     }
     const bool task_decides = found.size() == 2 && found[1].form == Form::text;
-    if (task_decides && options.task_given) {
-        found.erase(found.begin() + (options.task == Task::text ? 0 : 1));
-    }
+    if (task_decides && options.task_given) { found.erase(found.begin() + (options.task == Task::text ? 0 : 1)); }
     if (found.size() > 1) {
         two_readings(found[0].name, found[1].name, task_decides ? "say --task sft or --task text" : nullptr);
     }
@@ -170,8 +167,9 @@ inline Reading reading_of(const Json& row, const DataOptions& options)
     }
     one.system = one.form == Form::ids ? nullptr : field_for(row, Holds::system);
     if (one.form == Form::text && one.system != nullptr && fill(row, one.system) == 2) {
-        throw BadForm(std::string("has ") + one.system + " beside text, which has no place for it; write it into the "
-                      "text, or take the field out");
+        throw BadForm(std::string("has ") + one.system
+                      + " beside text, which has no place for it; write it into the "
+                        "text, or take the field out");
     }
     return std::move(one);
 }
@@ -186,7 +184,7 @@ inline bool needs_turns(const Json& row, const Reading& reading)
 
 inline void as_turns(Reading& reading)
 {
-    reading.form          = Form::question;
+    reading.form = Form::question;
     reading.text_as_turns = true;
     for (std::string* name : {&reading.name, &reading.kind}) {
         if (const auto at = name->find("(text)"); at != name->npos) { name->replace(at, 6, "(text as turns)"); }
@@ -214,10 +212,9 @@ inline void read_extra(const Json& row, DataRow& out)
         const auto& more = row["chat_template_kwargs"];
         row_requires(more.is_object(), [] { return std::string("chat_template_kwargs must be an object"); });
         for (const auto& item : more.items()) {
-            const std::string& key = item.key();   // clang 14 does not capture structured bindings
-            row_requires(key != "messages" && key != "tools" && key != "add_generation_prompt", [&] {
-                return "chat_template_kwargs must not set " + key;
-            });
+            const std::string& key = item.key();  // clang 14 does not capture structured bindings
+            row_requires(key != "messages" && key != "tools" && key != "add_generation_prompt",
+                         [&] { return "chat_template_kwargs must not set " + key; });
             out.extra[key] = item.value();
         }
     }
@@ -253,7 +250,7 @@ inline void read_question(const Json& row, const Reading& reading, DataRow& out)
         if (key != nullptr) { out.used.push_back(key); }
     }
     out.instruction = text_field(row, reading.question);
-    out.input       = text_field(row, reading.context);
+    out.input = text_field(row, reading.context);
     const auto system = system_text(row, reading, out);
     if (!system.empty()) { add_turn(out.turns, "system", system); }
     read_history(row, out);
@@ -298,9 +295,8 @@ inline void read_prompt_turns(const Json& row, const Reading& reading, DataRow& 
             out.drop = std::string(key == std::string_view("prompt") ? "the prompt" : "the answer") + " is null";
             return;
         }
-        row_requires(row[key].is_array(), [] {
-            return std::string("prompt and completion must both be text or both be turns");
-        });
+        row_requires(row[key].is_array(),
+                     [] { return std::string("prompt and completion must both be text or both be turns"); });
     }
     auto dropped = append_turns(row["prompt"], "prompt", out.turns);
     std::fill(out.turns.learnt.begin(), out.turns.learnt.end(), false);
@@ -315,10 +311,10 @@ inline void read_prompt_text(const Json& row, const Reading& reading, DataRow& o
 {
     out.used.insert(out.used.end(), {"prompt", "completion"});
     system_text(row, reading, out);
-    out.prompt            = text_field(row, "prompt");
+    out.prompt = text_field(row, "prompt");
     const auto completion = text_field(row, "completion");
     if (!present(row, "completion")) { out.drop = "the answer is null"; }
-    out.text               = out.prompt + completion;
+    out.text = out.prompt + completion;
     out.turns.empty_answer = completion.empty();
 }
 
@@ -340,7 +336,7 @@ inline std::vector<std::int32_t> read_ids(const Json& row, const char* key, cons
     ids.reserve(list.size());
     for (std::size_t i = 0; i < list.size(); ++i) {
         const auto& value = list[i];
-        const auto  wrong = [&](const std::string& why) {
+        const auto wrong = [&](const std::string& why) {
             throw BadRow(std::string(key) + " " + why, key + ("[" + std::to_string(i) + "] is ")
                                                            + printable(value.is_array() ? "a list" : value.dump(), 40));
         };
@@ -348,7 +344,7 @@ inline std::vector<std::int32_t> read_ids(const Json& row, const char* key, cons
         if (!value.is_number_integer()) { wrong("must hold integers, found " + std::string(value.type_name())); }
         // Unsigned values above 2^63 would turn negative.
         const bool huge = value.is_number_unsigned() && value.get<std::uint64_t>() > std::uint64_t(limit);
-        const auto id   = huge ? limit : value.get<std::int64_t>();
+        const auto id = huge ? limit : value.get<std::int64_t>();
         if ((id < 0 || id >= limit) && !(may_ignore && id == ignore)) {
             wrong(std::string("holds an id outside ") + (may_ignore ? "-100 and " : "") + "0 to "
                   + std::to_string(limit - 1) + (options.vocab > 0 ? " (the model's vocabulary)" : ""));
@@ -365,12 +361,13 @@ inline void read_ready_ids(const Json& row, const DataOptions& options, DataRow&
         out.drop = "input_ids is null";
         return;
     }
-    out.ids        = read_ids(row, "input_ids", options, false);
+    out.ids = read_ids(row, "input_ids", options, false);
     out.has_labels = present(row, "labels");
     const auto same_length = [&](const char* key, std::size_t length) {
-        row_requires(length == out.ids.size(), [&] {
-            return std::string(key) + " and input_ids must have as many values";
-        }, std::string(key) + " has " + std::to_string(length) + " values, input_ids " + std::to_string(out.ids.size()));
+        row_requires(
+            length == out.ids.size(), [&] { return std::string(key) + " and input_ids must have as many values"; },
+            std::string(key) + " has " + std::to_string(length) + " values, input_ids "
+                + std::to_string(out.ids.size()));
     };
     if (out.has_labels) {
         out.labels = read_ids(row, "labels", options, true);
@@ -398,7 +395,7 @@ inline DataRow read_row(const Json& row, const RowPlace& place, const Reading& r
 {
     DataRow out;
     out.place = place;
-    out.form  = reading.form;
+    out.form = reading.form;
     switch (out.form) {
     case Form::turns: read_conversation(row, reading, out); break;
     case Form::question: read_question_and_answer(row, reading, out); break;

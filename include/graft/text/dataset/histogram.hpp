@@ -18,7 +18,7 @@
 namespace graft {
 
 struct Bucket {
-    std::int64_t low = 0, high = 0;   // both inside
+    std::int64_t low = 0, high = 0;  // both inside
     std::int64_t count = 0;
     friend bool operator==(const Bucket&, const Bucket&) = default;
 };
@@ -29,7 +29,7 @@ namespace detail::dataset {
 inline std::vector<Bucket> buckets_of(const std::vector<std::int64_t>& values)
 {
     constexpr std::int64_t most = 12;
-    std::vector<Bucket>    out;
+    std::vector<Bucket> out;
     if (values.empty()) { return out; }
     const auto [least, largest] = std::minmax_element(values.begin(), values.end());
     const std::int64_t low = *least, high = *largest;
@@ -42,7 +42,7 @@ inline std::vector<Bucket> buckets_of(const std::vector<std::int64_t>& values)
         }
     } else {
         std::int64_t factor = 2;
-        const auto   steps  = [&](std::int64_t value) {
+        const auto steps = [&](std::int64_t value) {
             std::int64_t n = 0;
             for (; value >= factor; value /= factor) { ++n; }
             return n;
@@ -72,7 +72,7 @@ inline std::string bucket_name(const Bucket& bucket)
 
 inline std::vector<std::string> histogram_lines(const std::vector<Bucket>& buckets, std::size_t width = 40)
 {
-    std::size_t  name = 0;
+    std::size_t name = 0;
     std::int64_t largest = 1;
     for (const auto& bucket : buckets) {
         name = std::max(name, bucket_name(bucket).size()), largest = std::max(largest, bucket.count);
@@ -83,8 +83,8 @@ inline std::vector<std::string> histogram_lines(const std::vector<Bucket>& bucke
         const auto share = double(bucket.count) / double(largest);
         // What is there is seen: a bar of one character at least.
         const auto bar = std::max(std::size_t(share * double(width) + 0.5), std::size_t(bucket.count > 0));
-        lines.push_back(std::string(name - text.size(), ' ') + text + " |" + std::string(bar, '#') +
-                        std::string(width - bar, ' ') + "| " + std::to_string(bucket.count));
+        lines.push_back(std::string(name - text.size(), ' ') + text + " |" + std::string(bar, '#')
+                        + std::string(width - bar, ' ') + "| " + std::to_string(bucket.count));
     }
     return lines;
 }

@@ -22,14 +22,14 @@
 namespace graft {
 
 struct Dataset {
-    std::vector<Example>      examples;      // of preference pairs: chosen and rejected in turn
-    DataReport                report;
-    std::vector<std::int64_t> prompts{};     // of preference pairs: the tokens that both answers follow
+    std::vector<Example> examples;  // of preference pairs: chosen and rejected in turn
+    DataReport report;
+    std::vector<std::int64_t> prompts{};  // of preference pairs: the tokens that both answers follow
 };
 
 struct MarkedPart {
     std::string text;
-    bool        learnt = false;
+    bool learnt = false;
 };
 
 namespace detail::dataset {
@@ -54,12 +54,16 @@ const Template* template_for(const Reading& reading, const RowPlace& place, cons
         return &*alpaca;
     }
     require(!texts, [&] {
-        return at(place) + ": a system text, tools or a history beside a prompt needs a chat template and this tokeniser "
-               "has none; name one with --template: " + names + ", or write it into the prompt";
+        return at(place)
+               + ": a system text, tools or a history beside a prompt needs a chat template and this tokeniser "
+                 "has none; name one with --template: "
+               + names + ", or write it into the prompt";
     });
     require(reading.form != Form::turns && reading.form != Form::prompt_completion_turns, [&] {
-        return at(place) + ": conversations need a chat template and this tokeniser has none; name one with "
-                           "--template: " + names;
+        return at(place)
+               + ": conversations need a chat template and this tokeniser has none; name one with "
+                 "--template: "
+               + names;
     });
     return nullptr;
 }
@@ -70,7 +74,7 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
                   const DataOptions& options, const Fallback& fallback, const std::string& template_names)
 {
     require(!files.empty(), "no data file was named");
-    Dataset                 set;
+    Dataset set;
     std::optional<Template> alpaca;
     std::optional<RowEncoder<Tok, Template>> encoder;
 
@@ -79,15 +83,17 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
         const Form form = reading.form;
         set.report.form = reading.name;
         require(tokenizer != nullptr || form == Form::ids, [&] {
-            return at(place) + ": rows of " + reading.name + " need a tokeniser (tokenizer.json beside the model); "
-                   "without one, give input_ids";
+            return at(place) + ": rows of " + reading.name
+                   + " need a tokeniser (tokenizer.json beside the model); "
+                     "without one, give input_ids";
         });
-        const Template* use = template_for(reading, place, tokenizer, tmpl, fallback, template_names, alpaca, set.report);
+        const Template* use =
+            template_for(reading, place, tokenizer, tmpl, fallback, template_names, alpaca, set.report);
         set.report.ready_made = form == Form::ids;
         std::vector<std::int32_t> ends;
         if (tokenizer != nullptr) {
             const bool answers = form != Form::text && form != Form::prompt_completion;
-            const auto turn    = answers && use != nullptr ? end_of_turn_id(*use, *tokenizer) : std::nullopt;
+            const auto turn = answers && use != nullptr ? end_of_turn_id(*use, *tokenizer) : std::nullopt;
             if (turn) { ends.push_back(*turn); }
             const auto eos = tokenizer->eos();
             if (eos && (!answers || (form == Form::ids && turn != eos))) { ends.push_back(std::int32_t(*eos)); }
@@ -111,19 +117,19 @@ inline std::size_t common_prefix(const std::string& all, const std::string& part
 {
     std::size_t n = 0;
     while (n < all.size() && n < part.size() && all[n] == part[n]) { ++n; }
-    while (n > 0 && n < all.size() && (all[n] & 0xC0) == 0x80) { --n; }   // never inside a character
+    while (n > 0 && n < all.size() && (all[n] & 0xC0) == 0x80) { --n; }  // never inside a character
     return n;
 }
 
 template <class Decode> std::vector<MarkedPart> mark_parts(const Example& example, const Decode& decode)
 {
     std::vector<MarkedPart> parts;
-    const auto&             ids = example.ids;
-    const std::string       all = decode(std::span(ids));
-    std::size_t             from = 0;
+    const auto& ids = example.ids;
+    const std::string all = decode(std::span(ids));
+    std::size_t from = 0;
     for (std::size_t i = 0; i < ids.size();) {
-        const bool  learnt = example.labels[i] != ignore;
-        std::size_t end    = i + 1;
+        const bool learnt = example.labels[i] != ignore;
+        std::size_t end = i + 1;
         while (end < ids.size() && (example.labels[end] != ignore) == learnt) { ++end; }
         const auto to =
             end == ids.size() ? all.size() : std::max(from, common_prefix(all, decode(std::span(ids).first(end))));

@@ -79,8 +79,8 @@ private:
             sides_.dropped.clear();
             encoder_.encode(std::move(row.sides[k]), both);
             if (both.size() == k + 1) { continue; }
-            row.drop = std::string(side_names[k]) + ": "
-                       + (sides_.dropped.empty() ? "no target" : sides_.dropped[0].reason);
+            row.drop =
+                std::string(side_names[k]) + ": " + (sides_.dropped.empty() ? "no target" : sides_.dropped[0].reason);
             return;
         }
         auto prompt = shared_prompt(row, both);
@@ -133,24 +133,25 @@ private:
 
     void fit(PairRow& row, std::vector<Example>& both, std::size_t& prompt)
     {
-        auto&      ledger = *report_.pairs;
+        auto& ledger = *report_.pairs;
         const auto most = std::size_t(options_.max_length), most_prompt = std::size_t(options_.max_prompt_length);
         const bool long_prompt = most_prompt > 0 && prompt > most_prompt;
         const auto longest = std::max(both[0].ids.size(), both[1].ids.size());
         const RowPlace& place = row.sides[0].place;
         if (!options_.truncate) {
             const auto refuse = [&](std::size_t tokens, const char* what, const char* option, std::size_t limit) {
-                return at(place) + ": row " + std::to_string(place.row) + ": " + what + std::to_string(tokens) +
-                       " tokens, " + option + " is " + std::to_string(limit) +
-                       "; make it larger, shorten the row, or cut such rows with --truncate, which counts them";
+                return at(place) + ": row " + std::to_string(place.row) + ": " + what + std::to_string(tokens)
+                       + " tokens, " + option + " is " + std::to_string(limit)
+                       + "; make it larger, shorten the row, or cut such rows with --truncate, which counts them";
             };
-            require(!long_prompt, [&] {
-                return refuse(prompt, "the prompt has ", "--max-prompt-length", most_prompt);
-            });
+            require(!long_prompt,
+                    [&] { return refuse(prompt, "the prompt has ", "--max-prompt-length", most_prompt); });
             require(longest <= most, [&] {
                 const bool chosen = both[0].ids.size() == longest;
-                return refuse(longest, chosen ? "the prompt and the chosen answer have "
-                                              : "the prompt and the rejected answer have ", "--max-length", most);
+                return refuse(longest,
+                              chosen ? "the prompt and the chosen answer have "
+                                     : "the prompt and the rejected answer have ",
+                              "--max-length", most);
             });
             return;
         }
@@ -184,20 +185,20 @@ private:
 
     void count(const std::vector<Example>& both, const Dataset& set)
     {
-        DataReport::Row record{.example = std::int64_t(set.examples.size()), .examples = 2,
+        DataReport::Row record{.example = std::int64_t(set.examples.size()),
+                               .examples = 2,
                                .ended = ended_in(both[0]) && ended_in(both[1])};
         for (const auto& side : both) {
             report_.tokens += std::int64_t(side.ids.size());
             record.targets += targets(side);
         }
-        report_.targets_min =
-            report_.rows_used == 0 ? record.targets : std::min(report_.targets_min, record.targets);
+        report_.targets_min = report_.rows_used == 0 ? record.targets : std::min(report_.targets_min, record.targets);
         report_.targets_max = std::max(report_.targets_max, record.targets);
         report_.targets += record.targets, report_.examples += 2;
         report_.rows_ended += record.ended;
         report_.rows_ending_in_control += std::all_of(both.begin(), both.end(), [&](const Example& side) {
-            const auto last = std::find_if(
-                side.labels.rbegin(), side.labels.rend(), [](auto label) { return label != ignore; });
+            const auto last =
+                std::find_if(side.labels.rbegin(), side.labels.rend(), [](auto label) { return label != ignore; });
             return tokens_ != nullptr && tokens_->is_special(*last);
         });
         const auto& ids = both[0].ids;
@@ -209,12 +210,12 @@ private:
         ++report_.rows_used;
     }
 
-    const Tok*                tokens_;
-    const DataOptions&        options_;
-    DataReport&               report_;
-    DataReport                sides_;    // of both sides of all pairs
+    const Tok* tokens_;
+    const DataOptions& options_;
+    DataReport& report_;
+    DataReport sides_;  // of both sides of all pairs
     std::vector<std::int32_t> ends_;
-    DataOptions               whole_;
+    DataOptions whole_;
     RowEncoder<Tok, Template> encoder_;
 };
 
@@ -223,7 +224,7 @@ Dataset load_pair_rows(std::span<const std::filesystem::path> files, const Tok* 
                        const DataOptions& options, const Fallback& fallback, const std::string& template_names)
 {
     require(!files.empty(), "no data file was named");
-    Dataset                 set;
+    Dataset set;
     std::optional<Template> alpaca;
     std::optional<PairEncoder<Tok, Template>> encoder;
     set.report.pairs.emplace();
@@ -233,10 +234,12 @@ Dataset load_pair_rows(std::span<const std::filesystem::path> files, const Tok* 
         set.report.form = reading.name;
         set.report.ready_made = form == Form::ids;
         require(tokenizer != nullptr || form == Form::ids, [&] {
-            return at(place) + ": " + reading.name + " need a tokeniser (tokenizer.json beside the model); without "
-                   "one, give prompt_ids, chosen_ids and rejected_ids";
+            return at(place) + ": " + reading.name
+                   + " need a tokeniser (tokenizer.json beside the model); without "
+                     "one, give prompt_ids, chosen_ids and rejected_ids";
         });
-        const Template* use = template_for(reading, place, tokenizer, tmpl, fallback, template_names, alpaca, set.report);
+        const Template* use =
+            template_for(reading, place, tokenizer, tmpl, fallback, template_names, alpaca, set.report);
         const bool turns = form == Form::turns || form == Form::question;
         std::vector<std::int32_t> ends;
         if (tokenizer != nullptr) {

@@ -14,21 +14,21 @@ enum class TrainOn { responses, all };
 // How far the reading is: told before each row is encoded.
 struct DataProgress {
     const std::string& file;
-    std::int64_t       rows_read = 0, rows_used = 0;
+    std::int64_t rows_read = 0, rows_used = 0;
 };
 
 struct DataOptions {
-    Task                task       = Task::sft;
-    bool                task_given = false;         // the user chose the task: it decides between two forms in one row
-    TrainOn             train_on   = TrainOn::responses;
-    const ChatTemplate* tmpl       = nullptr;       // null: the tokeniser has none and none was named
-    std::int64_t        max_length = 2048;          // tokens of an example
-    std::int64_t        max_prompt_length = 0;      // dpo: tokens of a prompt; 0: as many as fit
-    std::string         split_on{};                 // cuts documents of text files (dataset/read/documents.hpp)
-    bool                truncate   = false;         // dpo: what is longer is cut and counted, not an error
-    std::int32_t        vocab      = 0;             // ready-made ids must lie below it; 0: not checked
-    bool                control_in_contents = false;   // contents of conversations may hold real control tokens
-    bool                strict     = false;         // a row that would be dropped is an error
+    Task task = Task::sft;
+    bool task_given = false;  // the user chose the task: it decides between two forms in one row
+    TrainOn train_on = TrainOn::responses;
+    const ChatTemplate* tmpl = nullptr;  // null: the tokeniser has none and none was named
+    std::int64_t max_length = 2048;      // tokens of an example
+    std::int64_t max_prompt_length = 0;  // dpo: tokens of a prompt; 0: as many as fit
+    std::string split_on{};              // cuts documents of text files (dataset/read/documents.hpp)
+    bool truncate = false;               // dpo: what is longer is cut and counted, not an error
+    std::int32_t vocab = 0;              // ready-made ids must lie below it; 0: not checked
+    bool control_in_contents = false;    // contents of conversations may hold real control tokens
+    bool strict = false;                 // a row that would be dropped is an error
     std::function<void(const DataProgress&)> progress{};
 };
 

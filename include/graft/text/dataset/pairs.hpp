@@ -32,11 +32,11 @@
 namespace graft::detail::dataset {
 
 struct PairRow {
-    Form                   form = Form::prompt_completion;   // joined texts, question, turns or ids
-    std::array<DataRow, 2> sides;          // chosen, rejected
-    std::string            prompt;         // of text
-    std::size_t            prompt_ids = 0; // of ids
-    std::string            drop;
+    Form form = Form::prompt_completion;  // joined texts, question, turns or ids
+    std::array<DataRow, 2> sides;         // chosen, rejected
+    std::string prompt;                   // of text
+    std::size_t prompt_ids = 0;           // of ids
+    std::string drop;
     std::vector<std::string_view> used;
 };
 
@@ -48,7 +48,8 @@ inline const char* question_of_pair(const Json& row)
     auto found = fields_for(row, Holds::question);
     const auto none = [&](const char* key) { return fill(row, key) < 1; };
     found.erase(std::remove_if(found.begin(), found.end(), none), found.end());
-    const bool other = std::none_of(found.begin(), found.end(), [](auto* key) { return std::string_view(key) == "prompt"; });
+    const bool other =
+        std::none_of(found.begin(), found.end(), [](auto* key) { return std::string_view(key) == "prompt"; });
     if (other && fill(row, "prompt") == 2 && (found.empty() || row[found[0]] != row["prompt"])) {
         found.insert(found.begin(), "prompt");
     }
@@ -77,8 +78,10 @@ inline Reading pair_reading_of(const Json& row)
     }
     out.chosen = field_for(row, Holds::chosen), out.rejected = field_for(row, Holds::rejected);
     if (out.chosen == nullptr || out.rejected == nullptr) {
-        BadForm bad("has " + fields_of(row) + "; --task dpo expects chosen and rejected with a prompt or a conversation "
-                    "before them (" + names_of(Holds::question) + ", " + names_of(Holds::turns)
+        BadForm bad("has " + fields_of(row)
+                    + "; --task dpo expects chosen and rejected with a prompt or a conversation "
+                      "before them ("
+                    + names_of(Holds::question) + ", " + names_of(Holds::turns)
                     + "), or prompt_ids, chosen_ids and rejected_ids");
         bad.unknown = true;
         throw bad;
@@ -87,7 +90,7 @@ inline Reading pair_reading_of(const Json& row)
     if (talks.size() > 1) { two_readings(talks[0], talks[1]); }
     if (!talks.empty() && fill(row, talks[0]) == 2 && !row[talks[0]].is_string()) { out.turns = talks[0]; }
     out.question = question_of_pair(row);
-    out.system   = field_for(row, Holds::system);
+    out.system = field_for(row, Holds::system);
     if (out.question != nullptr && std::string_view(out.question) != "prompt") {
         find_question(row, out, std::string_view(out.question) == "input" ? nullptr : out.question);
     }
@@ -146,9 +149,9 @@ inline bool asks(const Json& messages)
 
 // What the row says before its answers, as turns; `from` is where each answer goes on from there.
 struct PairPrompt {
-    Turns                      turns;
+    Turns turns;
     std::array<std::size_t, 2> from = {0, 0};
-    std::string                drop;
+    std::string drop;
 };
 
 // The conversation that stands in a field of its own; nothing where it only says again what the answers say.
@@ -182,22 +185,20 @@ inline void take_conversation(const Json& row, const Reading& reading, const std
 // Turns that were given, repeated by the answers or not; or else those that both answers begin with.
 inline void take_common(const std::array<Turns, 2>& answers, PairPrompt& prompt)
 {
-    const auto same  = common_turns(answers[0].messages, answers[1].messages);
-    auto&      given = prompt.turns.messages;
-    Json       shared = Json::array();
+    const auto same = common_turns(answers[0].messages, answers[1].messages);
+    auto& given = prompt.turns.messages;
+    Json shared = Json::array();
     for (std::size_t i = 0; i < same; ++i) { shared.push_back(answers[0].messages[i]); }
     if (given.empty()) {
         given = std::move(shared), prompt.from = {same, same};
         return;
     }
-    if (has_system(shared) && !has_system(given)) {    // the answers repeat it with their system turn
+    if (has_system(shared) && !has_system(given)) {  // the answers repeat it with their system turn
         Json behind = shared;
         behind.erase(behind.begin());
         if (begins_with(behind, given)) { given.insert(given.begin(), shared[0]); }
     }
-    for (std::size_t k = 0; k < 2; ++k) {
-        prompt.from[k] = begins_with(answers[k].messages, given) ? given.size() : 0;
-    }
+    for (std::size_t k = 0; k < 2; ++k) { prompt.from[k] = begins_with(answers[k].messages, given) ? given.size() : 0; }
 }
 
 // A prompt that is text, beside turns: a turn of its own where nobody asks yet, or one that is there already.
@@ -207,7 +208,9 @@ inline void take_text(const std::string& text, const std::array<Turns, 2>& answe
     if (!asks(prompt.turns.messages)) {
         add_turn(prompt.turns, "user", text);
         for (std::size_t k = 0; k < 2; ++k) {
-            if (begins_with(answers[k].messages, prompt.turns.messages)) { prompt.from[k] = prompt.turns.messages.size(); }
+            if (begins_with(answers[k].messages, prompt.turns.messages)) {
+                prompt.from[k] = prompt.turns.messages.size();
+            }
         }
         return;
     }
@@ -217,16 +220,18 @@ inline void take_text(const std::string& text, const std::array<Turns, 2>& answe
         return std::string(all);
     };
     const auto wanted = bare(text);
-    bool       within = true, again = false;    // the text holds all that is asked, or is one of the turns
+    bool within = true, again = false;  // the text holds all that is asked, or is one of the turns
     for (const auto& turn : prompt.turns.messages) {
         const auto said = bare(turn["content"].get_ref<const std::string&>());
         again = again || (turn["role"] == "user" && said == wanted);
-        within = within && (turn["role"] != "user" || (said.size() < wanted.size() && wanted.find(said) != wanted.npos));
+        within =
+            within && (turn["role"] != "user" || (said.size() < wanted.size() && wanted.find(said) != wanted.npos));
     }
     if (!again && !within) { prompt.drop = "the prompt is none of the turns before the answers; keep one of the two"; }
 }
 
-inline PairPrompt pair_prompt(const Json& row, const Reading& reading, const std::array<Turns, 2>& answers, DataRow& ask)
+inline PairPrompt pair_prompt(const Json& row, const Reading& reading, const std::array<Turns, 2>& answers,
+                              DataRow& ask)
 {
     PairPrompt prompt;
     if (reading.form == Form::question) {
@@ -262,7 +267,7 @@ inline std::string misfit(const Json& row, const std::array<Turns, 2>& answers, 
     if (answers[0].messages == answers[1].messages) { return "chosen and rejected are the same"; }
     for (std::size_t k = 0; k < 2; ++k) {
         const Json& turns = answers[k].messages;
-        const auto  side  = std::string(side_names[k]);
+        const auto side = std::string(side_names[k]);
         if (prompt.from[k] == turns.size()) { return "the " + side + " answer is missing"; }
         const auto role = turns[prompt.from[k]]["role"].get<std::string>();
         if (role == "system" || role == "developer") {
@@ -311,8 +316,8 @@ inline void read_pair_turns(const Json& row, const Reading& reading, PairRow& ou
 
 inline void read_pair_ids(const Json& row, const DataOptions& options, PairRow& out)
 {
-    const auto prompt = present(row, "prompt_ids") ? read_ids(row, "prompt_ids", options, false)
-                                                   : std::vector<std::int32_t>();
+    const auto prompt =
+        present(row, "prompt_ids") ? read_ids(row, "prompt_ids", options, false) : std::vector<std::int32_t>();
     out.prompt_ids = prompt.size();
     for (std::size_t k = 0; k < 2; ++k) {
         auto& side = out.sides[k];

@@ -29,10 +29,10 @@ inline std::vector<std::size_t> rows_to_look_at(const Dataset& set, std::size_t 
 {
     using Row = DataReport::Row;
     const auto& rows = set.report.rows;
-    most             = std::min(most, rows.size());
-    const bool ends  = !set.report.end_of_turn.empty();
+    most = std::min(most, rows.size());
+    const bool ends = !set.report.end_of_turn.empty();
     struct Kind {
-        std::function<bool(const Row&)>             counts;
+        std::function<bool(const Row&)> counts;
         std::function<bool(const Row&, const Row&)> worse;
     };
     const Kind kinds[] = {
@@ -72,17 +72,19 @@ inline std::vector<std::size_t> rows_to_look_at(const Dataset& set, std::size_t 
 inline std::string row_title(const Dataset& set, std::size_t number)
 {
     using detail::dataset::counted;
-    const auto&  row     = set.report.rows.at(number);
-    const auto&  example = set.examples.at(std::size_t(row.example));
-    std::int64_t tokens  = 0;
+    const auto& row = set.report.rows.at(number);
+    const auto& example = set.examples.at(std::size_t(row.example));
+    std::int64_t tokens = 0;
     for (std::int64_t k = 0; k < row.examples; ++k) {
         tokens += std::int64_t(set.examples.at(std::size_t(row.example + k)).ids.size());
     }
-    auto out = detail::dataset::printable(example.source, 400) + " row " + std::to_string(example.row) + ": " +
-               counted(row.targets, "target") + " of " + counted(tokens, "token");
+    auto out = detail::dataset::printable(example.source, 400) + " row " + std::to_string(example.row) + ": "
+               + counted(row.targets, "target") + " of " + counted(tokens, "token");
     if (set.report.pairs) {
         out += " in both answers (the chosen one is shown)";
-    } else if (row.examples > 1) { out += " in " + counted(row.examples, "piece") + " (the first is shown)"; }
+    } else if (row.examples > 1) {
+        out += " in " + counted(row.examples, "piece") + " (the first is shown)";
+    }
     if (row.tokens_lost > 0) {
         out += ", cut: " + counted(row.tokens_lost, "token") + " and " + counted(row.targets_lost, "target") + " lost";
     }
@@ -95,8 +97,8 @@ inline std::string row_title(const Dataset& set, std::size_t number)
 
 inline std::vector<MarkedPart> shortened(std::vector<MarkedPart> parts, std::size_t most)
 {
-    constexpr std::size_t      parts_shown = 64;
-    constexpr std::string_view gap         = "[…]";
+    constexpr std::size_t parts_shown = 64;
+    constexpr std::string_view gap = "[…]";
     if (parts.size() > parts_shown) {
         parts.resize(parts_shown);
         parts.push_back({.text = std::string(gap), .learnt = false});
@@ -106,7 +108,7 @@ inline std::vector<MarkedPart> shortened(std::vector<MarkedPart> parts, std::siz
         if (text.size() <= most + gap.size()) { continue; }
         const auto inside = [&](std::size_t at) { return at < text.size() && (text[at] & 0xC0) == 0x80; };
         std::size_t head = most / 2, tail = text.size() - most / 2;
-        while (head > 0 && inside(head)) { --head; }    // never inside a character
+        while (head > 0 && inside(head)) { --head; }  // never inside a character
         while (inside(tail)) { ++tail; }
         text = text.substr(0, head) + std::string(gap) + text.substr(tail);
     }
@@ -117,12 +119,12 @@ namespace detail::dataset {
 
 // Lines for a terminal: the summary, the histogram with bars, the worst rows. `parts_of` marks an example; where it is
 // empty (ids without a tokeniser) rows are named and not shown.
-inline std::vector<std::string> proof_lines(
-    const Dataset& set, std::size_t most, const std::function<std::vector<MarkedPart>(const Example&)>& parts_of)
+inline std::vector<std::string> proof_lines(const Dataset& set, std::size_t most,
+                                            const std::function<std::vector<MarkedPart>(const Example&)>& parts_of)
 {
     auto lines = summary(set.report, /*histogram*/ false);
-    lines.insert(lines.end(), {"", "targets a row, and how many rows have so many" +
-                                       std::string(set.report.rows_dropped() > 0 ? " (0: dropped)" : "")});
+    lines.insert(lines.end(), {"", "targets a row, and how many rows have so many"
+                                       + std::string(set.report.rows_dropped() > 0 ? " (0: dropped)" : "")});
     for (const auto& line : histogram_lines(target_buckets(set.report))) { lines.push_back("  " + line); }
     const auto worst = rows_to_look_at(set, most);
     if (worst.empty()) { return lines; }

@@ -20,11 +20,13 @@
 
 // Rows of a data file, one after the other.
 //
-//   read_rows(path, use, {.split_on, .drop})   calls use(nlohmann::ordered_json&&, const RowPlace&) for each row in file
+//   read_rows(path, use, {.split_on, .drop})   calls use(nlohmann::ordered_json&&, const RowPlace&) for each row in
+//   file
 //                                              order, and holds one row at a time
 //   is_document(path)                          whether its name is that of a text
 //
-//   .json .jsonl, any other name    a JSON array, one JSON object a line, or a lone object: seen from the content. A byte
+//   .json .jsonl, any other name    a JSON array, one JSON object a line, or a lone object: seen from the content. A
+//   byte
 //                                   order mark, CRLF and blank lines are accepted. Keys keep the order of the file,
 //                                   because chat templates print them.
 //   .csv .tsv                       a header and records (read/table.hpp): a field of the row for each column
@@ -32,8 +34,8 @@
 //                                   under such a name are read as what they are
 //
 // Hostile input: a row has at most 256 MiB, 64 levels and 4096 keys in an object.
-// Throws Error with file, line and reason: missing or unreadable file, a file of another kind, by its first bytes and by
-// name (io/file_kind.hpp says what to do), text that is not JSON, a row that is not an object, a file without rows.
+// Throws Error with file, line and reason: missing or unreadable file, a file of another kind, by its first bytes and
+// by name (io/file_kind.hpp says what to do), text that is not JSON, a row that is not an object, a file without rows.
 // What is wrong with one record of a table only is told to drop, where there is one.
 namespace graft {
 
@@ -81,8 +83,8 @@ public:
     bool open() const { return depth_ > 0; }
 
 private:
-    bool                                   in_string_ = false, escaped_ = false;
-    int                                    depth_ = 0;
+    bool in_string_ = false, escaped_ = false;
+    int depth_ = 0;
     std::array<std::int64_t, deepest_row> commas_{};
 };
 
@@ -96,8 +98,8 @@ inline Json parse_row(std::string_view text, const RowPlace& place)
         return row;
     } catch (const nlohmann::json::parse_error& problem) {
         // The parser counts from the start of the row; people look for the line of the file.
-        RowPlace         where  = place;
-        const auto       before = text.substr(0, problem.byte == 0 ? 0 : problem.byte - 1);
+        RowPlace where = place;
+        const auto before = text.substr(0, problem.byte == 0 ? 0 : problem.byte - 1);
         std::string_view reason = problem.what();
         where.line += std::count(before.begin(), before.end(), '\n');
         if (const auto start = reason.find(": "); start != reason.npos) { reason.remove_prefix(start + 2); }
@@ -116,18 +118,17 @@ inline std::string read_value(ByteReader& bytes, const RowPlace& place, std::str
     for (;;) {
         const int c = bytes.get();
         require(c >= 0,
-            [&] { return at(place) + ": the file ends inside this row: it is cut short or a bracket is missing"; });
+                [&] { return at(place) + ": the file ends inside this row: it is cut short or a bracket is missing"; });
         text += char(c);
         if (end.take(char(c), place)) { return text; }
-        require(text.size() < longest_row, [&] {
-            return at(place) + ": a row of more than " + std::to_string(longest_row >> 20) + " MiB";
-        });
+        require(text.size() < longest_row,
+                [&] { return at(place) + ": a row of more than " + std::to_string(longest_row >> 20) + " MiB"; });
     }
 }
 
 template <class Use> void read_array(ByteReader& bytes, RowPlace place, Use& use)
 {
-    bytes.get();   // the opening bracket
+    bytes.get();  // the opening bracket
     for (;;) {
         bytes.skip_space();
         place.line = bytes.line();
@@ -158,9 +159,8 @@ inline std::string read_line(ByteReader& bytes, const RowPlace& place)
     std::string line;
     for (int c = bytes.get(); c >= 0 && c != '\n'; c = bytes.get()) {
         line += char(c);
-        require(line.size() < longest_row, [&] {
-            return at(place) + ": a line of more than " + std::to_string(longest_row >> 20) + " MiB";
-        });
+        require(line.size() < longest_row,
+                [&] { return at(place) + ": a line of more than " + std::to_string(longest_row >> 20) + " MiB"; });
     }
     while (!line.empty() && json_space(line.back())) { line.pop_back(); }
     return line;
@@ -169,7 +169,7 @@ inline std::string read_line(ByteReader& bytes, const RowPlace& place)
 template <class Use> void read_lines(ByteReader& bytes, RowPlace place, Use& use)
 {
     while (bytes.peek() >= 0) {
-        place.line       = bytes.line();
+        place.line = bytes.line();
         std::string text = read_line(bytes, place);
         if (text.find_first_not_of(" \t\r") == text.npos) { continue; }
         ++place.row;
@@ -203,14 +203,15 @@ inline std::string extension_of(const std::filesystem::path& path) { return lowe
 template <class Use> void read_json_rows(ByteReader& bytes, RowPlace place, Use& use)
 {
     bytes.skip_space();
-    place.line      = bytes.line();
+    place.line = bytes.line();
     const int first = bytes.peek();
     if (first == '[') { return read_array(bytes, place, use); }
     if (first == '{') { return read_lines(bytes, place, use); }
     require(first < 0, [&] {
-        return at(place) + ": expected JSON (an array of objects, or an object a line), found '" +
-               printable(bytes.first_bytes().substr(0, 20), 40) + "'; a text is read from a file named .txt or .md, a "
-               "table from one named .csv or .tsv";
+        return at(place) + ": expected JSON (an array of objects, or an object a line), found '"
+               + printable(bytes.first_bytes().substr(0, 20), 40)
+               + "'; a text is read from a file named .txt or .md, a "
+                 "table from one named .csv or .tsv";
     });
 }
 
@@ -223,17 +224,17 @@ inline bool is_document(const std::filesystem::path& path)
 }
 
 struct ReadOptions {
-    std::string split_on{};                                                     // cuts documents
-    std::function<void(const std::string& reason, const RowPlace&)> drop{};     // a record that is no row; else an Error
+    std::string split_on{};                                                  // cuts documents
+    std::function<void(const std::string& reason, const RowPlace&)> drop{};  // a record that is no row; else an Error
 };
 
 template <class Use> void read_rows(const std::filesystem::path& path, Use&& use, const ReadOptions& options = {})
 {
-    RowPlace          place{.file = path.string()};
+    RowPlace place{.file = path.string()};
     const std::string name = detail::dataset::printable(place.file, 400);
 
     std::error_code code;
-    const auto      status = std::filesystem::status(path, code);
+    const auto status = std::filesystem::status(path, code);
     if (const auto link = broken_link(path); !link.empty()) { throw Error(link); }
     require(std::filesystem::exists(status), [&] { return name + ": no such data file"; });
     require(!std::filesystem::is_directory(status), [&] { return name + ": is a folder; name the data files in it"; });

@@ -55,10 +55,10 @@ public:
     }
 
 private:
-    using Key = std::pair<std::string, std::string>;    // role, field
+    using Key = std::pair<std::string, std::string>;  // role, field
     struct Field {
         std::int64_t rows = 0;
-        bool         used = false;
+        bool used = false;
     };
     static constexpr std::size_t most = 64;
 
@@ -108,7 +108,7 @@ inline bool holds(std::string_view text, std::string_view part, std::size_t& fro
     std::size_t left = 8 * (text.size() + part.size());
     for (auto at = text.find(anchor, from); at != text.npos; at = text.find(anchor, at + 1)) {
         const auto there = text.substr(at, part.size());
-        const auto same  = std::size_t(std::mismatch(there.begin(), there.end(), part.begin()).first - there.begin());
+        const auto same = std::size_t(std::mismatch(there.begin(), there.end(), part.begin()).first - there.begin());
         if (same == part.size()) {
             from = at + same;
             return true;
@@ -141,20 +141,22 @@ inline std::vector<std::string_view> pieces(const Json& message)
     return out;
 }
 
-struct Hidden { std::int64_t said = 0, hidden = 0; };
+struct Hidden {
+    std::int64_t said = 0, hidden = 0;
+};
 
 inline Hidden hidden_chars(const DataRow& row, std::string_view text, bool all)
 {
-    Hidden      sum;
+    Hidden sum;
     std::size_t from = 0;
     for (std::size_t i = 0; i < row.turns.messages.size(); ++i) {
         const Json& message = row.turns.messages[i];
         if (message["role"] != "assistant" || !message["content"].is_string()) { continue; }
         if (!all && !row.turns.learnt[i]) { continue; }
-        const auto start = from;    // a template may write the pieces in any order
+        const auto start = from;  // a template may write the pieces in any order
         for (const auto piece : pieces(message)) {
-            const auto  size = characters(piece);
-            std::size_t end  = start;
+            const auto size = characters(piece);
+            std::size_t end = start;
             sum.said += size;
             if (size > 0 && !holds(text, piece, end)) { sum.hidden += size; }
             from = std::max(from, end);

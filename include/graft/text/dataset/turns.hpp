@@ -30,14 +30,13 @@
 namespace graft::detail::dataset {
 
 struct Turns {
-    Json              messages = Json::array();
-    std::vector<bool> learnt;                 // one a message: its tokens may be targets
-    bool              empty_answer = false;
-    std::vector<const char*> remarks;         // what a person should be told of this row
+    Json messages = Json::array();
+    std::vector<bool> learnt;  // one a message: its tokens may be targets
+    bool empty_answer = false;
+    std::vector<const char*> remarks;  // what a person should be told of this row
 };
 
-inline constexpr const char* flag_of_no_answer =
-    "a flag wants a turn learnt that is no answer; only answers are";
+inline constexpr const char* flag_of_no_answer = "a flag wants a turn learnt that is no answer; only answers are";
 inline constexpr const char* call_as_text =
     "a turn of a call (function_call) is learnt as the text that it holds; give tool_calls for the template to write";
 inline constexpr const char* other_system =
@@ -73,18 +72,39 @@ inline void prepend_system(Turns& turns, const std::string& text)
     turns.learnt.insert(turns.learnt.begin(), false);
 }
 
-struct RoleName { const char* name; const char* role; };
+struct RoleName {
+    const char* name;
+    const char* role;
+};
 
 // Source: the tables of LLaMA-Factory, axolotl, FastChat, Unsloth and TRL, the collections OASST (prompter), ToolBench
 // (function), Glaive (function_response), Hermes and ShareGPT, and the roles of OpenAI and Gemma (model).
 inline constexpr RoleName roles[] = {
-    {"system", "system"}, {"developer", "developer"},
-    {"user", "user"}, {"human", "user"}, {"input", "user"}, {"prompter", "user"},
-    {"assistant", "assistant"}, {"gpt", "assistant"}, {"output", "assistant"}, {"model", "assistant"},
-    {"chatgpt", "assistant"}, {"bot", "assistant"}, {"chatbot", "assistant"}, {"bing", "assistant"},
-    {"bard", "assistant"}, {"ai", "assistant"}, {"function_call", "assistant"}, {"tool_call", "assistant"},
-    {"tool", "tool"}, {"observation", "tool"}, {"function", "tool"}, {"function_response", "tool"},
-    {"tool_response", "tool"}, {"tool_result", "tool"}, {"ipython", "tool"},
+    {"system", "system"},
+    {"developer", "developer"},
+    {"user", "user"},
+    {"human", "user"},
+    {"input", "user"},
+    {"prompter", "user"},
+    {"assistant", "assistant"},
+    {"gpt", "assistant"},
+    {"output", "assistant"},
+    {"model", "assistant"},
+    {"chatgpt", "assistant"},
+    {"bot", "assistant"},
+    {"chatbot", "assistant"},
+    {"bing", "assistant"},
+    {"bard", "assistant"},
+    {"ai", "assistant"},
+    {"function_call", "assistant"},
+    {"tool_call", "assistant"},
+    {"tool", "tool"},
+    {"observation", "tool"},
+    {"function", "tool"},
+    {"function_response", "tool"},
+    {"tool_response", "tool"},
+    {"tool_result", "tool"},
+    {"ipython", "tool"},
 };
 
 inline std::string plain_role(std::string_view name)
@@ -129,9 +149,9 @@ inline const char* one_key(const Json& turn, std::span<const char* const> keys, 
         if (found == nullptr || turn[found].is_null()) {
             found = key;
         } else {
-            row_requires(turn[key].is_null(), [&] {
-                return std::string("a turn has both ") + found + " and " + key + "; keep one of them";
-            }, here);
+            row_requires(
+                turn[key].is_null(),
+                [&] { return std::string("a turn has both ") + found + " and " + key + "; keep one of them"; }, here);
         }
     }
     return found;
@@ -142,23 +162,27 @@ inline std::string content_text(const Json& content, const char* key, const std:
 {
     if (content.is_null()) { return {}; }
     if (content.is_string()) { return content.get<std::string>(); }
-    row_requires(content.is_array(), [&] {
-        return std::string(key) + " must be text or a list of text parts, found " + std::string(content.type_name());
-    }, here);
+    row_requires(
+        content.is_array(),
+        [&] {
+            return std::string(key) + " must be text or a list of text parts, found "
+                   + std::string(content.type_name());
+        },
+        here);
     std::string text;
     for (const auto& part : content) {
         const bool object = part.is_object();
-        const bool thought = object && part.contains("type")
-                             && (part["type"] == "reasoning" || part["type"] == "thinking");
+        const bool thought =
+            object && part.contains("type") && (part["type"] == "reasoning" || part["type"] == "thinking");
         const char* field = nullptr;
         if (object && (thought || !part.contains("type") || part["type"] == "text")) {
             for (const char* name : {"text", "value", "thinking", "reasoning"}) {
                 if (field == nullptr && part.contains(name) && part[name].is_string()) { field = name; }
             }
         }
-        row_requires(field != nullptr, [&] {
-            return std::string(key) + " has a part that is not text; only text is trained";
-        }, here);
+        row_requires(
+            field != nullptr, [&] { return std::string(key) + " has a part that is not text; only text is trained"; },
+            here);
         (thought ? reasoning : text) += part[field].get<std::string>();
     }
     return text;
@@ -173,10 +197,13 @@ inline int take_flag(Json& turn, const char* key, bool learnt_if, const std::str
     turn.erase(key);
     if (value.is_null()) { return -1; }
     const bool number = value.is_number() && (value == 0 || value == 1);
-    row_requires(number || value.is_boolean(), [&] {
-        return std::string(key) + " must be 0 or 1, found "
-               + printable(value.is_string() ? value.get<std::string>() : value.dump(), 40);
-    }, here);
+    row_requires(
+        number || value.is_boolean(),
+        [&] {
+            return std::string(key) + " must be 0 or 1, found "
+                   + printable(value.is_string() ? value.get<std::string>() : value.dump(), 40);
+        },
+        here);
     const bool on = number ? value == 1 : value.get<bool>();
     return on == learnt_if ? 1 : 0;
 }
@@ -184,22 +211,25 @@ inline int take_flag(Json& turn, const char* key, bool learnt_if, const std::str
 // Whether the flags of the turn want it learnt; all of them are taken out.
 inline bool take_flags(Json& turn, bool assistant, const std::string& here, Turns& turns)
 {
-    int         said = -1;
-    const char* by   = nullptr;
-    const auto  take = [&](const char* key, bool learnt_if) {
+    int said = -1;
+    const char* by = nullptr;
+    const auto take = [&](const char* key, bool learnt_if) {
         const int flag = take_flag(turn, key, learnt_if, here);
-        row_requires(flag < 0 || said < 0 || flag == said, [&] {
-            return std::string(by) + " and " + key + " contradict each other; keep one of them";
-        }, here);
+        row_requires(
+            flag < 0 || said < 0 || flag == said,
+            [&] { return std::string(by) + " and " + key + " contradict each other; keep one of them"; }, here);
         if (flag >= 0) { said = flag, by = key; }
     };
     for (const char* key : learn_flags) { take(key, true); }
     for (const char* key : mask_flags) { take(key, false); }
     for (const char* key : part_flags) {
-        row_requires(fill(turn, key) < 2, [&] {
-            return std::string(key) + " marks parts of a turn, which is not understood; split the turn, or take " + key
-                   + " out";
-        }, here);
+        row_requires(
+            fill(turn, key) < 2,
+            [&] {
+                return std::string(key) + " marks parts of a turn, which is not understood; split the turn, or take "
+                       + key + " out";
+            },
+            here);
         turn.erase(key);
     }
     if (!assistant && said == 1) { remark(turns, flag_of_no_answer); }
@@ -221,7 +251,8 @@ inline void alias_reasoning(Json& message)
 // Appends one turn; returns why the row must be dropped, or nothing.
 inline const char* append_turn(Json turn, const std::string& here, Turns& turns)
 {
-    row_requires(turn.is_object(), [] { return std::string("a turn must be an object with role and content"); }, here);
+    row_requires(
+        turn.is_object(), [] { return std::string("a turn must be an object with role and content"); }, here);
     const char* role_key = one_key(turn, turn_role_keys, here);
     const char* text_key = one_key(turn, turn_text_keys, here);
     if (text_key == nullptr && turn.contains("text")) { text_key = "text"; }
@@ -231,21 +262,28 @@ inline const char* append_turn(Json turn, const std::string& here, Turns& turns)
         add_turn(turns, "assistant", turn["output"].get<std::string>());
         return nullptr;
     }
-    row_requires(role_key != nullptr, [] { return std::string("a turn has neither role nor from"); }, here);
-    row_requires(turn[role_key].is_string(), [&] { return std::string(role_key) + " must be text"; }, here);
-    const auto  name = turn[role_key].get<std::string>();
+    row_requires(
+        role_key != nullptr, [] { return std::string("a turn has neither role nor from"); }, here);
+    row_requires(
+        turn[role_key].is_string(), [&] { return std::string(role_key) + " must be text"; }, here);
+    const auto name = turn[role_key].get<std::string>();
     const char* role = role_named(name);
-    row_requires(role != nullptr, [&] {
-        return std::string("unknown ") + role_key + " '" + printable(name, 40) + "'; known are " + known_roles();
-    }, here);
+    row_requires(
+        role != nullptr,
+        [&] {
+            return std::string("unknown ") + role_key + " '" + printable(name, 40) + "'; known are " + known_roles();
+        },
+        here);
     as_calls(turn, here);
     const bool calls = fill(turn, "tool_calls") == 2;
-    row_requires(text_key != nullptr || calls, [] { return std::string("a turn has neither content nor value"); }, here);
-    row_requires(role != std::string_view("system") || turns.messages.empty(), [] {
-        return std::string("a system turn that is not the first turn; a conversation has one, at its start");
-    }, here);
+    row_requires(
+        text_key != nullptr || calls, [] { return std::string("a turn has neither content nor value"); }, here);
+    row_requires(
+        role != std::string_view("system") || turns.messages.empty(),
+        [] { return std::string("a system turn that is not the first turn; a conversation has one, at its start"); },
+        here);
     const bool assistant = role == std::string_view("assistant");
-    const bool silent    = text_key == nullptr || turn[text_key].is_null();
+    const bool silent = text_key == nullptr || turn[text_key].is_null();
     std::string reasoning;
     const auto content = text_key == nullptr ? std::string{} : content_text(turn[text_key], text_key, here, reasoning);
     turns.empty_answer |= assistant && content.empty() && !silent && !calls;
@@ -266,9 +304,8 @@ inline const char* append_turn(Json turn, const std::string& here, Turns& turns)
 // Appends the turns of a list; returns why the row must be dropped, or nothing.
 inline std::string append_turns(const Json& list, const char* key, Turns& turns)
 {
-    row_requires(list.is_array(), [&] {
-        return std::string(key) + " must be a list of turns, found " + std::string(list.type_name());
-    });
+    row_requires(list.is_array(),
+                 [&] { return std::string(key) + " must be a list of turns, found " + std::string(list.type_name()); });
     std::string drop;
     for (std::size_t i = 0; i < list.size(); ++i) {
         if (const char* why = append_turn(list[i], key + ("[" + std::to_string(i) + "]"), turns)) { drop = why; }
@@ -280,7 +317,7 @@ inline std::string append_turns(const Json& list, const char* key, Turns& turns)
 inline std::string unusable(const Turns& turns)
 {
     const auto& messages = turns.messages;
-    const bool  only_system = messages.size() == 1 && has_system(messages);
+    const bool only_system = messages.size() == 1 && has_system(messages);
     if (messages.empty() || only_system) { return "the conversation is empty"; }
     const bool answered =
         std::any_of(messages.begin(), messages.end(), [](const Json& m) { return m["role"] == "assistant"; });

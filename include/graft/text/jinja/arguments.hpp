@@ -55,8 +55,8 @@ public:
         if (!has(name)) { return fallback; }
         const auto n = get(name).integer();
         if (!n) {
-            machine_.fail(
-                what_ + ": argument '" + std::string(name) + "' must be an integer, found " + kind_name(get(name)));
+            machine_.fail(what_ + ": argument '" + std::string(name) + "' must be an integer, found "
+                          + kind_name(get(name)));
         }
         return *n;
     }

@@ -16,16 +16,16 @@ inline std::chrono::sys_seconds local_now()
     localtime_r(&now, &parts);
     using namespace std::chrono;
     return sys_days{year{parts.tm_year + 1900} / (parts.tm_mon + 1) / parts.tm_mday} + hours{parts.tm_hour}
-        + minutes{parts.tm_min} + seconds{parts.tm_sec};
+           + minutes{parts.tm_min} + seconds{parts.tm_sec};
 }
 
 inline std::string strftime(Machine& m, const std::string& form)
 {
     using namespace std::chrono;
-    static constexpr const char* months[] = {"January", "February", "March", "April", "May", "June", "July", "August",
-                                             "September", "October", "November", "December"};
-    static constexpr const char* days[] = {
-        "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
+    static constexpr const char* months[] = {"January", "February", "March",     "April",   "May",      "June",
+                                             "July",    "August",   "September", "October", "November", "December"};
+    static constexpr const char* days[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                           "Thursday", "Friday", "Saturday"};
 
     const sys_seconds now = m.options.now ? *m.options.now : local_now();
     const sys_days day = floor<std::chrono::days>(now);
@@ -44,8 +44,11 @@ inline std::string strftime(Machine& m, const std::string& form)
         out += digits;
     };
     for (std::size_t i = 0; i < form.size(); ++i) {
-        if (form[i] != '%') { out += form[i]; continue; }
-        const bool bare = i + 1 < form.size() && form[i + 1] == '-';    // %-d: without leading zeros
+        if (form[i] != '%') {
+            out += form[i];
+            continue;
+        }
+        const bool bare = i + 1 < form.size() && form[i + 1] == '-';  // %-d: without leading zeros
         if (bare) { ++i; }
         const char zero = bare ? '\0' : '0';
         switch (++i < form.size() ? form[i] : '\0') {

@@ -24,7 +24,7 @@ public:
     void run(const Block& block) { execute(block); }
 
     std::string text;
-    std::vector<TextSpan> generation;    // bytes of `text` inside {% generation %}
+    std::vector<TextSpan> generation;  // bytes of `text` inside {% generation %}
 
 private:
     enum class Flow { on, leave, next };
@@ -65,7 +65,11 @@ private:
         case Do::print: {
             const Value v = eval(*s.value);
             m_.at = s.value->at;
-            if (v.is_text()) { write(v.str()); } else { write(to_text(m_, v)); }
+            if (v.is_text()) {
+                write(v.str());
+            } else {
+                write(to_text(m_, v));
+            }
             return Flow::on;
         }
         case Do::when:
@@ -360,10 +364,14 @@ private:
         for (const auto& [op, expr] : e.links) {
             Value right = eval(*expr);
             m_.at = e.at;
-            const bool holds = op == "==" ? equal(m_, left, right) : op == "!=" ? !equal(m_, left, right)
-                             : op == "in" ? contains(m_, right, left) : op == "not in" ? !contains(m_, right, left)
-                             : op == "<" ? order(m_, left, right) < 0 : op == "<=" ? order(m_, left, right) <= 0
-                             : op == ">" ? order(m_, left, right) > 0 : order(m_, left, right) >= 0;
+            const bool holds = op == "=="       ? equal(m_, left, right)
+                               : op == "!="     ? !equal(m_, left, right)
+                               : op == "in"     ? contains(m_, right, left)
+                               : op == "not in" ? !contains(m_, right, left)
+                               : op == "<"      ? order(m_, left, right) < 0
+                               : op == "<="     ? order(m_, left, right) <= 0
+                               : op == ">"      ? order(m_, left, right) > 0
+                                                : order(m_, left, right) >= 0;
             if (!holds) { return false; }
             left = std::move(right);
         }
@@ -434,7 +442,8 @@ private:
         }
         for (std::size_t i = 0; i < parameters.size(); ++i) {
             if (given[i]) { continue; }
-            scope_->set(parameters[i].name, parameters[i].fallback != nullptr
+            scope_->set(parameters[i].name,
+                        parameters[i].fallback != nullptr
                             ? eval(*parameters[i].fallback)
                             : Value::undefined("the argument '" + parameters[i].name + "' was not given"));
         }

@@ -102,7 +102,7 @@ protected:
         std::vector<Argument> args;
         expect_op("(");
         while (!at_op(")")) {
-            const int  stars = at_op("*") ? 1 : at_op("**") ? 2 : 0;
+            const int stars = at_op("*") ? 1 : at_op("**") ? 2 : 0;
             const bool named = stars == 0 && peek().kind == Tok::name && peek(1).kind == Tok::op && peek(1).text == "=";
             for (const auto& before : args) {
                 if (before.stars == 2) { fail("an argument behind **"); }
@@ -119,7 +119,7 @@ protected:
         return args;
     }
 
-    ExprPtr filter_on(ExprPtr value)    // at the name, behind the |
+    ExprPtr filter_on(ExprPtr value)  // at the name, behind the |
     {
         auto node = make(Op::filter, peek().at, std::move(value));
         node->text = take_name("the name of a filter");
@@ -131,7 +131,7 @@ protected:
     std::size_t pos_ = 0;
     const std::string& name_;
     int depth_ = 0;
-    bool varargs_ = false, kwargs_ = false;    // an expression has named them since the macro began
+    bool varargs_ = false, kwargs_ = false;  // an expression has named them since the macro began
 
 private:
     bool ends_tuple() const
@@ -141,8 +141,7 @@ private:
     }
 
     // A chain of operators of one precedence, flat: a long sum does not nest.
-    template <class Next>
-    ExprPtr chain(std::initializer_list<std::string_view> ops, bool words, Next next)
+    template <class Next> ExprPtr chain(std::initializer_list<std::string_view> ops, bool words, Next next)
     {
         auto left = next();
         ExprPtr node;
@@ -155,8 +154,14 @@ private:
         return node != nullptr ? std::move(node) : std::move(left);
     }
 
-    ExprPtr parse_or() { return chain({"or"}, true, [this] { return parse_and(); }); }
-    ExprPtr parse_and() { return chain({"and"}, true, [this] { return parse_not(); }); }
+    ExprPtr parse_or()
+    {
+        return chain({"or"}, true, [this] { return parse_and(); });
+    }
+    ExprPtr parse_and()
+    {
+        return chain({"and"}, true, [this] { return parse_not(); });
+    }
     ExprPtr parse_not()
     {
         if (!at_word("not")) { return parse_compare(); }
@@ -187,10 +192,22 @@ private:
         }
     }
 
-    ExprPtr parse_sum() { return chain({"+", "-"}, false, [this] { return parse_concat(); }); }
-    ExprPtr parse_concat() { return chain({"~"}, false, [this] { return parse_product(); }); }
-    ExprPtr parse_product() { return chain({"*", "/", "//", "%"}, false, [this] { return parse_power(); }); }
-    ExprPtr parse_power() { return chain({"**"}, false, [this] { return parse_unary(true); }); }
+    ExprPtr parse_sum()
+    {
+        return chain({"+", "-"}, false, [this] { return parse_concat(); });
+    }
+    ExprPtr parse_concat()
+    {
+        return chain({"~"}, false, [this] { return parse_product(); });
+    }
+    ExprPtr parse_product()
+    {
+        return chain({"*", "/", "//", "%"}, false, [this] { return parse_power(); });
+    }
+    ExprPtr parse_power()
+    {
+        return chain({"**"}, false, [this] { return parse_unary(true); });
+    }
 
     ExprPtr parse_unary(bool with_filter)
     {
@@ -243,7 +260,7 @@ private:
             }
         } else if (at_op("{")) {
             ++pos_, node->op = Op::dict;
-            while (!skip_op("}")) {    // key, value, key, value
+            while (!skip_op("}")) {  // key, value, key, value
                 node->args.push_back({{}, expression()});
                 expect_op(":");
                 node->args.push_back({{}, expression()});

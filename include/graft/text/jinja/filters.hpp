@@ -80,7 +80,7 @@ inline Value select_filter(Machine& m, const std::string& name, const Value& v, 
     return Value::list(std::move(out));
 }
 
-inline Value folded(Machine& m, const Value& v, bool exact)    // what sort and unique compare
+inline Value folded(Machine& m, const Value& v, bool exact)  // what sort and unique compare
 {
     return v.is_text() && !exact ? m.text(mapped(v.str(), to_lower)) : v;
 }
@@ -175,8 +175,7 @@ inline Value tojson_filter(Machine& m, const Value& v, const Args& args)
 }
 
 // Python's int(text) and float(text): white space around it, nothing else.
-template <class Number>
-std::optional<Number> read_number(std::string_view text)
+template <class Number> std::optional<Number> read_number(std::string_view text)
 {
     text = trim_right(trim_left(text));
     if (text.starts_with('+')) { text.remove_prefix(1); }
@@ -296,7 +295,7 @@ inline Value filter(Machine& m, const std::string& name, const Value& v, const A
         const auto a = bind({"name"});
         const auto field = to_text(m, a.needed("name"));
         const auto* dict = v.as<DictRef>();
-        const bool fields = dict == nullptr || dict->is_namespace || is_method(v, field);    // and no keys
+        const bool fields = dict == nullptr || dict->is_namespace || is_method(v, field);  // and no keys
         if (v.is_undefined()) { fail_undefined(m, v); }
         if (!fields) { return Value::undefined("there is no field '" + field + "'"); }
         return attribute(m, v, field);

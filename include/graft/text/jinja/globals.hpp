@@ -32,11 +32,9 @@ inline Value call_global(Machine& m, const std::string& name, const Args& args)
         const std::string reason = to_text(m, Bound(m, name, args, {"message"}).needed("message"));
         throw TemplateRefusal(m.where("the template refuses this conversation: " + reason), reason);
     }
-    if (name == "strftime_now") {
-        return m.text(strftime(m, Bound(m, name, args, {"format"}).text("format")));
-    }
+    if (name == "strftime_now") { return m.text(strftime(m, Bound(m, name, args, {"format"}).text("format"))); }
     if (name == "range") { return call_range(m, args); }
-    Dict dict;    // dict(a=1), namespace(a=1), and both of a dict
+    Dict dict;  // dict(a=1), namespace(a=1), and both of a dict
     if (args.positional.size() > 1) { m.fail(name + " takes one dict and named values"); }
     for (const Value& v : args.positional) {
         const auto* from = v.as<DictRef>();

@@ -70,7 +70,11 @@ private:
         const char kind = source_[open + 1];
         std::size_t inside = open + 2;
         char sign = inside < source_.size() ? source_[inside] : '\0';
-        if (sign == '-' || sign == '+') { ++inside; } else { sign = '\0'; }
+        if (sign == '-' || sign == '+') {
+            ++inside;
+        } else {
+            sign = '\0';
+        }
         add_data(pos_, strip_before(std::string_view(source_).substr(pos_, open - pos_), sign, kind != '{'));
         pos_ = inside;
         if (kind == '#') { return lex_comment(open); }
@@ -84,7 +88,7 @@ private:
     {
         if (sign == '-') { return trim_right(text); }
         if (sign == '+' || !block) { return text; }
-        const std::size_t line = text.rfind('\n') + 1;    // npos + 1 is 0
+        const std::size_t line = text.rfind('\n') + 1;  // npos + 1 is 0
         if ((line > 0 || line_starts_) && trim_right(text.substr(line)).empty()) { return text.substr(0, line); }
         return text;
     }
@@ -143,7 +147,7 @@ private:
 
     void lex_inside(std::size_t open, char closing)
     {
-        std::string brackets;    // a `}}` inside a dict literal does not end the tag
+        std::string brackets;  // a `}}` inside a dict literal does not end the tag
         while (true) {
             pos_ = skip_spaces(pos_);
             if (pos_ >= source_.size()) {
@@ -224,8 +228,8 @@ private:
         std::erase(text, '_');
         Token token{real ? Tok::real : Tok::integer, text, position(begin)};
         const char* end = text.data() + text.size();
-        const auto result = real ? std::from_chars(text.data(), end, token.real)
-                                 : std::from_chars(text.data(), end, token.integer);
+        const auto result =
+            real ? std::from_chars(text.data(), end, token.real) : std::from_chars(text.data(), end, token.integer);
         if (result.ec != std::errc{}) { fail(begin, "the number " + text + " is out of range"); }
         tokens_.push_back(std::move(token));
     }
@@ -238,7 +242,11 @@ private:
             if (pos_ >= source_.size()) { fail(begin, "this string never ends"); }
             const char c = source_[pos_++];
             if (c == quote) { break; }
-            if (c == '\\') { lex_escape(begin, out); } else { out += c; }
+            if (c == '\\') {
+                lex_escape(begin, out);
+            } else {
+                out += c;
+            }
         }
         tokens_.push_back({Tok::string, std::move(out), position(begin)});
     }
@@ -271,8 +279,10 @@ private:
         std::uint32_t code = 0;
         for (int i = 0; i < digits; ++i, ++pos_) {
             const char c = pos_ < source_.size() ? source_[pos_] : '\0';
-            const int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                            : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
+            const int value = c >= '0' && c <= '9'   ? c - '0'
+                              : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                              : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                     : 99;
             if (value >= base) {
                 if (all) { fail(begin, "this escape needs " + std::to_string(digits) + " hexadecimal digits"); }
                 break;
@@ -293,12 +303,16 @@ private:
         if (!text.empty()) { tokens_.push_back({Tok::data, std::string(text), position(at)}); }
     }
 
-    Position position(std::size_t offset)    // offsets come in rising order but for errors
+    Position position(std::size_t offset)  // offsets come in rising order but for errors
     {
         if (offset < counted_) { counted_ = 0, here_ = {1, 1}; }
         for (; counted_ < offset; ++counted_) {
             const auto c = static_cast<unsigned char>(source_[counted_]);
-            if (c == '\n') { here_ = {here_.line + 1, 1}; } else if ((c & 0xC0) != 0x80) { ++here_.column; }
+            if (c == '\n') {
+                here_ = {here_.line + 1, 1};
+            } else if ((c & 0xC0) != 0x80) {
+                ++here_.column;
+            }
         }
         return here_;
     }

@@ -26,24 +26,28 @@ private:
 // What one rendering may use. A step is one expression or statement evaluated, one item handled, or 256 bytes looked
 // at; all strings made on the way together may hold 16 times `output` bytes; depth is that of nested expressions,
 // blocks, macro calls and values.
-struct JinjaLimits { std::size_t steps = 2'000'000, output = std::size_t{16} << 20, depth = 200; };
+struct JinjaLimits {
+    std::size_t steps = 2'000'000, output = std::size_t{16} << 20, depth = 200;
+};
 
 struct JinjaOptions {
     JinjaLimits limits;
-    std::optional<std::chrono::sys_seconds> now;    // local wall-clock time for strftime_now; empty: the system's
-    std::atomic<std::uint64_t>* renderings = nullptr;    // counts each, for tests
+    std::optional<std::chrono::sys_seconds> now;       // local wall-clock time for strftime_now; empty: the system's
+    std::atomic<std::uint64_t>* renderings = nullptr;  // counts each, for tests
 };
 
 }  // namespace graft
 
 namespace graft::detail::jinja {
 
-struct Position { unsigned line = 0, column = 0; };    // from 1; columns count characters
+struct Position {
+    unsigned line = 0, column = 0;
+};  // from 1; columns count characters
 
 inline std::string located(const std::string& name, Position at, const std::string& what)
 {
     return "chat template \"" + name + "\", line " + std::to_string(at.line) + ", column " + std::to_string(at.column)
-        + ": " + what;
+           + ": " + what;
 }
 
 // One rendering: its name, where it stands, and what it has used.
@@ -106,7 +110,7 @@ public:
     [[noreturn]] void fail(const std::string& what) const { throw Error(where(what)); }
 
     const JinjaOptions& options;
-    Position at;                 // of what is being evaluated
+    Position at;  // of what is being evaluated
     std::size_t depth = 0;
 
 private:

@@ -18,12 +18,11 @@ inline bool is_method(const Value& v, std::string_view name)
     if (v.is_text()) {
         return among("split", "rsplit", "splitlines", "strip", "lstrip", "rstrip", "startswith", "endswith", "replace",
                      "upper", "lower", "title", "capitalize", "format", "find", "rfind", "index", "count", "join")
-            || among("isdigit", "isalpha", "isalnum", "isspace", "isupper", "islower", "removeprefix", "removesuffix");
+               || among("isdigit", "isalpha", "isalnum", "isspace", "isupper", "islower", "removeprefix",
+                        "removesuffix");
     }
     if (const auto* list = v.as<ListRef>()) { return among("index", "count") || (!list->tuple && among("append")); }
-    if (const auto* dict = v.as<DictRef>()) {
-        return !dict->is_namespace && among("items", "keys", "values", "get");
-    }
+    if (const auto* dict = v.as<DictRef>()) { return !dict->is_namespace && among("items", "keys", "values", "get"); }
     return v.is<std::shared_ptr<LoopState>>() && among("cycle", "changed");
 }
 
@@ -46,7 +45,7 @@ inline Value loop_field(const LoopState& loop, std::string_view name, bool& foun
     if (name == "first") { return loop.index == 0; }
     if (name == "last") { return loop.index + 1 == size; }
     if (name == "length") { return n(size); }
-    if (name == "depth") { return n(1); }    // it counts recursive loops, which are refused
+    if (name == "depth") { return n(1); }  // it counts recursive loops, which are refused
     if (name == "depth0") { return n(0); }
     if (name == "previtem") {
         return loop.index > 0 ? (*loop.items)[loop.index - 1] : Value::undefined("there is no previous item");
@@ -61,7 +60,7 @@ inline Value loop_field(const LoopState& loop, std::string_view name, bool& foun
 inline std::string object_name(const Value& v)
 {
     const std::string kind = kind_name(v);
-    return kind.substr(kind.find(' ') + 1);    // without its article
+    return kind.substr(kind.find(' ') + 1);  // without its article
 }
 
 // What Jinja's sandbox hides. It can be tested and printed, as nothing, and not be used.
@@ -136,8 +135,8 @@ inline Value text_method(Machine& m, const std::string& s, const std::string& na
             if (name == "rsplit" && most >= 0) { m.fail("rsplit: a limit needs a separator"); }
             return Value::list(split_words(m, s, most));
         }
-        return Value::list(
-            name == "split" ? split_at(m, s, a.text("sep"), most) : rsplit_at(m, s, a.text("sep"), most));
+        return Value::list(name == "split" ? split_at(m, s, a.text("sep"), most)
+                                           : rsplit_at(m, s, a.text("sep"), most));
     }
     if (name == "splitlines") { return Value::list(split_lines(m, s, bind({"keepends"}).flag("keepends"))); }
     if (name == "strip" || name == "lstrip" || name == "rstrip") {
@@ -195,7 +194,9 @@ inline Value text_method(Machine& m, const std::string& s, const std::string& na
     if (name == "upper") { return m.text(mapped(s, to_upper)); }
     if (name == "lower") { return m.text(mapped(s, to_lower)); }
     if (name == "capitalize") { return m.text(capitalized(s)); }
-    if (name == "title") { return m.text(titled(s, [](char32_t before) { return !is_cased(before); })); }
+    if (name == "title") {
+        return m.text(titled(s, [](char32_t before) { return !is_cased(before); }));
+    }
     if (name == "isupper") { return same_case(s, to_upper); }
     if (name == "islower") { return same_case(s, to_lower); }
     if (name == "isspace") { return all_chars(s, is_space); }
@@ -203,7 +204,7 @@ inline Value text_method(Machine& m, const std::string& s, const std::string& na
     const auto letter = [](char32_t c) { return is_cased(c) || (c >= 0x100 && is_printable(c)); };
     if (name == "isdigit") { return all_chars(s, digit); }
     if (name == "isalpha") { return all_chars(s, letter); }
-    return all_chars(s, [&](char32_t c) { return digit(c) || letter(c); });    // isalnum
+    return all_chars(s, [&](char32_t c) { return digit(c) || letter(c); });  // isalnum
 }
 
 inline Value list_method(Machine& m, const ListRef& list, const std::string& name, const Args& args)

@@ -162,7 +162,7 @@ inline Value integer_math(Machine& m, char op, std::int64_t a, std::int64_t b)
     if (op == '+') { over = __builtin_add_overflow(a, b, &out); }
     if (op == '-') { over = __builtin_sub_overflow(a, b, &out); }
     if (op == '*') { over = __builtin_mul_overflow(a, b, &out); }
-    if (op == '/' || op == '%') {    // floor division and its remainder, whose sign is the divisor's
+    if (op == '/' || op == '%') {  // floor division and its remainder, whose sign is the divisor's
         if (b == 0) { m.fail("division by zero"); }
         if (b == -1) {
             over = op == '/' && __builtin_sub_overflow(std::int64_t{0}, a, &out);
@@ -189,13 +189,19 @@ inline Value percent(Machine& m, const std::string& form, const List& values, bo
     std::string out;
     std::size_t used = 0;
     for (std::size_t i = 0; i < form.size(); ++i) {
-        if (form[i] != '%') { out += form[i]; continue; }
+        if (form[i] != '%') {
+            out += form[i];
+            continue;
+        }
         std::size_t digits = 6;
         if (i + 2 < form.size() && form[i + 1] == '.' && form[i + 2] >= '0' && form[i + 2] <= '9') {
             digits = static_cast<std::size_t>(form[i + 2] - '0'), i += 2;
         }
         const char kind = ++i < form.size() ? form[i] : '\0';
-        if (kind == '%') { out += '%'; continue; }
+        if (kind == '%') {
+            out += '%';
+            continue;
+        }
         if (used == values.size()) { m.fail("more places in the format string than values"); }
         const Value& v = values[used++];
         const auto x = v.number();
@@ -208,7 +214,8 @@ inline Value percent(Machine& m, const std::string& form, const List& values, bo
         } else if (kind == 'f' && x && std::isfinite(*x)) {
             char buffer[400];
             out.append(buffer, std::to_chars(buffer, buffer + sizeof buffer, *x, std::chars_format::fixed,
-                                             static_cast<int>(digits)).ptr);
+                                             static_cast<int>(digits))
+                                   .ptr);
         } else {
             m.fail("the format string wants " + std::string("'%") + kind + "', found " + kind_name(v));
         }
@@ -230,8 +237,8 @@ inline Value binary(Machine& m, const std::string& op, const Value& a, const Val
     if (a.is_undefined()) { fail_undefined(m, a); }
     if (op == "%" && a.is_text()) {
         const auto* list = b.as<ListRef>();
-        const bool  tuple = list != nullptr && list->tuple;
-        const bool  spare = !tuple && (list != nullptr || b.is<DictRef>() || b.is_undefined());
+        const bool tuple = list != nullptr && list->tuple;
+        const bool spare = !tuple && (list != nullptr || b.is<DictRef>() || b.is_undefined());
         return percent(m, a.str(), tuple ? *list->items : List{b}, spare);
     }
     if (b.is_undefined()) { fail_undefined(m, b); }
@@ -267,8 +274,8 @@ inline Value binary(Machine& m, const std::string& op, const Value& a, const Val
 }
 
 // Python's slice: [start, stop) in steps, indices below 0 counted from the end, all of them clamped.
-inline std::vector<std::size_t> slice_indices(
-    Machine& m, std::size_t size, const Value& start, const Value& stop, const Value& by)
+inline std::vector<std::size_t> slice_indices(Machine& m, std::size_t size, const Value& start, const Value& stop,
+                                              const Value& by)
 {
     const auto part = [&](const Value& v, std::int64_t missing) {
         if (v.is<None>()) { return missing; }

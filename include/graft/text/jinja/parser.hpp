@@ -201,7 +201,7 @@ private:
 
     void macro_body(MacroNode& macro, std::string_view end)
     {
-        const int  outer   = std::exchange(loops_, 0);
+        const int outer = std::exchange(loops_, 0);
         const bool varargs = std::exchange(varargs_, false), kwargs = std::exchange(kwargs_, false);
         end_tag();
         macro.body = block({end}, macro.at, std::string(end.substr(3)));

@@ -138,7 +138,11 @@ inline std::string to_repr(Machine& m, const Value& v) { return Printer(m).repr(
 // json.dumps: `indent` < 0 is one line with ", " and ": ".
 class JsonWriter {
 public:
-    struct Form { int indent = -1; bool ascii = false, sorted = false; std::string comma = ", ", colon = ": "; };
+    struct Form {
+        int indent = -1;
+        bool ascii = false, sorted = false;
+        std::string comma = ", ", colon = ": ";
+    };
 
     JsonWriter(Machine& machine, Form form) : machine_(machine), form_(std::move(form)) {}
 

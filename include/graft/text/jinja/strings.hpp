@@ -118,7 +118,10 @@ inline std::string replaced(Machine& m, const std::string& text, const std::stri
         out += to;
         at = found + from.size();
         if (from.empty()) {
-            if (at >= text.size()) { at = text.size(); break; }
+            if (at >= text.size()) {
+                at = text.size();
+                break;
+            }
             out.append(text, at, char_bytes(text, at));
             at += char_bytes(text, at);
         }
@@ -136,8 +139,7 @@ inline std::string capitalized(const std::string& text)
 }
 
 // Upper case where `starts(previous character)`, else lower.
-template <class Starts>
-std::string titled(const std::string& text, Starts starts)
+template <class Starts> std::string titled(const std::string& text, Starts starts)
 {
     std::string out;
     char32_t before = U' ';
@@ -173,7 +175,10 @@ inline std::string formatted(Machine& m, const std::string& form, const Args& ar
             continue;
         }
         if (c == '}') { m.fail("format: a single '}'"); }
-        if (c != '{') { out += c; continue; }
+        if (c != '{') {
+            out += c;
+            continue;
+        }
         const std::size_t end = form.find('}', i);
         if (end == std::string::npos) { m.fail("format: a single '{'"); }
         const std::string field = form.substr(i + 1, end - i - 1);
@@ -198,8 +203,7 @@ inline std::string formatted(Machine& m, const std::string& form, const Args& ar
     return out;
 }
 
-template <class Match>
-bool all_chars(const std::string& text, Match match)
+template <class Match> bool all_chars(const std::string& text, Match match)
 {
     for (std::size_t at = 0; at < text.size(); at += char_bytes(text, at)) {
         if (!match(char_at(text, at))) { return false; }

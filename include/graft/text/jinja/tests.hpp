@@ -26,9 +26,7 @@ inline bool test(Machine& m, const std::string& name, const Value& v, const Args
     if (is("gt", "greaterthan", ">")) { return order(m, v, other()) > 0; }
     if (is("ge", ">=")) { return order(m, v, other()) >= 0; }
     if (is("in")) { return contains(m, other(), v); }
-    if (is("divisibleby")) {
-        return *binary(m, "%", Value(number()), other()).number() == 0;
-    }
+    if (is("divisibleby")) { return *binary(m, "%", Value(number()), other()).number() == 0; }
     if (is("sameas")) {
         const Value b = other();
         if (v.is<ListRef>() && b.is<ListRef>()) { return v.as<ListRef>()->items == b.as<ListRef>()->items; }

@@ -76,7 +76,7 @@ inline std::size_t count_chars(std::string_view text)
 inline bool is_space(char32_t c)
 {
     return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xA0 || c == 0x1680
-        || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+           || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 inline std::string_view trim_left(std::string_view text)
@@ -85,7 +85,7 @@ inline std::string_view trim_left(std::string_view text)
     return text;
 }
 
-inline std::size_t last_char(std::string_view text)    // where the last character begins; the text is not empty
+inline std::size_t last_char(std::string_view text)  // where the last character begins; the text is not empty
 {
     std::size_t at = text.size() - 1;
     for (int back = 0; back < 3 && at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80; ++back) { --at; }
@@ -147,7 +147,11 @@ inline std::string mapped(std::string_view text, char32_t (*map)(char32_t))
     out.reserve(text.size());
     for (std::size_t at = 0; at < text.size(); at += char_bytes(text, at)) {
         const char32_t code = char_at(text, at);
-        if (map == to_upper && code == 0xDF) { out += "SS"; } else { append_char(out, map(code)); }
+        if (map == to_upper && code == 0xDF) {
+            out += "SS";
+        } else {
+            append_char(out, map(code));
+        }
     }
     return out;
 }

@@ -20,16 +20,26 @@ struct LoopState;
 using List = std::vector<Value>;
 
 struct Dict {
-    std::vector<std::pair<Value, Value>> entries;    // in the order of the file, as Python's
+    std::vector<std::pair<Value, Value>> entries;  // in the order of the file, as Python's
     const Value* find(std::string_view key) const;
     void set(std::string_view key, Value value);
 };
 
-struct Undefined { std::shared_ptr<const std::string> why; };    // "'x' is undefined"
+struct Undefined {
+    std::shared_ptr<const std::string> why;
+};  // "'x' is undefined"
 struct None {};
 // `nesting`: how deep values lay inside one another when this one was made. It bounds the recursion of destructors.
-struct ListRef { std::shared_ptr<List> items; bool tuple = false; unsigned nesting = 1; };
-struct DictRef { std::shared_ptr<Dict> dict; bool is_namespace = false; unsigned nesting = 1; };
+struct ListRef {
+    std::shared_ptr<List> items;
+    bool tuple = false;
+    unsigned nesting = 1;
+};
+struct DictRef {
+    std::shared_ptr<Dict> dict;
+    bool is_namespace = false;
+    unsigned nesting = 1;
+};
 using Text = std::shared_ptr<const std::string>;
 
 class Value {
@@ -37,7 +47,7 @@ public:
     using Data = std::variant<Undefined, None, bool, std::int64_t, double, Text, ListRef, DictRef,
                               std::shared_ptr<const Function>, std::shared_ptr<LoopState>>;
 
-    Value() = default;    // undefined, without a name
+    Value() = default;  // undefined, without a name
     Value(None) : data_(None{}) {}
     Value(bool b) : data_(b) {}
     Value(std::int64_t n) : data_(n) {}
@@ -46,7 +56,7 @@ public:
     Value(DictRef dict) : data_(std::move(dict)) {}
     Value(std::shared_ptr<const Function> function) : data_(std::move(function)) {}
     Value(std::shared_ptr<LoopState> loop) : data_(std::move(loop)) {}
-    Value(const char*) = delete;    // would become a bool
+    Value(const char*) = delete;  // would become a bool
     static Value text(std::string s) { return Value(Data(std::make_shared<const std::string>(std::move(s)))); }
     static Value list(List items) { return sequence(std::move(items), false); }
     static Value tuple(List items) { return sequence(std::move(items), true); }

@@ -22,7 +22,9 @@
 // Errors: as Conversation.
 namespace graft::detail::labels {
 
-struct TurnEnd { std::size_t close = 0, end = 0; };    // the token with white space in front, in bytes of the gap behind
+struct TurnEnd {
+    std::size_t close = 0, end = 0;
+};  // the token with white space in front, in bytes of the gap behind
 
 // The first token of a text, white space in front of it included; 0: none.
 inline std::size_t first_token(const ChatTemplate& chat, std::string_view tail)
@@ -49,7 +51,7 @@ public:
         const auto gap = probe_.gap(k + 1);
         if (calls_ == Calls::renamed && has_calls(all_.messages[all_.turns[k]])) {
             const auto& token = plain_end(k);
-            const auto  at    = gap.find(token);
+            const auto at = gap.find(token);
             if (token.empty() || at == gap.npos) { fail(k, {}); }
             return {at, at + token.size()};
         }
@@ -72,7 +74,7 @@ private:
     // following: what the template writes behind an answer once another turn follows.
     [[noreturn]] void fail(std::size_t k, const std::string& following) const
     {
-        std::string       hint;
+        std::string hint;
         const std::size_t token = first_token(all_.chat, following);
         if (token > 0) {
             const auto from = following.find_first_not_of(" \t\r\n");
@@ -91,9 +93,9 @@ private:
     // The named templates that end an answer with the token, as options; those that also begin it alike, if any do.
     std::string named_with(const std::string& token) const
     {
-        const auto word  = all_.word('s', 0);
-        const auto small = Messages::array({{{"role", "user"}, {"content", "and"}},
-                                            {{"role", "assistant"}, {"content", word}}});
+        const auto word = all_.word('s', 0);
+        const auto small =
+            Messages::array({{{"role", "user"}, {"content", "and"}}, {{"role", "assistant"}, {"content", word}}});
         const auto parts = [&](const ChatTemplate& chat) -> std::pair<std::string, std::string> {
             try {
                 const auto text = chat.render(small);
@@ -104,11 +106,11 @@ private:
                 return {};
             }
         };
-        const auto  start = parts(all_.chat).first;
+        const auto start = parts(all_.chat).first;
         std::string alike, others;
         for (const auto& each : named_templates) {
             const auto [head, tail] = parts(ChatTemplate::named(each.name, all_.chat.special_tokens()));
-            const auto from         = tail.find_first_not_of(" \t\r\n");
+            const auto from = tail.find_first_not_of(" \t\r\n");
             if (from == tail.npos || tail.compare(from, token.size(), token) != 0) { continue; }
             auto& list = head == start ? alike : others;
             list += (list.empty() ? "--template " : " or --template ") + std::string(each.name);
@@ -145,11 +147,11 @@ private:
             const auto gap = probe_.gap(i + 1);
             if (const auto token = first_token(all_.chat, gap)) { return keep(gap.substr(0, token)); }
         }
-        const auto  word  = all_.word('s', 0);
-        const auto  small = Messages::array({{{"role", "user"}, {"content", "and"}},
-                                             {{"role", "assistant"}, {"content", word}}});
-        const auto  text  = all_.render(small, k);
-        const auto  at    = text.find(word);
+        const auto word = all_.word('s', 0);
+        const auto small =
+            Messages::array({{{"role", "user"}, {"content", "and"}}, {{"role", "assistant"}, {"content", word}}});
+        const auto text = all_.render(small, k);
+        const auto at = text.find(word);
         if (at == text.npos) { return keep({}); }
         const auto rest = std::string_view(text).substr(at + word.size());
         return keep(rest.substr(0, first_token(all_.chat, rest)));
@@ -161,10 +163,10 @@ private:
     }
 
     const Conversation& all_;
-    Calls               calls_;
-    const Probe&        probe_;
-    const Messages&     changed_;
-    std::vector<std::string>   shared_;
+    Calls calls_;
+    const Probe& probe_;
+    const Messages& changed_;
+    std::vector<std::string> shared_;
     std::optional<std::string> plain_;
 };
 

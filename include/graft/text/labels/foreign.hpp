@@ -25,7 +25,10 @@ namespace graft::detail::labels {
 inline constexpr const char* not_told = "what a tool says inside of it cannot be told from its own words";
 
 // One answer in a text: its piece, and the words of others in it.
-struct Held { std::size_t begin = 0, end = 0; std::vector<Word> words; };
+struct Held {
+    std::size_t begin = 0, end = 0;
+    std::vector<Word> words;
+};
 
 // prompts and tokens: what each answer begins behind and ends with.
 inline std::vector<Held> find_foreign(const Conversation& all, const Probe& probe,
@@ -33,13 +36,13 @@ inline std::vector<Held> find_foreign(const Conversation& all, const Probe& prob
                                       const std::vector<std::string>& tokens)
 {
     std::vector<Held> out(all.turns.size());
-    auto              word = probe.words.begin();
+    auto word = probe.words.begin();
     for (std::size_t k = 0; k < out.size(); ++k) {
         const auto before = probe.gap(k), behind = probe.gap(k + 1);
         const auto prompt = prompts[k].empty() ? before.npos : before.rfind(prompts[k]);
-        const auto token  = behind.find(tokens[k]);
+        const auto token = behind.find(tokens[k]);
         out[k].begin = prompt == before.npos ? probe.gap_end(k) : probe.gap_begin(k) + prompt + prompts[k].size();
-        out[k].end   = probe.gap_begin(k + 1) + (token == behind.npos ? 0 : token + tokens[k].size());
+        out[k].end = probe.gap_begin(k + 1) + (token == behind.npos ? 0 : token + tokens[k].size());
         while (word != probe.words.end() && word->begin < out[k].begin) { ++word; }
         for (; word != probe.words.end() && word->begin < out[k].end; ++word) {
             if (word->kind == 'o') { out[k].words.push_back(*word); }
@@ -98,9 +101,7 @@ inline std::vector<std::string> blocks_of(const Conversation& all, const Probe& 
         if (from == none) { continue; }
         const auto before = without.gap(k), behind = without.gap(k + 1);
         // In front of the first word and behind the last as much as is alike.
-        const auto rest = i == 0         ? before
-                          : i < b.size() ? without.between(b[i - 1].end, b[i].begin)
-                                         : behind;
+        const auto rest = i == 0 ? before : i < b.size() ? without.between(b[i - 1].end, b[i].begin) : behind;
         const auto here = with.between(i == 0 ? with.gap_begin(k) : begin, i == a.size() ? with.gap_end(k + 1) : end);
         const auto start = std::size_t(here.data() - with.text.data());
         const auto piece = inserted(here, rest, from - start, to - start);
@@ -110,7 +111,7 @@ inline std::vector<std::string> blocks_of(const Conversation& all, const Probe& 
         std::size_t number = 0;
         for (const auto& call : all.messages[all.turns[k]].value("tool_calls", Messages::array())) {
             const auto& function = call.contains("function") && call["function"].is_object() ? call["function"] : call;
-            const auto  name     = all.word('c', k, number++);
+            const auto name = all.word('c', k, number++);
             for (std::size_t at = block.find(name); at != block.npos; at = block.find(name, at)) {
                 block.replace(at, name.size(), function.value("name", std::string()));
             }
@@ -126,8 +127,8 @@ inline std::vector<TextSpan> cut(const Conversation& all, std::string_view text,
 {
     const auto refuse = [&] { all.fail(k, not_told); };
     std::vector<TextSpan> out;
-    std::size_t           at = 0, from = 0;    // in text, in answer
-    const auto            follow = [&](std::string_view piece) {
+    std::size_t at = 0, from = 0;  // in text, in answer
+    const auto follow = [&](std::string_view piece) {
         if (!text.substr(at).starts_with(piece)) { refuse(); }
         at += piece.size();
     };
@@ -143,16 +144,16 @@ inline std::vector<TextSpan> cut(const Conversation& all, std::string_view text,
             if (w.kind != 'o') { continue; }
             follow(std::string_view(blocks[i]).substr(done, w.begin - done));
             done = w.end;
-            const auto  said  = all.messages[w.owner]["content"];
-            const auto  plain = said.is_string() ? said.template get<std::string>() : said.dump();
-            const auto  first = plain.find_first_not_of(" \t\r\n"), last = plain.find_last_not_of(" \t\r\n");
-            const auto  bare  = first == plain.npos ? std::string() : plain.substr(first, last - first + 1);
-            const auto  json  = said.dump();
-            const bool  only  = blocks.size() == 1 && words.size() == 1;
-            const auto  rest  = text.substr(at);
-            const auto  after = blocks[i].size() - done + answer.size() - from;
+            const auto said = all.messages[w.owner]["content"];
+            const auto plain = said.is_string() ? said.template get<std::string>() : said.dump();
+            const auto first = plain.find_first_not_of(" \t\r\n"), last = plain.find_last_not_of(" \t\r\n");
+            const auto bare = first == plain.npos ? std::string() : plain.substr(first, last - first + 1);
+            const auto json = said.dump();
+            const bool only = blocks.size() == 1 && words.size() == 1;
+            const auto rest = text.substr(at);
+            const auto after = blocks[i].size() - done + answer.size() - from;
             if (only && rest.size() >= after) {
-                at += rest.size() - after;    // whatever was made of it
+                at += rest.size() - after;  // whatever was made of it
             } else if (rest.starts_with(plain)) {
                 at += plain.size();
             } else if (rest.starts_with(bare)) {

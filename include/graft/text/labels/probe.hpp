@@ -45,7 +45,10 @@ inline bool is_blank(const Messages& message)
 
 // A word in a text. kind: s content, c a call's name, a its arguments, o another message; owner: the turn's number
 // among the answers, or the message's among all.
-struct Word { char kind; std::size_t owner, item, begin, end; };
+struct Word {
+    char kind;
+    std::size_t owner, item, begin, end;
+};
 
 class Conversation {
 public:
@@ -95,8 +98,8 @@ public:
         std::vector<Word> out;
         for (std::size_t at = text.find(word_); at != text.npos; at = text.find(word_, at + 1)) {
             const char* const end = text.data() + text.size();
-            const char*       p = text.data() + at + word_.size();
-            Word              found{p < end ? *p : '\0', 0, 0, at, 0};
+            const char* p = text.data() + at + word_.size();
+            Word found{p < end ? *p : '\0', 0, 0, at, 0};
             const auto owner = p < end ? std::from_chars(p + 1, end, found.owner) : std::from_chars_result{};
             if (p >= end || owner.ec != std::errc{} || owner.ptr == end || *owner.ptr != 'n') { continue; }
             const auto item = std::from_chars(owner.ptr + 1, end, found.item);
@@ -123,13 +126,14 @@ public:
     }
     Messages changed(Calls calls, bool others = false) const
     {
-        return changed(calls, [](std::size_t) { return true; }, others);
+        return changed(
+            calls, [](std::size_t) { return true; }, others);
     }
 
     // Refuses a template that does not show every call.
     void check_calls() const
     {
-        Messages                 out = messages;
+        Messages out = messages;
         std::vector<std::size_t> calls(turns.size(), 0);
         for (std::size_t k = 0; k < turns.size(); ++k) {
             if (has_calls(out[turns[k]])) { calls[k] = rename(out[turns[k]], k, false); }
@@ -137,7 +141,7 @@ public:
         std::vector<std::vector<bool>> shown;
         for (const auto count : calls) { shown.emplace_back(count, false); }
         const auto first = std::find_if(calls.begin(), calls.end(), [](std::size_t count) { return count > 0; });
-        const auto text  = render(out, std::size_t(first - calls.begin()));
+        const auto text = render(out, std::size_t(first - calls.begin()));
         for (const Word& w : words_in(text)) {
             if (w.kind == 'c' && w.owner < shown.size() && w.item < shown[w.owner].size()) {
                 shown[w.owner][w.item] = true;
@@ -150,12 +154,12 @@ public:
         }
     }
 
-    const ChatTemplate&      chat;
-    const Messages&          messages;
-    const Messages&          extra;
-    const std::string&       rendered;
-    std::vector<std::size_t> turns;    // numbers of the assistant's messages
-    bool                     any_calls = false;
+    const ChatTemplate& chat;
+    const Messages& messages;
+    const Messages& extra;
+    const std::string& rendered;
+    std::vector<std::size_t> turns;  // numbers of the assistant's messages
+    bool any_calls = false;
 
 private:
     void replace(Messages& message, std::size_t turn, Calls calls) const
@@ -168,7 +172,11 @@ private:
         }
         const bool keep = calls == Calls::renamed && has_calls(message);
         if (!keep || !is_blank(message)) { message["content"] = word('s', turn); }
-        if (keep) { rename(message, turn, true); } else { message.erase("tool_calls"); }
+        if (keep) {
+            rename(message, turn, true);
+        } else {
+            message.erase("tool_calls");
+        }
     }
 
     std::size_t rename(Messages& message, std::size_t turn, bool arguments) const
@@ -192,13 +200,15 @@ private:
 
 // A text in which answers are replaced. Their words divide it: gap(k) lies between the answers k - 1 and k.
 struct Probe {
-    struct Place { std::size_t begin = none, end = 0; };
+    struct Place {
+        std::size_t begin = none, end = 0;
+    };
 
     Probe(const Conversation& all, std::string rendered, Calls calls) : text(std::move(rendered))
     {
         words = all.words_in(text);
         places.resize(all.turns.size());
-        std::vector<std::size_t>              contents(all.turns.size(), 0);
+        std::vector<std::size_t> contents(all.turns.size(), 0);
         std::vector<std::vector<std::size_t>> named(all.turns.size());
         for (const Word& w : words) {
             if (w.kind == 'o' || w.owner >= places.size()) { continue; }
@@ -235,10 +245,10 @@ struct Probe {
         }
     }
 
-    std::string              text;
-    std::vector<Word>        words;
-    std::vector<Place>       places;     // one an answer
-    std::vector<std::size_t> missing;    // answers that are not shown, or more than once
+    std::string text;
+    std::vector<Word> words;
+    std::vector<Place> places;         // one an answer
+    std::vector<std::size_t> missing;  // answers that are not shown, or more than once
 };
 
 }  // namespace graft::detail::labels

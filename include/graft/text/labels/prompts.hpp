@@ -26,11 +26,11 @@ inline std::size_t common_prefix(std::string_view a, std::string_view b)
 }
 
 struct Prompt {
-    std::string added;      // up to a think block that it opens
-    std::string think;      // from there on
-    std::string stands;     // what is seen before a word: the prompt, and what the template writes behind it
-    std::size_t behind = 0; // bytes of `stands` behind the prompt
-    bool        nothing = false;
+    std::string added;       // up to a think block that it opens
+    std::string think;       // from there on
+    std::string stands;      // what is seen before a word: the prompt, and what the template writes behind it
+    std::size_t behind = 0;  // bytes of `stands` behind the prompt
+    bool nothing = false;
 };
 
 class Prompts {
@@ -62,7 +62,7 @@ private:
     {
         if (all_.turns[k] == 0) { return ""; }
         const auto& message = all_.messages[all_.turns[k] - 1];
-        const auto  role    = message.find("role");
+        const auto role = message.find("role");
         return role != message.end() && role->is_string() ? role->get<std::string>() : "?";
     }
 
@@ -76,12 +76,12 @@ private:
         Messages before = Messages::array();
         for (std::size_t i = 0; i < all_.turns[k]; ++i) { before.push_back(changed_[i]); }
         std::string closed, open;
-        bool        asked = false;    // behind a question of ours
+        bool asked = false;  // behind a question of ours
         try {
             closed = all_.chat.render(before, false, all_.extra), open = all_.chat.render(before, true, all_.extra);
         } catch (const Error&) {
             const bool system = !before.empty() && before[0].contains("role") && before[0]["role"] == "system";
-            Messages   question = Messages::array();
+            Messages question = Messages::array();
             if (system) { question.push_back(before[0]); }
             question.push_back({{"role", "user"}, {"content", "and"}});
             closed = all_.render(question, k), open = all_.render(question, k, true), asked = true;
@@ -100,7 +100,7 @@ private:
         if (!asked && text.starts_with(all) && all.size() <= at && all.size() >= probe_.gap_begin(k)) {
             return seen(k, all.size(), prompt);
         }
-        if (!asked && at > common && all.starts_with(text.substr(0, at))) {    // it goes on where the answer begins
+        if (!asked && at > common && all.starts_with(text.substr(0, at))) {  // it goes on where the answer begins
             prompt.stands = all.substr(common, at - common);
             return at;
         }
@@ -130,8 +130,8 @@ private:
 
     std::optional<std::size_t> search(std::size_t k, const Prompt& prompt) const
     {
-        const std::size_t at  = probe_.places[k].begin;
-        const auto        gap = probe_.gap(k);
+        const std::size_t at = probe_.places[k].begin;
+        const auto gap = probe_.gap(k);
         if (prompt.nothing) {
             const bool called = calls_ == Calls::renamed && has_calls(all_.messages[all_.turns[k]]);
             return called ? std::nullopt : std::optional(at);
@@ -140,9 +140,9 @@ private:
         std::string_view open;
         if (others_ != nullptr) {
             std::size_t from = others_->gap_begin(k);
-            const auto  to   = others_->gap_end(k);
-            const auto  next = std::lower_bound(others_->words.begin(), others_->words.end(), to,
-                                                [](const Word& w, std::size_t end) { return w.begin < end; });
+            const auto to = others_->gap_end(k);
+            const auto next = std::lower_bound(others_->words.begin(), others_->words.end(), to,
+                                               [](const Word& w, std::size_t end) { return w.begin < end; });
             for (auto w = next; w != others_->words.begin() && (--w)->end > from;) { from = w->end; }
             open = others_->between(from, to);
             if (!gap.ends_with(open)) { open = {}; }
@@ -173,10 +173,10 @@ private:
     }
 
     const Conversation& all_;
-    Calls               calls_;
-    const Probe&        probe_;
-    const Messages&     changed_;
-    const Probe*        others_;
+    Calls calls_;
+    const Probe& probe_;
+    const Messages& changed_;
+    const Probe* others_;
     std::vector<std::pair<std::string, std::unique_ptr<Prompt>>> known_;
 };
 

@@ -19,12 +19,12 @@ namespace graft::detail::tokens {
 struct AddedToken {
     std::int32_t id = no_id;
     std::string content;
-    std::string text;           // what is looked for: the content, normalised where `normalized`
-    std::string decoded;        // what it is decoded to: the same, also where another file took `normalized` away
+    std::string text;     // what is looked for: the content, normalised where `normalized`
+    std::string decoded;  // what it is decoded to: the same, also where another file took `normalized` away
     bool special = false, normalized = true, single_word = false, lstrip = false, rstrip = false;
-    bool control = false;       // special, or named as bos, eos, ... by the configuration
+    bool control = false;  // special, or named as bos, eos, ... by the configuration
     bool was_normalized = false;
-    bool skipped = false;       // left out by decoding without special tokens
+    bool skipped = false;  // left out by decoding without special tokens
 };
 
 inline std::vector<AddedToken> read_added_tokens(const Json& list, const std::string& where)
@@ -37,9 +37,8 @@ inline std::vector<AddedToken> read_added_tokens(const Json& list, const std::st
         require(entry.is_object(), [&] { return place + " must be an object, found " + kind_of(entry); });
         AddedToken token;
         const Json& id = field(entry, "id");
-        require(id.is_number_unsigned() && id.get<std::uint64_t>() < (1u << 24), [&] {
-            return place + ": id must be a whole number from 0 to 16777215, found " + id.dump();
-        });
+        require(id.is_number_unsigned() && id.get<std::uint64_t>() < (1u << 24),
+                [&] { return place + ": id must be a whole number from 0 to 16777215, found " + id.dump(); });
         token.id = id.get<std::int32_t>();
         token.content = text_field(entry, "content", place);
         token.special = flag_field(entry, "special", false, place);
@@ -74,7 +73,10 @@ public:
         value_[node] = value;
     }
 
-    struct Match { std::size_t begin, end; std::uint32_t value; };
+    struct Match {
+        std::size_t begin, end;
+        std::uint32_t value;
+    };
 
     // The leftmost match at or after `from`, the longest there; begin == text.size() where there is none.
     Match find(std::string_view text, std::size_t from) const
@@ -103,7 +105,7 @@ private:
 
     std::array<bool, 256> first_{};
     FlatMap<std::uint32_t> edges_;
-    std::vector<std::uint32_t> value_ = {none};     // by node: the string that ends there
+    std::vector<std::uint32_t> value_ = {none};  // by node: the string that ends there
 };
 
 inline bool touches_word(std::string_view text, std::size_t begin, std::size_t end)
@@ -118,19 +120,23 @@ inline bool touches_word(std::string_view text, std::size_t begin, std::size_t e
 // Cuts `text` into added tokens and what lies between them: piece(begin, end, token), token null for ordinary text.
 // None is empty. A match that single_word rules out is ordinary text.
 //
-// As in the reference (tokenizers 0.23.3) all matches are found first and stripped afterwards, so that white space which
-// a token with rstrip takes along comes again where it is a token itself, and so does what lies behind that token; a
-// token of white space is dropped where lstrip leaves nothing of it. Pieces do not overlap: the token in front is told
-// to end where the next one begins. A token of which lstrip leaves less than nothing makes the reference fail: Error.
+// As in the reference (tokenizers 0.23.3) all matches are found first and stripped afterwards, so that white space
+// which a token with rstrip takes along comes again where it is a token itself, and so does what lies behind that
+// token; a token of white space is dropped where lstrip leaves nothing of it. Pieces do not overlap: the token in front
+// is told to end where the next one begins. A token of which lstrip leaves less than nothing makes the reference fail:
+// Error.
 template <class Piece>
 void split_added(std::string_view text, const Trie& trie, const std::vector<AddedToken>& tokens, Piece&& piece)
 {
-    struct { std::size_t begin = 0, end = 0; const AddedToken* token = nullptr; } held;
-    const auto release = [&](std::size_t next) {    // the next piece begins there
+    struct {
+        std::size_t begin = 0, end = 0;
+        const AddedToken* token = nullptr;
+    } held;
+    const auto release = [&](std::size_t next) {  // the next piece begins there
         if (held.token != nullptr) { piece(held.begin, std::min(held.end, next), held.token); }
         held.token = nullptr;
     };
-    TextSpan run{text.size() + 1, text.size() + 1};     // of white space, the last that was looked for
+    TextSpan run{text.size() + 1, text.size() + 1};  // of white space, the last that was looked for
     std::size_t done = 0, from = 0;
     while (!trie.empty()) {
         const Trie::Match match = trie.find(text, from);
@@ -138,17 +144,19 @@ void split_added(std::string_view text, const Trie& trie, const std::vector<Adde
         const AddedToken& token = tokens[match.value];
         from = match.end;
         if (token.single_word && touches_word(text, match.begin, match.end)) { continue; }
-        const std::size_t begin =
-            token.lstrip ? std::max(done, skip_spaces_back(text, match.begin, std::min(done, match.begin)))
-                         : match.begin;
+        const std::size_t begin = token.lstrip
+                                      ? std::max(done, skip_spaces_back(text, match.begin, std::min(done, match.begin)))
+                                      : match.begin;
         if (token.rstrip && (match.end < run.begin || match.end > run.end)) {
             run = {match.end, skip_spaces(text, match.end)};
         }
         const std::size_t end = token.rstrip ? run.end : match.end;
         require(begin <= end, [&] {
-            return "the added token of white space with the id " + std::to_string(token.id) + " has lstrip, and the "
-                   "token before it has taken the space that it stands in (rstrip), at byte " +
-                   std::to_string(match.begin) + ": the tokenizers library fails on such a text; remove the space there";
+            return "the added token of white space with the id " + std::to_string(token.id)
+                   + " has lstrip, and the "
+                     "token before it has taken the space that it stands in (rstrip), at byte "
+                   + std::to_string(match.begin)
+                   + ": the tokenizers library fails on such a text; remove the space there";
         });
         if (done < begin) {
             release(done);

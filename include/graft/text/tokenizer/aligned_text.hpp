@@ -14,15 +14,15 @@
 namespace graft::detail::tokens {
 
 //
-// A Replace whose expression matches nothing at the start of a text puts characters in front that came from nowhere. The
-// reference (tokenizers 0.23.3, normalizer.rs, transform_range) then fails in a later step that maps all characters, or
-// has them twice: `map_all` refuses such a text.
+// A Replace whose expression matches nothing at the start of a text puts characters in front that came from nowhere.
+// The reference (tokenizers 0.23.3, normalizer.rs, transform_range) then fails in a later step that maps all
+// characters, or has them twice: `map_all` refuses such a text.
 struct AlignedText {
     std::string text;
-    std::size_t from_nowhere = 0;       // bytes in front that such a Replace put there
-    std::size_t from_start = 0;         // bytes in front that came from the first character of the whole input
+    std::size_t from_nowhere = 0;  // bytes in front that such a Replace put there
+    std::size_t from_start = 0;    // bytes in front that came from the first character of the whole input
     bool tracked = false;
-    std::vector<TextSpan> origin;       // one an byte of `text` where tracked, else empty; never decreasing
+    std::vector<TextSpan> origin;  // one an byte of `text` where tracked, else empty; never decreasing
 
     AlignedText() = default;
     explicit AlignedText(bool track) : tracked(track) {}
@@ -69,9 +69,11 @@ struct AlignedText {
     void map_all() const
     {
         require(from_nowhere == 0, [&] {
-            return "the tokeniser's normalizer puts \"" + text.substr(0, from_nowhere) + "\" in front of a text (a Replace "
-                   "whose expression matches nothing there), and a step after it maps all characters: the tokenizers "
-                   "library fails on such a text or has them twice; use Prepend, or an expression that matches elsewhere";
+            return "the tokeniser's normalizer puts \"" + text.substr(0, from_nowhere)
+                   + "\" in front of a text (a Replace "
+                     "whose expression matches nothing there), and a step after it maps all characters: the tokenizers "
+                     "library fails on such a text or has them twice; use Prepend, or an expression that matches "
+                     "elsewhere";
         });
     }
     // Where [begin, end) came from. A place between two bytes that came from the same characters has all of these.

@@ -33,8 +33,14 @@ namespace graft::detail::tokens {
 class Bpe {
 public:
     struct Scratch {
-        struct Symbol { std::int32_t id; std::uint32_t length; };       // length in bytes of the word
-        struct Pair { std::uint32_t rank, at; std::int32_t left, right; };
+        struct Symbol {
+            std::int32_t id;
+            std::uint32_t length;
+        };  // length in bytes of the word
+        struct Pair {
+            std::uint32_t rank, at;
+            std::int32_t left, right;
+        };
         std::vector<Symbol> symbols;
         std::vector<std::uint32_t> previous, next;
         std::vector<Pair> heap;
@@ -43,7 +49,7 @@ public:
     // Where ids go and, where asked for, which bytes each covers.
     struct Sink {
         std::vector<std::int32_t>& ids;
-        std::vector<TextSpan>* places = nullptr;    // bytes of the word, with `base` added
+        std::vector<TextSpan>* places = nullptr;  // bytes of the word, with `base` added
         std::size_t base = 0;
     };
 
@@ -54,11 +60,13 @@ public:
     std::int32_t unk() const { return unk_; }
 
     // `whole(id)` says whether a word that equals this token may become it at once when merges are ignored.
-    template <class Whole>
-    void operator()(std::string_view word, Scratch& scratch, Sink& sink, Whole&& whole) const;
+    template <class Whole> void operator()(std::string_view word, Scratch& scratch, Sink& sink, Whole&& whole) const;
 
 private:
-    struct Merge { std::uint32_t rank = 0; std::int32_t id = no_id; };
+    struct Merge {
+        std::uint32_t rank = 0;
+        std::int32_t id = no_id;
+    };
     struct Initial {
         std::array<std::int32_t, 4> ids{no_id, no_id, no_id, no_id};
         std::uint8_t count = 0;
@@ -66,7 +74,7 @@ private:
     };
     using Symbol = Scratch::Symbol;
     static constexpr std::uint32_t no_rank = std::numeric_limits<std::uint32_t>::max();
-    static constexpr std::size_t short_part = 32;       // symbols; beyond that the heap is faster
+    static constexpr std::size_t short_part = 32;  // symbols; beyond that the heap is faster
     enum : unsigned char { unseen, token, not_token };
 
     const StringTable& words() const { return byte_level_ ? raw_ : tokens_; }
@@ -81,12 +89,12 @@ private:
 
     StringTable tokens_, raw_;
     FlatMap<Merge> merges_;
-    FlatMap<char> joinable_;            // pairs of starting symbols that a merge may join
+    FlatMap<char> joinable_;  // pairs of starting symbols that a merge may join
     bool cuttable_ = false;
-    std::array<Initial, 256> bytes_;    // byte level: what each byte starts as; else the same for ASCII
+    std::array<Initial, 256> bytes_;  // byte level: what each byte starts as; else the same for ASCII
     std::int32_t unk_ = no_id;
     bool byte_level_ = false, ignore_merges_ = false, byte_fallback_ = false, fuse_unk_ = false;
-    std::unique_ptr<std::atomic<unsigned char>[]> known_;       // by id: is joining the token's own text this token?
+    std::unique_ptr<std::atomic<unsigned char>[]> known_;  // by id: is joining the token's own text this token?
 };
 
 inline Bpe::Bpe(const TokenizerJson& json, bool byte_level, const std::string& where) : byte_level_(byte_level)
@@ -96,9 +104,8 @@ inline Bpe::Bpe(const TokenizerJson& json, bool byte_level, const std::string& w
     require(field(model, "dropout").is_null() || field(model, "dropout") == 0,
             where + ": model.dropout is not supported");
     for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-        require(field(model, key).is_null() || field(model, key) == "", [&] {
-            return where + ": model." + key + " is not supported, found " + field(model, key).dump();
-        });
+        require(field(model, key).is_null() || field(model, key) == "",
+                [&] { return where + ": model." + key + " is not supported, found " + field(model, key).dump(); });
     }
     ignore_merges_ = flag_field(model, "ignore_merges", false, where + ": model");
     byte_fallback_ = flag_field(model, "byte_fallback", false, where + ": model");
@@ -113,12 +120,12 @@ inline Bpe::Bpe(const TokenizerJson& json, bool byte_level, const std::string& w
         const std::string& text = entry.first;
         const std::int32_t id = entry.second;
         require(tokens_.add(text, id), [&] {
-            return where + ": model.vocab: \"" + text + "\" (id " + std::to_string(id) +
-                   ") repeats a token or an id of " +
-                   (tokens_.has(id) ? "\"" + std::string(tokens_[id]) + "\"" : "before");
+            return where + ": model.vocab: \"" + text + "\" (id " + std::to_string(id)
+                   + ") repeats a token or an id of "
+                   + (tokens_.has(id) ? "\"" + std::string(tokens_[id]) + "\"" : "before");
         });
         raw.clear();
-        if (byte_level_ && append_bytes_of(raw, text)) { raw_.add(raw, id); }   // one to one: never a repetition
+        if (byte_level_ && append_bytes_of(raw, text)) { raw_.add(raw, id); }  // one to one: never a repetition
     }
     if (const Json& unk = field(model, "unk_token"); !unk.is_null()) {
         const std::string text = text_field(model, "unk_token", where + ": model");
@@ -130,8 +137,8 @@ inline Bpe::Bpe(const TokenizerJson& json, bool byte_level, const std::string& w
         append_code_point(character, byte_level_ ? byte_chars[b] : char32_t(b));
         bytes_[b] = initial_of(character);
         require(!byte_level_ || bytes_[b].count <= 1, [&] {
-            return where + ": model.byte_fallback beside ByteLevel, where model.vocab lacks the character of byte " +
-                   std::to_string(b) + ", is not supported";
+            return where + ": model.byte_fallback beside ByteLevel, where model.vocab lacks the character of byte "
+                   + std::to_string(b) + ", is not supported";
         });
     }
     read_merges(json, where);
@@ -181,13 +188,12 @@ inline void Bpe::read_merges(const TokenizerJson& json, const std::string& where
         const std::int32_t a = tokens_.find(left), b = tokens_.find(right), ab = tokens_.find(joined);
         require(a != no_id && b != no_id && ab != no_id, [&] {
             const std::string& missing = a == no_id ? left : b == no_id ? right : joined;
-            return where + ": merge " + std::to_string(rank) + " (\"" + left + "\", \"" + right + "\"): \"" + missing +
-                   "\" is not in model.vocab";
+            return where + ": merge " + std::to_string(rank) + " (\"" + left + "\", \"" + right + "\"): \"" + missing
+                   + "\" is not in model.vocab";
         });
-        require(!left.empty() && !right.empty(), [&] {
-            return where + ": merge " + std::to_string(rank) + " joins an empty token";
-        });
-        merges_[pair_key(a, b)] = {static_cast<std::uint32_t>(rank), ab};     // of repetitions the last counts
+        require(!left.empty() && !right.empty(),
+                [&] { return where + ": merge " + std::to_string(rank) + " joins an empty token"; });
+        merges_[pair_key(a, b)] = {static_cast<std::uint32_t>(rank), ab};  // of repetitions the last counts
         pairs.emplace_back(a, b);
     }
     find_cuts(pairs);
@@ -349,8 +355,7 @@ inline std::size_t Bpe::part(std::string_view bytes, Symbol* symbols, std::size_
     return count;
 }
 
-template <class Whole>
-void Bpe::operator()(std::string_view word, Scratch& scratch, Sink& sink, Whole&& whole) const
+template <class Whole> void Bpe::operator()(std::string_view word, Scratch& scratch, Sink& sink, Whole&& whole) const
 {
     require(word.size() < no_rank, "a text of 4 GiB or more cannot be tokenised at once: cut it into rows");
     const auto put = [&](std::int32_t id, std::size_t begin, std::size_t end) {

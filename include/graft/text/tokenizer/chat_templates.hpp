@@ -34,15 +34,15 @@ inline ChatTemplates templates_in_config(const Json& config, const std::string& 
     ChatTemplates out;
     if (found.is_object()) {
         for (const auto& item : found.items()) {
-            require(item.value().is_string(), [&] {
-                return where + ": chat_template: the template \"" + item.key() + "\" must be a string";
-            });
+            require(item.value().is_string(),
+                    [&] { return where + ": chat_template: the template \"" + item.key() + "\" must be a string"; });
             out[item.key()] = item.value().get<std::string>();
         }
         return out;
     }
-    require(found.is_array(), where + ": chat_template must be a string, a list of {name, template}, or a mapping of "
-                                      "names to templates");
+    require(found.is_array(), where
+                                  + ": chat_template must be a string, a list of {name, template}, or a mapping of "
+                                    "names to templates");
     for (const Json& entry : found) {
         require(field(entry, "name").is_string() && field(entry, "template").is_string(),
                 where + ": chat_template: every entry needs a name and a template, both strings");
@@ -56,7 +56,7 @@ inline ChatTemplates templates_in_folder(const std::filesystem::path& folder,
                                          const std::function<std::string(const std::filesystem::path&)>& read)
 {
     constexpr std::size_t most = 100;
-    ChatTemplates         out;
+    ChatTemplates out;
     const auto take = [&](const std::string& name, const std::filesystem::path& path) {
         auto text = read(path);
         refuse_wrong_file(text, path, FileWanted::settings);
@@ -66,7 +66,7 @@ inline ChatTemplates templates_in_folder(const std::filesystem::path& folder,
     const auto single = folder / "chat_template.jinja";
     if (std::filesystem::exists(single)) { take("default", single); }
     std::error_code error;
-    std::size_t     files = 0;
+    std::size_t files = 0;
     for (std::filesystem::directory_iterator entry(folder / more_templates, error), end; !error && entry != end;
          entry.increment(error)) {
         if (entry->path().extension() != ".jinja") { continue; }

@@ -19,7 +19,8 @@
 // The tokens that the files beside tokenizer.json name and list, as transformers makes them (5.24.0 was seen to do so;
 // tokenization_utils_base.py, _from_pretrained, and tokenization_utils_tokenizers.py, TokenizersBackend):
 //
-//   tokenizer_config.json     bos_token, eos_token, ... (every key that ends in _token and holds a text, or an object with
+//   tokenizer_config.json     bos_token, eos_token, ... (every key that ends in _token and holds a text, or an object
+//   with
 //                             `content`); added_tokens_decoder; extra_special_tokens or additional_special_tokens
 //   special_tokens_map.json   the same names and lists; with an added_tokens_decoder only for names that are not there
 //   added_tokens.json         text to id; not read with an added_tokens_decoder
@@ -67,10 +68,9 @@ public:
         return out;
     }
 
-    // What is to be put to the added tokens of tokenizer.json (or to change one of them), in order; `known(text)` is the
-    // id that the model's vocabulary has for a text, or no_id.
-    template <class Known>
-    void add_to(std::vector<AddedToken>& added, std::size_t vocabulary, Known&& known) const
+    // What is to be put to the added tokens of tokenizer.json (or to change one of them), in order; `known(text)` is
+    // the id that the model's vocabulary has for a text, or no_id.
+    template <class Known> void add_to(std::vector<AddedToken>& added, std::size_t vocabulary, Known&& known) const
     {
         std::int32_t largest = no_id;
         for (const AddedToken& token : added) { largest = std::max(largest, token.id); }
@@ -94,17 +94,21 @@ public:
             AddedToken token = listed.token;
             AddedToken* there = find(token.content);
             token.special = token.special || named.contains(token.content);
-            const std::int32_t gets =
-                there != nullptr ? there->id : known(token.content) != no_id ? known(token.content) : next;
+            const std::int32_t gets = there != nullptr                ? there->id
+                                      : known(token.content) != no_id ? known(token.content)
+                                                                      : next;
             require(listed.id == gets || token.content.empty(), [&] {
-                return listed.where + ": \"" + token.content + "\" has the id " + std::to_string(listed.id) +
-                       ", but with this tokenizer.json it gets " + std::to_string(gets) +
-                       ": load the tokeniser with transformers and save it, so that its files agree";
+                return listed.where + ": \"" + token.content + "\" has the id " + std::to_string(listed.id)
+                       + ", but with this tokenizer.json it gets " + std::to_string(gets)
+                       + ": load the tokeniser with transformers and save it, so that its files agree";
             });
-            if (there == nullptr) { add(std::move(token)); }
-            else if (decoder_) { change(*there, token); }
+            if (there == nullptr) {
+                add(std::move(token));
+            } else if (decoder_) {
+                change(*there, token);
+            }
         }
-        for (AddedToken& token : added) {       // named, with tokenizer.json's flags
+        for (AddedToken& token : added) {  // named, with tokenizer.json's flags
             if (!decoder_ && named.contains(token.content)) { token.special = token.control = true; }
         }
         for (const auto* list : {&standard_, &other_}) {
@@ -118,9 +122,18 @@ public:
     }
 
 private:
-    struct Name { std::string key, where; AddedToken token; };
-    struct Keys { std::vector<std::string> outer, extra; };    // as they come; those of extra_special_tokens
-    struct Listed { std::int32_t id; std::string where; AddedToken token; };
+    struct Name {
+        std::string key, where;
+        AddedToken token;
+    };
+    struct Keys {
+        std::vector<std::string> outer, extra;
+    };  // as they come; those of extra_special_tokens
+    struct Listed {
+        std::int32_t id;
+        std::string where;
+        AddedToken token;
+    };
     // The parser's events (nlohmann's SAX interface): its callbacks with values search an object again at each end.
     struct KeyReader {
         Keys keys{};
@@ -139,11 +152,17 @@ private:
         bool end_array() { return --depth >= 0; }
         bool key(std::string& key)
         {
-            if (depth == 1) { keys.outer.push_back(key); }
-            else if (depth == 2 && keys.outer.back() == "extra_special_tokens") { keys.extra.push_back(key); }
+            if (depth == 1) {
+                keys.outer.push_back(key);
+            } else if (depth == 2 && keys.outer.back() == "extra_special_tokens") {
+                keys.extra.push_back(key);
+            }
             return true;
         }
-        bool parse_error(std::size_t, const std::string&, const Json::exception&) { return false; }   // was parsed before
+        bool parse_error(std::size_t, const std::string&, const Json::exception&)
+        {
+            return false;
+        }  // was parsed before
     };
     static constexpr std::array<std::string_view, 7> standard_keys{"bos_token", "eos_token", "unk_token", "sep_token",
                                                                    "pad_token", "cls_token", "mask_token"};
@@ -182,9 +201,8 @@ private:
     static std::int32_t id_of(const std::string& text, const std::string& where)
     {
         const bool number = !text.empty() && text.size() <= 8 && text.find_first_not_of("0123456789") == text.npos;
-        require(number && std::stol(text) < (1l << 24), [&] {
-            return where + " must be a whole number from 0 to 16777215, found " + text;
-        });
+        require(number && std::stol(text) < (1l << 24),
+                [&] { return where + " must be a whole number from 0 to 16777215, found " + text; });
         return static_cast<std::int32_t>(std::stol(text));
     }
 
@@ -219,8 +237,7 @@ private:
 
     void sort_listed()
     {
-        std::stable_sort(listed_.begin(), listed_.end(),
-                         [](const Listed& a, const Listed& b) { return a.id < b.id; });
+        std::stable_sort(listed_.begin(), listed_.end(), [](const Listed& a, const Listed& b) { return a.id < b.id; });
     }
 
     // Names stand in the order in which they are added: `standard_` in that of standard_keys, the others as they came.
@@ -238,8 +255,8 @@ private:
         };
         const std::size_t at = names_.size() - 1;
         if (rank(at) == std::ptrdiff_t(standard_keys.size())) { return other_.push_back(at); }
-        standard_.insert(std::find_if(standard_.begin(), standard_.end(),
-                                      [&](std::size_t i) { return rank(i) > rank(at); }), at);
+        standard_.insert(
+            std::find_if(standard_.begin(), standard_.end(), [&](std::size_t i) { return rank(i) > rank(at); }), at);
     }
 
     void read_extra(const Json& json, const Keys& keys, bool config, const std::string& where)
@@ -251,7 +268,7 @@ private:
             if (list == json.end() || list->is_null()) { continue; }
             const std::string place = where + ": " + key;
             const bool extra = std::string_view(key) == "extra_special_tokens";
-            if (list->is_object() && extra) {       // names of the model's own
+            if (list->is_object() && extra) {  // names of the model's own
                 for (const std::string& name : keys.extra) {
                     if (!list->contains(name)) { continue; }
                     set_name(name, token_of(list->at(name), place + ": " + name, true), where, !config);
@@ -278,11 +295,13 @@ private:
             const std::string& text = name.token.content;
             if (name.key != "eos_token" || text.empty() || known(text) != no_id) { continue; }
             const auto same = [&](const AddedToken& token) { return token.content == text; };
-            const bool listed = std::any_of(listed_.begin(), listed_.end(), [&](const auto& l) { return same(l.token); });
+            const bool listed =
+                std::any_of(listed_.begin(), listed_.end(), [&](const auto& l) { return same(l.token); });
             require(listed || std::any_of(added.begin(), added.end(), same), [&] {
-                return name.where + ": eos_token is \"" + text + "\", which no table of the tokeniser has (model.vocab and "
-                       "added_tokens of tokenizer.json, added_tokens_decoder): no text would end; name a token that is "
-                       "there, or add this one to the tokeniser and the model";
+                return name.where + ": eos_token is \"" + text
+                       + "\", which no table of the tokeniser has (model.vocab and "
+                         "added_tokens of tokenizer.json, added_tokens_decoder): no text would end; name a token that "
+                         "is there, or add this one to the tokeniser and the model";
             });
         }
     }
@@ -299,7 +318,7 @@ private:
     bool decoder_ = false;
     std::vector<Listed> listed_;
     std::vector<Name> names_;
-    std::vector<std::size_t> standard_, other_;     // places in names_
+    std::vector<std::size_t> standard_, other_;  // places in names_
     std::vector<AddedToken> extra_;
 };
 

@@ -49,10 +49,12 @@ struct TokenizerData {
     Decoder decoder;
     TokenModel model;
     std::vector<AddedToken> added;
-    FlatMap<std::uint32_t> added_by_id;         // id to index in `added`
+    FlatMap<std::uint32_t> added_by_id;  // id to index in `added`
     std::map<std::string, std::int32_t, std::less<>> added_by_text;
     // What is looked for in the raw text and in the normalised text; `plain` without control tokens.
-    struct Tries { Trie raw, normalized; };
+    struct Tries {
+        Trie raw, normalized;
+    };
     Tries all, plain;
     std::map<std::string, std::string> special;
     ChatTemplates chat_templates;
@@ -75,24 +77,21 @@ struct TokenizerData {
 inline TokenizerData::TokenizerData(const TokenizerJson& json, const std::string& file)
     : normalizer(field(json.rest, "normalizer"), file + ": normalizer"),
       pre_tokenizer(field(json.rest, "pre_tokenizer"), file + ": pre_tokenizer"),
-      decoder(field(json.rest, "decoder"), file + ": decoder"),
-      model(json, pre_tokenizer.byte_level(), file),
-      added(read_added_tokens(field(json.rest, "added_tokens"), file)),
-      size(model.tokens().size()), where(file)
+      decoder(field(json.rest, "decoder"), file + ": decoder"), model(json, pre_tokenizer.byte_level(), file),
+      added(read_added_tokens(field(json.rest, "added_tokens"), file)), size(model.tokens().size()), where(file)
 {
     check_tokens();
     index_tokens();
     post_processor = PostProcessor(field(json.rest, "post_processor"), file + ": post_processor");
     for (const std::int32_t id : post_processor.ids()) {
-        require(model.tokens().has(id) || added_by_id.find(static_cast<std::uint64_t>(id)) != nullptr, [&] {
-            return file + ": post_processor: adds the id " + std::to_string(id) + ", which no token has";
-        });
+        require(model.tokens().has(id) || added_by_id.find(static_cast<std::uint64_t>(id)) != nullptr,
+                [&] { return file + ": post_processor: adds the id " + std::to_string(id) + ", which no token has"; });
     }
     if (model.unk() != no_id) { special["unk_token"] = std::string(model.tokens()[model.unk()]); }
 }
 
-// An added token either repeats an entry of the vocabulary, text and id, or is new in both; the ids of those that are new
-// follow the vocabulary: the reference counts them out, whatever the file says.
+// An added token either repeats an entry of the vocabulary, text and id, or is new in both; the ids of those that are
+// new follow the vocabulary: the reference counts them out, whatever the file says.
 inline void TokenizerData::check_tokens() const
 {
     const auto place = [&](const AddedToken& token) {
@@ -102,9 +101,8 @@ inline void TokenizerData::check_tokens() const
     std::set<std::int32_t> ids;
     for (const AddedToken& token : added) {
         const std::int32_t known = model.tokens().find(token.content);
-        require(known == no_id || known == token.id, [&] {
-            return place(token) + " has the id " + std::to_string(known) + " in model.vocab";
-        });
+        require(known == no_id || known == token.id,
+                [&] { return place(token) + " has the id " + std::to_string(known) + " in model.vocab"; });
         require(known != no_id || !model.tokens().has(token.id), [&] {
             return place(token) + " has the id of \"" + std::string(model.tokens()[token.id]) + "\" in model.vocab";
         });
@@ -116,9 +114,10 @@ inline void TokenizerData::check_tokens() const
         const bool known = model.tokens().find(token.content) != no_id;
         const std::int32_t counted = known ? token.id : next_added_id(model.tokens().count(), largest);
         require(token.id == counted || token.content.empty(), [&] {
-            return place(token) + " gets the id " + std::to_string(counted) + " in the tokenizers library, which counts "
-                   "the ids of added tokens out: load the tokeniser with it and save it, so that the file says what is "
-                   "used";
+            return place(token) + " gets the id " + std::to_string(counted)
+                   + " in the tokenizers library, which counts "
+                     "the ids of added tokens out: load the tokeniser with it and save it, so that the file says what "
+                     "is used";
         });
         largest = std::max(largest, token.id);
     }
@@ -166,13 +165,12 @@ inline void TokenizerData::build_tries()
         }
         if (added[i].normalized && !added[i].content.empty()) {
             const auto place = [&] { return where + ": added_tokens: the normalizer makes of \"" + added[i].content; };
-            require(!text.empty(), [&] {
-                return place() + "\" nothing, which is found everywhere: set its `normalized` to false";
-            });
+            require(!text.empty(),
+                    [&] { return place() + "\" nothing, which is found everywhere: set its `normalized` to false"; });
             const auto twin = normalized.emplace(text, i);
             require(twin.second, [&] {
-                return place() + "\" the same as of \"" + added[twin.first->second].content +
-                       "\": set the `normalized` of one of them to false";
+                return place() + "\" the same as of \"" + added[twin.first->second].content
+                       + "\": set the `normalized` of one of them to false";
             });
         }
         added[i].skipped = specials.contains(added[i].decoded);

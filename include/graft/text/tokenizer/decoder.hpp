@@ -26,9 +26,9 @@ public:
     // What a text that is being decoded has left over.
     struct State {
         struct Step {
-            std::string held;           // bytes that wait: for the rest of a character, or to be stripped
-            std::size_t removed = 0;    // characters stripped in front so far
-            bool begun = false;         // a token has come by, or the stripping in front is over
+            std::string held;         // bytes that wait: for the rest of a character, or to be stripped
+            std::size_t removed = 0;  // characters stripped in front so far
+            bool begun = false;       // a token has come by, or the stripping in front is over
         };
         std::vector<Step> steps;
         Regex::MatchData data;
@@ -45,7 +45,7 @@ public:
 
     void push(State& state, std::string_view token, std::string& out) const
     {
-        if (spaces_) {      // no decoder: tokens with spaces between, as the reference does
+        if (spaces_) {  // no decoder: tokens with spaces between, as the reference does
             if (state.steps.back().begun) { out += ' '; }
             state.steps.back().begun = true;
         }
@@ -64,7 +64,7 @@ public:
                 break;
             }
             case Kind::byte_fallback: flush_bytes(i, state, out); break;
-            default: break;         // what Strip holds of the fused text is stripped
+            default: break;  // what Strip holds of the fused text is stripped
             }
         }
         for (State::Step& at : state.steps) { at = {}; }
@@ -74,10 +74,10 @@ private:
     enum class Kind { byte_level, byte_fallback, fuse, strip, strip_fused, replace, metaspace };
     struct Step {
         Kind kind;
-        std::string content;                // what is stripped, or put in place
+        std::string content;  // what is stripped, or put in place
         std::size_t start = 0, stop = 0;
         std::optional<Pattern> pattern;
-        bool drop_first = false;            // Metaspace: the marks of the first token are dropped
+        bool drop_first = false;  // Metaspace: the marks of the first token are dropped
     };
 
     void add(const Json& json, const std::string& where)
@@ -88,9 +88,8 @@ private:
         for (const Step& earlier : steps_) {
             fused = fused || earlier.kind == Kind::fuse || earlier.kind == Kind::byte_level;
         }
-        require(!fused || type == "Fuse" || type == "Strip" || type == "Sequence", [&] {
-            return where + ": " + type + " after Fuse or ByteLevel is not supported";
-        });
+        require(!fused || type == "Fuse" || type == "Strip" || type == "Sequence",
+                [&] { return where + ": " + type + " after Fuse or ByteLevel is not supported"; });
         Step step{Kind::fuse, {}, 0, 0, {}, false};
         if (type == "Sequence") {
             const Json& list = field(json, "decoders");
@@ -105,8 +104,8 @@ private:
         } else if (type == "Strip") {
             step.kind = fused ? Kind::strip_fused : Kind::strip;
             step.content = text_field(json, "content", where);
-            require(!invalid_utf8(step.content) && !step.content.empty() &&
-                        char_length(step.content, 0) == step.content.size(),
+            require(!invalid_utf8(step.content) && !step.content.empty()
+                        && char_length(step.content, 0) == step.content.size(),
                     where + ": Strip's content must be one character");
             step.start = count_field(json, "start", 0, where);
             step.stop = count_field(json, "stop", 0, where);
@@ -121,8 +120,8 @@ private:
             step.pattern.emplace(Json::object({{"String", metaspace.replacement}}), where);
             step.drop_first = metaspace.prepend != Metaspace::Prepend::never;
         } else if (type != "Fuse") {
-            throw Error(where + ": unknown type \"" + type +
-                        "\"; known: ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Sequence, Strip");
+            throw Error(where + ": unknown type \"" + type
+                        + "\"; known: ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Sequence, Strip");
         }
         steps_.push_back(std::move(step));
     }
@@ -173,7 +172,8 @@ private:
             at.held = text.substr(keep);
             return step(i + 1, state, std::string_view(text).substr(0, keep), out);
         }
-        case Kind::replace: case Kind::metaspace: {
+        case Kind::replace:
+        case Kind::metaspace: {
             const bool drop = what.drop_first && !at.begun;
             at.begun = true;
             std::string text;
@@ -194,8 +194,10 @@ private:
         if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') { return std::nullopt; }
         unsigned value = 0;
         for (const char c : token.substr(3, 2)) {
-            const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                            : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+            const int digit = c >= '0' && c <= '9'   ? c - '0'
+                              : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                              : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                                     : -1;
             if (digit < 0) { return std::nullopt; }
             value = 16 * value + static_cast<unsigned>(digit);
         }

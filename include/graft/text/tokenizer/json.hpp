@@ -53,9 +53,8 @@ inline std::size_t count_field(const Json& object, const char* key, std::size_t 
 {
     const Json& value = field(object, key);
     if (value.is_null()) { return absent; }
-    require(value.is_number_unsigned() && value.get<std::uint64_t>() < (1u << 24), [&] {
-        return where + ": " + key + " must be a whole number from 0 to 16777215, found " + value.dump();
-    });
+    require(value.is_number_unsigned() && value.get<std::uint64_t>() < (1u << 24),
+            [&] { return where + ": " + key + " must be a whole number from 0 to 16777215, found " + value.dump(); });
     return value.get<std::size_t>();
 }
 
@@ -67,11 +66,13 @@ inline std::string type_field(const Json& object, const std::string& where)
 
 // The contents of tokenizer.json, unchecked but for their form.
 struct TokenizerJson {
-    struct Merge { std::string left, right; };
+    struct Merge {
+        std::string left, right;
+    };
 
-    Json rest;                                                  // all but model.vocab and model.merges
-    std::vector<std::pair<std::string, std::int32_t>> vocab;    // of BPE
-    std::vector<std::pair<std::string, double>> pieces;         // the same key of Unigram, with scores
+    Json rest;                                                // all but model.vocab and model.merges
+    std::vector<std::pair<std::string, std::int32_t>> vocab;  // of BPE
+    std::vector<std::pair<std::string, double>> pieces;       // the same key of Unigram, with scores
     std::vector<Merge> merges;
     bool has_vocab = false, has_pieces = false, has_merges = false;
 };
@@ -104,11 +105,12 @@ public:
         if (state_ == State::merges) {
             if (s.starts_with("#version")) { return true; }
             const std::size_t space = s.find(' ');
-            require(space != std::string::npos && space > 0 && space + 1 < s.size() &&
-                        s.find(' ', space + 1) == std::string::npos, [&] {
-                return where_ + ": merge " + std::to_string(out_.merges.size()) + " (\"" + s +
-                       "\") is not two tokens with one space between";
-            });
+            require(space != std::string::npos && space > 0 && space + 1 < s.size()
+                        && s.find(' ', space + 1) == std::string::npos,
+                    [&] {
+                        return where_ + ": merge " + std::to_string(out_.merges.size()) + " (\"" + s
+                               + "\") is not two tokens with one space between";
+                    });
             out_.merges.push_back({s.substr(0, space), s.substr(space + 1)});
             return true;
         }
@@ -148,7 +150,11 @@ public:
     }
     bool end_object()
     {
-        if (state_ == State::vocab) { state_ = State::other; } else { stack_.pop_back(); }
+        if (state_ == State::vocab) {
+            state_ = State::other;
+        } else {
+            stack_.pop_back();
+        }
         return true;
     }
     bool start_array(std::size_t)
@@ -216,8 +222,8 @@ private:
     }
     std::string bad_piece() const
     {
-        return where_ + ": piece " + std::to_string(out_.pieces.size() - (scored_ ? 1 : 0)) +
-               " of model.vocab is not a list of a text and a score";
+        return where_ + ": piece " + std::to_string(out_.pieces.size() - (scored_ ? 1 : 0))
+               + " of model.vocab is not a list of a text and a score";
     }
     bool has_vocabulary() const { return out_.has_vocab || out_.has_pieces; }
     bool score(double number)
@@ -229,9 +235,9 @@ private:
     std::string unexpected(const char* what) const
     {
         if (state_ == State::pieces || state_ == State::piece) { return bad_piece() + ": found " + what; }
-        return where_ + ": " + what + " inside " +
-               (state_ == State::vocab ? "model.vocab, at \"" + key_ + "\", where an id was expected"
-                                       : std::string("model.merges, where a pair of tokens was expected"));
+        return where_ + ": " + what + " inside "
+               + (state_ == State::vocab ? "model.vocab, at \"" + key_ + "\", where an id was expected"
+                                         : std::string("model.merges, where a pair of tokens was expected"));
     }
     bool value(Json v)
     {
@@ -241,16 +247,22 @@ private:
     }
     Json* place(Json v)
     {
-        if (stack_.empty()) { out_.rest = std::move(v); return &out_.rest; }
+        if (stack_.empty()) {
+            out_.rest = std::move(v);
+            return &out_.rest;
+        }
         Json& parent = *stack_.back();
-        if (parent.is_array()) { parent.push_back(std::move(v)); return &parent.back(); }
+        if (parent.is_array()) {
+            parent.push_back(std::move(v));
+            return &parent.back();
+        }
         return &(parent[key_] = std::move(v));
     }
     bool open(Json v)
     {
         require(stack_.size() < deepest, [&] { return where_ + ": nested deeper than " + std::to_string(deepest); });
         const bool model = stack_.size() == 1 && key_ == "model" && v.is_object();
-        stack_.push_back(place(std::move(v)));      // stays valid: a parent gets no new child while this one is open
+        stack_.push_back(place(std::move(v)));  // stays valid: a parent gets no new child while this one is open
         if (model) { model_ = stack_.back(); }
         return true;
     }
@@ -260,7 +272,7 @@ private:
     State state_ = State::other;
     std::string key_;
     std::vector<std::string> pair_;
-    bool scored_ = false;       // of the piece that is read: its score has come
+    bool scored_ = false;  // of the piece that is read: its score has come
     std::vector<Json*> stack_;
     Json* model_ = nullptr;
 };

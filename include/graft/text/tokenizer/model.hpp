@@ -18,12 +18,14 @@ namespace graft::detail::tokens {
 class TokenModel {
 public:
     using Sink = Bpe::Sink;
-    struct Scratch { Bpe::Scratch bpe; Unigram::Scratch unigram; };
+    struct Scratch {
+        Bpe::Scratch bpe;
+        Unigram::Scratch unigram;
+    };
 
     TokenModel(const TokenizerJson& json, bool byte_level, const std::string& where)
         : model_(made(json, byte_level, where))
-    {
-    }
+    {}
 
     const StringTable& tokens() const
     {
@@ -34,8 +36,7 @@ public:
         return std::visit([](const auto& model) { return model.unk(); }, model_);
     }
     // `whole(id)` says whether text may become this token at once, without being joined of smaller ones.
-    template <class Whole>
-    void operator()(std::string_view word, Scratch& scratch, Sink& sink, Whole&& whole) const
+    template <class Whole> void operator()(std::string_view word, Scratch& scratch, Sink& sink, Whole&& whole) const
     {
         if (const Bpe* bpe = std::get_if<Bpe>(&model_)) { return (*bpe)(word, scratch.bpe, sink, whole); }
         std::get<Unigram>(model_)(word, scratch.unigram, sink, whole);
@@ -47,13 +48,11 @@ private:
     static Model made(const TokenizerJson& json, bool byte_level, const std::string& where)
     {
         const Json& model = field(json.rest, "model");
-        const bool untyped = model.is_object() && field(model, "type").is_null();       // as old files are
-        const std::string type =
-            untyped ? (json.has_pieces ? "Unigram" : "BPE") : type_field(model, where + ": model");
+        const bool untyped = model.is_object() && field(model, "type").is_null();  // as old files are
+        const std::string type = untyped ? (json.has_pieces ? "Unigram" : "BPE") : type_field(model, where + ": model");
         if (type == "Unigram") { return Model(std::in_place_type<Unigram>, json, byte_level, where); }
-        require(type == "BPE", [&] {
-            return where + ": model type \"" + type + "\"; only BPE and Unigram are supported";
-        });
+        require(type == "BPE",
+                [&] { return where + ": model type \"" + type + "\"; only BPE and Unigram are supported"; });
         return Model(std::in_place_type<Bpe>, json, byte_level, where);
     }
 

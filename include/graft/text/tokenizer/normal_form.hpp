@@ -22,22 +22,22 @@ inline bool composes(NormalForm form) { return form == NormalForm::nfc || form =
 // characters, only the common ones; the others take the longer way.)
 inline bool nfc_starts(char32_t c)
 {
-    return c < 0x0300 || (c >= 0x0400 && c <= 0x0482) || (c >= 0x05D0 && c <= 0x05EA) || (c >= 0x2010 && c <= 0x2027) ||
-           (c >= 0x3041 && c <= 0x3096) || (c >= 0x30A1 && c <= 0x30FA) || (c >= 0x4E00 && c <= 0x9FFF) ||
-           (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0xFF01 && c <= 0xFF5E) || (c >= 0x1F300 && c <= 0x1F9FF);
+    return c < 0x0300 || (c >= 0x0400 && c <= 0x0482) || (c >= 0x05D0 && c <= 0x05EA) || (c >= 0x2010 && c <= 0x2027)
+           || (c >= 0x3041 && c <= 0x3096) || (c >= 0x30A1 && c <= 0x30FA) || (c >= 0x4E00 && c <= 0x9FFF)
+           || (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0xFF01 && c <= 0xFF5E) || (c >= 0x1F300 && c <= 0x1F9FF);
 }
 
 // The characters that one becomes before they are ordered and composed.
 struct Decomposed {
-    utf8proc_int32_t chars[32];     // 18 at most: U+FDFA, compatibility
+    utf8proc_int32_t chars[32];  // 18 at most: U+FDFA, compatibility
     std::size_t count = 0;
 };
 
 inline Decomposed decomposed(char32_t c, NormalForm form)
 {
     Decomposed out;
-    const int options = UTF8PROC_STABLE | (composes(form) ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) |
-                        (form == NormalForm::nfkc || form == NormalForm::nfkd ? UTF8PROC_COMPAT : 0);
+    const int options = UTF8PROC_STABLE | (composes(form) ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE)
+                        | (form == NormalForm::nfkc || form == NormalForm::nfkd ? UTF8PROC_COMPAT : 0);
     const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), out.chars, 32,
                                                static_cast<utf8proc_option_t>(options), nullptr);
     require(count > 0 && count <= 32, "normal form: a character has no decomposition");
@@ -71,9 +71,8 @@ inline std::string normal_part(std::string_view text, NormalForm form)
         i = end + 1;
     }
     if (composes(form)) {
-        const auto count =
-            utf8proc_normalize_utf32(chars.data(), static_cast<utf8proc_ssize_t>(chars.size()),
-                                     static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+        const auto count = utf8proc_normalize_utf32(chars.data(), static_cast<utf8proc_ssize_t>(chars.size()),
+                                                    static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
         require(count >= 0, "normal form: composing failed");
         chars.resize(static_cast<std::size_t>(count));
     }
@@ -95,7 +94,7 @@ inline void to_normal_form(AlignedText& text, NormalForm form)
 
     AlignedText out(text.tracked);
     out.reserve(in.size());
-    std::size_t kept = 0;       // in[kept, at) is known to stay as it is
+    std::size_t kept = 0;  // in[kept, at) is known to stay as it is
     for (std::size_t at = 0; at < in.size();) {
         std::size_t end = at + char_length(in, at);
         const bool plain = form == NormalForm::nfc ? starts(at) : static_cast<unsigned char>(in[at]) < 0x80;

@@ -30,14 +30,16 @@ public:
         require(literal.is_string() != regex.is_string(), [&] {
             return where + ": pattern must be {\"String\": text} or {\"Regex\": expression}, found " + json.dump();
         });
-        if (literal.is_string()) { literal_ = literal.get<std::string>(); }
-        else { regex_.emplace(regex.get<std::string>(), where); }
-        if (!regex_ && literal_.empty()) { regex_.emplace("", where); }     // it matches everywhere, as in the reference
+        if (literal.is_string()) {
+            literal_ = literal.get<std::string>();
+        } else {
+            regex_.emplace(regex.get<std::string>(), where);
+        }
+        if (!regex_ && literal_.empty()) { regex_.emplace("", where); }  // it matches everywhere, as in the reference
     }
     explicit Pattern(Regex regex) : regex_(std::move(regex)) {}
 
-    template <class Call>
-    void each(std::string_view text, Regex::MatchData& data, Call&& match) const
+    template <class Call> void each(std::string_view text, Regex::MatchData& data, Call&& match) const
     {
         if (regex_) { return regex_->each(text, data, match); }
         for (std::size_t at = text.find(literal_); at != text.npos; at = text.find(literal_, at + literal_.size())) {
@@ -95,13 +97,20 @@ private:
             const Json& list = field(json, "normalizers");
             require(list.is_array(), where + ": normalizers must be a list");
             for (const Json& entry : list) { add(entry, where); }
-        } else if (type == "NFC") { form(NormalForm::nfc);
-        } else if (type == "NFD") { form(NormalForm::nfd);
-        } else if (type == "NFKC") { form(NormalForm::nfkc);
-        } else if (type == "NFKD") { form(NormalForm::nfkd);
-        } else if (type == "Lowercase") { steps_.push_back({.kind = Kind::lowercase});
-        } else if (type == "Nmt") { steps_.push_back({.kind = Kind::nmt});
-        } else if (type == "StripAccents") { steps_.push_back({.kind = Kind::strip_accents});
+        } else if (type == "NFC") {
+            form(NormalForm::nfc);
+        } else if (type == "NFD") {
+            form(NormalForm::nfd);
+        } else if (type == "NFKC") {
+            form(NormalForm::nfkc);
+        } else if (type == "NFKD") {
+            form(NormalForm::nfkd);
+        } else if (type == "Lowercase") {
+            steps_.push_back({.kind = Kind::lowercase});
+        } else if (type == "Nmt") {
+            steps_.push_back({.kind = Kind::nmt});
+        } else if (type == "StripAccents") {
+            steps_.push_back({.kind = Kind::strip_accents});
         } else if (type == "Strip") {
             steps_.push_back({.kind = Kind::strip,
                               .left = flag_field(json, "strip_left", false, where),
@@ -116,15 +125,16 @@ private:
             steps_.push_back(
                 {.kind = Kind::replace, .content = content, .pattern = Pattern(field(json, "pattern"), where)});
         } else {
-            throw Error(where + ": unknown type \"" + type + "\"; known: Lowercase, NFC, NFD, NFKC, NFKD, Nmt, "
-                        "Precompiled, Prepend, Replace, Sequence, Strip, StripAccents");
+            throw Error(where + ": unknown type \"" + type
+                        + "\"; known: Lowercase, NFC, NFD, NFKC, NFKD, Nmt, "
+                          "Precompiled, Prepend, Replace, Sequence, Strip, StripAccents");
         }
     }
 
     // What a character becomes, into `out`; false where it stays.
     static bool lowercase(char32_t c, std::string& out)
     {
-        if (c == 0x130) {       // the only one that becomes two: i and a dot above
+        if (c == 0x130) {  // the only one that becomes two: i and a dot above
             out = "i\xCC\x87";
             return true;
         }
@@ -139,8 +149,8 @@ private:
         if ((c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F) {
             return true;
         }
-        if (c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
-            c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD) {
+        if (c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 || (c >= 0x200B && c <= 0x200F)
+            || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD) {
             out = " ";
             return true;
         }
@@ -200,8 +210,9 @@ private:
             done = end;
             found = true;
             require(out.text.size() <= most, [&] {
-                return "the tokeniser's normalizer makes more than " + std::to_string(most) + " bytes of a text of " +
-                       std::to_string(text.text.size()) + ": look at its Replace of \"" + content.substr(0, 40) + "\"";
+                return "the tokeniser's normalizer makes more than " + std::to_string(most) + " bytes of a text of "
+                       + std::to_string(text.text.size()) + ": look at its Replace of \"" + content.substr(0, 40)
+                       + "\"";
             });
         });
         if (!found) { return; }

@@ -25,7 +25,9 @@ public:
         std::sort(ids.begin(), ids.end(), [&](auto a, auto b) { return table[a] < table[b]; });
 
         // Breadth first: a node is a range of the sorted strings, all with one beginning of `depth` bytes.
-        struct Range { std::size_t begin, end; };
+        struct Range {
+            std::size_t begin, end;
+        };
         std::vector<Range> level{{0, ids.size()}}, next;
         nodes_.resize(1);
         for (std::size_t depth = 0, first = 0; !level.empty(); ++depth) {
@@ -55,8 +57,7 @@ public:
     }
 
     // found(end, id) for every string that is text[at, end), the shortest first.
-    template <class Found>
-    void each_prefix(std::string_view text, std::size_t at, Found&& found) const
+    template <class Found> void each_prefix(std::string_view text, std::size_t at, Found&& found) const
     {
         if (nodes_.empty()) { return; }
         const Node* node = nodes_.data();
@@ -75,8 +76,8 @@ public:
 
 private:
     struct Node {
-        std::uint32_t children = 0;         // the first of them
-        std::int32_t id = no_id;            // the string that ends here
+        std::uint32_t children = 0;  // the first of them
+        std::int32_t id = no_id;     // the string that ends here
         std::uint16_t count = 0;
         unsigned char label = 0;
     };

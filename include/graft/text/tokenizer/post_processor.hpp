@@ -12,7 +12,7 @@ namespace graft::detail::tokens {
 
 class PostProcessor {
 public:
-    std::vector<std::int32_t> before, after;        // ids put around a text
+    std::vector<std::int32_t> before, after;  // ids put around a text
 
     PostProcessor() = default;
     PostProcessor(const Json& json, const std::string& where) { add(json, where); }
@@ -59,14 +59,13 @@ private:
             const Json& ids = field(field(field(json, "special_tokens"), name.c_str()), "ids");
             require(ids.is_array(), [&] { return where + ": special_tokens has no ids for \"" + name + "\""; });
             for (const Json& id : ids) {
-                require(id.is_number_unsigned() && id.get<std::uint64_t>() < (1u << 24), [&] {
-                    return where + ": special_tokens: \"" + name + "\" has the id " + id.dump();
-                });
+                require(id.is_number_unsigned() && id.get<std::uint64_t>() < (1u << 24),
+                        [&] { return where + ": special_tokens: \"" + name + "\" has the id " + id.dump(); });
                 (seen ? back : front).push_back(id.get<std::int32_t>());
             }
         }
         require(seen, where + ": single must have the sequence A once");
-        before.insert(before.begin(), front.begin(), front.end());      // a later step goes around what is there
+        before.insert(before.begin(), front.begin(), front.end());  // a later step goes around what is there
         after.insert(after.end(), back.begin(), back.end());
     }
 };

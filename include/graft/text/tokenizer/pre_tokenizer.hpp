@@ -52,7 +52,7 @@ class PreTokenizer {
 public:
     struct Words {
         AlignedText text;
-        std::vector<TextSpan> words;        // bytes of `text`, in order, none empty
+        std::vector<TextSpan> words;  // bytes of `text`, in order, none empty
     };
 
     PreTokenizer() = default;
@@ -116,8 +116,8 @@ private:
             step.pattern.emplace(Regex("\\s", where));
             step.behavior = SplitBehavior::removed;
         } else {
-            throw Error(where + ": unknown type \"" + type +
-                        "\"; known: ByteLevel, Digits, Metaspace, Sequence, Split, WhitespaceSplit");
+            throw Error(where + ": unknown type \"" + type
+                        + "\"; known: ByteLevel, Digits, Metaspace, Sequence, Split, WhitespaceSplit");
         }
         steps_.push_back(std::move(step));
     }
@@ -139,9 +139,7 @@ private:
         for (TextSpan& word : work.words) {
             const std::size_t begin = out.text.size();
             const bool wanted = everywhere || word.begin < work.text.from_start;
-            if (wanted && !view(work, word).starts_with(prefix)) {
-                out.put(prefix, work.text, word.begin, word.begin);
-            }
+            if (wanted && !view(work, word).starts_with(prefix)) { out.put(prefix, work.text, word.begin, word.begin); }
             out.copy(work.text, word.begin, word.end);
             word = {begin, out.text.size()};
         }
@@ -171,13 +169,16 @@ private:
 
     // A word becomes matches and the gaps between them, in order; `merge` then joins or drops them. A match of nothing
     // keeps what is on its sides apart, or joins one of them, as any other; what is empty then is no word.
-    struct Part { TextSpan at; bool match; };
+    struct Part {
+        TextSpan at;
+        bool match;
+    };
 
     static void split(Words& work, const Step& step, Regex::MatchData& data)
     {
         std::vector<TextSpan> out;
         out.reserve(work.words.size() + work.text.text.size() / 4);
-        if (step.behavior == SplitBehavior::isolated) {     // parts are words: no list of them is needed
+        if (step.behavior == SplitBehavior::isolated) {  // parts are words: no list of them is needed
             for (const TextSpan& word : work.words) {
                 std::size_t done = word.begin;
                 step.pattern->each(view(work, word), data, [&](std::size_t begin, std::size_t end) {
@@ -224,7 +225,11 @@ private:
             case SplitBehavior::merged_with_previous: join = !first && part.match && !parts[i - 1].match; break;
             case SplitBehavior::merged_with_next: join = !first && !part.match && parts[i - 1].match; break;
             }
-            if (join) { out.back().end = part.at.end; } else { out.push_back(part.at); }
+            if (join) {
+                out.back().end = part.at.end;
+            } else {
+                out.push_back(part.at);
+            }
         }
         const auto empty = [](const TextSpan& word) { return word.begin == word.end; };
         out.erase(std::remove_if(out.begin() + before, out.end(), empty), out.end());

@@ -14,11 +14,12 @@
 
 // The normaliser Precompiled: SentencePiece's table of characters and what they become, as its model files carry it.
 //
-//   precompiled_charsmap   base64 of: u32 n, little-endian; n bytes of a double-array trie of 32-bit units; texts, UTF-8,
+//   precompiled_charsmap   base64 of: u32 n, little-endian; n bytes of a double-array trie of 32-bit units; texts,
+//   UTF-8,
 //                          each ended by a zero byte, at the places that the trie's values name
 //   unit                   offset = (u >> 10) << (8 where bit 9 is set); bit 8: the unit at the node is a value, of 31
-//                          bits; label = bit 31 and bits 0 to 7. From node p and unit u a byte b leads to p ^ offset ^ b
-//                          where the label there is b.
+//                          bits; label = bit 31 and bits 0 to 7. From node p and unit u a byte b leads to p ^ offset ^
+//                          b where the label there is b.
 //
 // What is looked up is a grapheme of up to 5 bytes, else each character. What is found is the shortest beginning of it
 // that has an entry, and it stands for the whole grapheme: the reference does so, marks that follow are lost with it.
@@ -35,8 +36,12 @@ inline std::optional<std::string> from_base64(std::string_view text)
     const std::size_t end = text.size() - (text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0);
     if (text.size() % 4 != 0) { return std::nullopt; }
     for (const char c : text.substr(0, end)) {
-        const int value = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                        : c >= '0' && c <= '9' ? c - '0' + 52 : c == '+' ? 62 : c == '/' ? 63 : -1;
+        const int value = c >= 'A' && c <= 'Z'   ? c - 'A'
+                          : c >= 'a' && c <= 'z' ? c - 'a' + 26
+                          : c >= '0' && c <= '9' ? c - '0' + 52
+                          : c == '+'             ? 62
+                          : c == '/'             ? 63
+                                                 : -1;
         if (value < 0) { return std::nullopt; }
         bits = bits << 6 | static_cast<std::uint32_t>(value);
         count += 6;
@@ -63,8 +68,8 @@ public:
         };
         const std::size_t size = bytes->size() < 4 ? 0 : number(0);
         require(size >= 4 && size % 4 == 0 && size <= bytes->size() - 4, [&] {
-            return where + ": precompiled_charsmap has " + std::to_string(bytes->size()) +
-                   " bytes, which do not hold a trie of " + std::to_string(size) + " and its length";
+            return where + ": precompiled_charsmap has " + std::to_string(bytes->size())
+                   + " bytes, which do not hold a trie of " + std::to_string(size) + " and its length";
         });
         for (std::size_t at = 4; at < 4 + size; at += 4) { units_.push_back(number(at)); }
         texts_ = bytes->substr(4 + size);

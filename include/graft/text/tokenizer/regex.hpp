@@ -28,9 +28,10 @@
 //   \p{Name}   scripts: PCRE2 means script extensions, Oniguruma the script: \p{sc:Name}
 //   ^ $        at every line, line feeds alone
 //   .          not a line feed
-// Refused: \K \G \R \X \k \g, octal escapes and back references, [:posix:] and nested sets, && in sets, inline options other than i, {,n}, {n}+, conditions, recursion, call-outs and verbs.
-// Errors: Error for a pattern that is refused or does not compile, and for a match that runs into PCRE2's limits.
-// A compiled Regex is immutable: any number of threads may match with it, each with its own MatchData.
+// Refused: \K \G \R \X \k \g, octal escapes and back references, [:posix:] and nested sets, && in sets, inline options
+// other than i, {,n}, {n}+, conditions, recursion, call-outs and verbs. Errors: Error for a pattern that is refused or
+// does not compile, and for a match that runs into PCRE2's limits. A compiled Regex is immutable: any number of threads
+// may match with it, each with its own MatchData.
 namespace graft::detail::tokens {
 
 class Regex {
@@ -41,10 +42,14 @@ public:
         pcre2_match_data* get() const { return data_.get(); }
 
     private:
-        struct Free { void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); } };
+        struct Free {
+            void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
+        };
         std::unique_ptr<pcre2_match_data, Free> data_;
     };
-    struct Match { std::size_t begin, end; };
+    struct Match {
+        std::size_t begin, end;
+    };
 
     Regex(std::string_view onig_pattern, const std::string& where)
     {
@@ -57,18 +62,18 @@ public:
         pcre2_set_parens_nest_limit(context.get(), 100);
         int code = 0;
         PCRE2_SIZE at = 0;
-        pcre2_code* compiled = pcre2_compile(
-            reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE, &code, &at,
-            context.get());
+        pcre2_code* compiled =
+            pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                          PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE,
+                          &code, &at, context.get());
         require(compiled != nullptr, [&] {
             std::array<PCRE2_UCHAR, 256> message{};
             pcre2_get_error_message(code, message.data(), message.size());
-            return where + ": the regular expression does not compile: " +
-                   reinterpret_cast<const char*>(message.data()) + ", at byte " + std::to_string(at) + " of " + pattern;
+            return where + ": the regular expression does not compile: " + reinterpret_cast<const char*>(message.data())
+                   + ", at byte " + std::to_string(at) + " of " + pattern;
         });
         code_ = std::shared_ptr<pcre2_code>(compiled, pcre2_code_free);
-        jit_ = pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE) == 0;     // not everywhere allowed; slower without
+        jit_ = pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE) == 0;  // not everywhere allowed; slower without
     }
 
     // The first match at or after `from`. `subject` is all that the pattern sees: lookarounds end where it ends.
@@ -77,14 +82,14 @@ public:
         const auto text = reinterpret_cast<PCRE2_SPTR>(subject.data());
         int found = PCRE2_ERROR_JIT_STACKLIMIT;
         if (jit_) { found = pcre2_jit_match(code_.get(), text, subject.size(), from, 0, data.get(), nullptr); }
-        if (found == PCRE2_ERROR_JIT_STACKLIMIT) {      // the interpreter keeps its stack on the heap
+        if (found == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter keeps its stack on the heap
             found = pcre2_match(code_.get(), text, subject.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data.get(),
                                 nullptr);
         }
         if (found == PCRE2_ERROR_NOMATCH) { return std::nullopt; }
         require(found >= 0, [&] {
-            return "the tokeniser's regular expression gave up on a text of " + std::to_string(subject.size()) +
-                   " bytes (PCRE2 error " + std::to_string(found) + "): cut the text into shorter rows";
+            return "the tokeniser's regular expression gave up on a text of " + std::to_string(subject.size())
+                   + " bytes (PCRE2 error " + std::to_string(found) + "): cut the text into shorter rows";
         });
         const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(data.get());
         return Match{ends[0], ends[1]};
@@ -92,11 +97,10 @@ public:
 
     // Calls match(begin, end) for all matches from left to right, empty ones too, but for those that begin where the
     // match before ended. An empty text has none. So the reference does (onig's find_iter; tokenizers, pattern.rs).
-    template <class Call>
-    void each(std::string_view subject, MatchData& data, Call&& match) const
+    template <class Call> void each(std::string_view subject, MatchData& data, Call&& match) const
     {
         if (subject.empty()) { return; }
-        std::size_t from = 0, last = subject.size() + 1;       // where the match before ended
+        std::size_t from = 0, last = subject.size() + 1;  // where the match before ended
         while (from <= subject.size()) {
             const auto found = find(subject, from, data);
             if (!found) { return; }
@@ -144,11 +148,11 @@ inline std::string property_name(std::string_view name)
 inline std::string Regex::translate(std::string_view pattern, const std::string& where)
 {
     std::string out;
-    bool set = false;       // inside [...]
+    bool set = false;  // inside [...]
     std::size_t set_start = 0;
     const auto refuse = [&](const std::string& what) {
-        throw Error(where + ": the regular expression uses " + what +
-                    ", which is not supported: " + std::string(pattern));
+        throw Error(where + ": the regular expression uses " + what
+                    + ", which is not supported: " + std::string(pattern));
     };
     const auto next_is = [&](std::size_t at, std::string_view text) { return pattern.substr(at).starts_with(text); };
 
@@ -176,30 +180,39 @@ inline std::string Regex::translate(std::string_view pattern, const std::string&
                 if (set) { refuse("\\H inside [...]"); }
                 out += "[^0-9A-Fa-f]";
                 break;
-            case 'A': case 'z': case 'Z':
+            case 'A':
+            case 'z':
+            case 'Z':
                 if (set) { refuse(std::string("\\") + e + " inside [...]"); }
                 out += std::string("\\") + e;
                 break;
             case 'u':
                 for (std::size_t k = 1; k <= 4; ++k) {
-                    if (i + k >= pattern.size() || std::string_view("0123456789abcdefABCDEF").find(pattern[i + k]) ==
-                                                       std::string_view::npos) {
+                    if (i + k >= pattern.size()
+                        || std::string_view("0123456789abcdefABCDEF").find(pattern[i + k]) == std::string_view::npos) {
                         refuse("\\u without four hexadecimal digits");
                     }
                 }
                 out += "\\x{" + std::string(pattern.substr(i + 1, 4)) + "}";
                 i += 4;
                 break;
-            case 'p': case 'P': {
+            case 'p':
+            case 'P': {
                 const std::size_t close = pattern.find('}', i);
                 if (!next_is(i + 1, "{") || close == std::string_view::npos) { refuse("\\p without {name}"); }
                 out += std::string("\\") + e + "{" + property_name(pattern.substr(i + 2, close - i - 2)) + "}";
                 i = close;
                 break;
             }
-            case 'd': case 'D': case 'n': case 'r': case 't': case 'f': case 'a': case 'e': case 'x':
-                out += std::string("\\") + e;
-                break;
+            case 'd':
+            case 'D':
+            case 'n':
+            case 'r':
+            case 't':
+            case 'f':
+            case 'a':
+            case 'e':
+            case 'x': out += std::string("\\") + e; break;
             default:
                 if ((e >= '0' && e <= '9') || (e >= 'a' && e <= 'z') || (e >= 'A' && e <= 'Z') || (e & 0x80) != 0) {
                     refuse(std::string("\\") + e);
@@ -211,8 +224,11 @@ inline std::string Regex::translate(std::string_view pattern, const std::string&
         if (set) {
             if (c == '[') { refuse("a set inside a set, or a POSIX class,"); }
             if (next_is(i, "&&")) { refuse("&& inside a set"); }
-            if (c == ']' && i > set_start) { set = false; }
-            else if (c == ']') { refuse("an empty set"); }
+            if (c == ']' && i > set_start) {
+                set = false;
+            } else if (c == ']') {
+                refuse("an empty set");
+            }
         } else if (c == '[') {
             set = true;
             out += c;

@@ -25,13 +25,15 @@ inline Utf8Sequence utf8_sequence(std::string_view text)
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
     const unsigned char lead = byte(0);
     if (lead < 0x80) { return {1, 1, false}; }
-    const std::size_t length = lead >= 0xC2 && lead <= 0xDF ? 2 : lead >= 0xE0 && lead <= 0xEF ? 3
-                             : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+    const std::size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                               : lead >= 0xE0 && lead <= 0xEF ? 3
+                               : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                              : 0;
     if (length == 0) { return {0, 1, false}; }
     for (std::size_t i = 1; i < length; ++i) {
         if (i == text.size()) { return {0, i, true}; }
         unsigned char low = 0x80, high = 0xBF;
-        if (i == 1) {       // where overlong forms, surrogates and values above U+10FFFF show
+        if (i == 1) {  // where overlong forms, surrogates and values above U+10FFFF show
             if (lead == 0xE0) { low = 0xA0; }
             if (lead == 0xED) { high = 0x9F; }
             if (lead == 0xF0) { low = 0x90; }
@@ -47,7 +49,10 @@ inline std::optional<std::size_t> invalid_utf8(std::string_view text)
 {
     std::size_t at = 0;
     while (at < text.size()) {
-        if (static_cast<unsigned char>(text[at]) < 0x80) { ++at; continue; }
+        if (static_cast<unsigned char>(text[at]) < 0x80) {
+            ++at;
+            continue;
+        }
         const Utf8Sequence sequence = utf8_sequence(text.substr(at));
         if (sequence.length == 0) { return at; }
         at += sequence.length;
@@ -93,7 +98,7 @@ inline void append_code_point(std::string& out, char32_t c)
     }
 }
 
-inline constexpr std::string_view replacement_character = "\xEF\xBF\xBD";      // U+FFFD
+inline constexpr std::string_view replacement_character = "\xEF\xBF\xBD";  // U+FFFD
 
 // Appends bytes of any kind as UTF-8: each longest part that could have become a character gives one U+FFFD (the
 // practice of the Unicode standard, chapter 3.9). Unless `last`, an open sequence at the end is left; returns how many
@@ -117,8 +122,8 @@ inline std::size_t append_lossy(std::string& out, std::string_view bytes, bool l
 // Unicode's White_Space.
 inline bool is_space(char32_t c)
 {
-    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680
+           || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 // Where white space that ends at `at` begins, at `stop` at the earliest; where white space that begins at `at` ends.
@@ -150,12 +155,20 @@ inline bool is_mark(char32_t c)
 inline bool is_word(char32_t c)
 {
     switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_PC: return true;
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC: return true;
     default:
-        return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
-               (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+        return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149)
+               || (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
     }
 }
 

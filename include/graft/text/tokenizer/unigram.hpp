@@ -37,8 +37,15 @@ class Unigram {
 public:
     using Sink = Bpe::Sink;
     struct Scratch {
-        struct Best { double score; std::uint32_t start; std::int32_t id; };    // of the ways to end at a place
-        struct Piece { std::uint32_t begin, end; std::int32_t id; };
+        struct Best {
+            double score;
+            std::uint32_t start;
+            std::int32_t id;
+        };  // of the ways to end at a place
+        struct Piece {
+            std::uint32_t begin, end;
+            std::int32_t id;
+        };
         std::vector<Best> best;
         std::vector<Piece> pieces;
     };
@@ -76,8 +83,8 @@ inline Unigram::Unigram(const TokenizerJson& json, bool byte_level, const std::s
     std::size_t bytes = 0;
     for (const auto& piece : json.pieces) { bytes += piece.first.size(); }
     require(bytes <= most_bytes, [&] {
-        return where + ": the pieces of model.vocab have " + std::to_string(bytes) + " bytes together; at most " +
-               std::to_string(most_bytes) + " are supported";
+        return where + ": the pieces of model.vocab have " + std::to_string(bytes) + " bytes together; at most "
+               + std::to_string(most_bytes) + " are supported";
     });
     tokens_.reserve(json.pieces.size(), bytes);
     scores_.reserve(json.pieces.size());
@@ -87,13 +94,13 @@ inline Unigram::Unigram(const TokenizerJson& json, bool byte_level, const std::s
         const auto& [text, score] = json.pieces[i];
         const std::string& piece = text;
         require(piece.size() <= longest_piece, [&] {
-            return where + ": piece " + std::to_string(i) + " of model.vocab has " + std::to_string(piece.size()) +
-                   " bytes; at most " + std::to_string(longest_piece) + " are supported";
+            return where + ": piece " + std::to_string(i) + " of model.vocab has " + std::to_string(piece.size())
+                   + " bytes; at most " + std::to_string(longest_piece) + " are supported";
         });
         require(std::isfinite(score), where + ": piece " + std::to_string(i) + " of model.vocab has no finite score");
         require(tokens_.add(piece, static_cast<std::int32_t>(i)), [&] {
-            return where + ": model.vocab has the piece \"" + piece + "\" twice, as " +
-                   std::to_string(tokens_.find(piece)) + " and " + std::to_string(i);
+            return where + ": model.vocab has the piece \"" + piece + "\" twice, as "
+                   + std::to_string(tokens_.find(piece)) + " and " + std::to_string(i);
         });
         scores_.push_back(score);
         least = std::min(least, score);
@@ -104,15 +111,14 @@ inline Unigram::Unigram(const TokenizerJson& json, bool byte_level, const std::s
     unk_score_ = least - 10;
     if (const Json& unk = field(model, "unk_id"); !unk.is_null()) {
         require(unk.is_number_unsigned() && unk.get<std::uint64_t>() < json.pieces.size(), [&] {
-            return where + ": model.unk_id must be a place in model.vocab, which has " +
-                   std::to_string(json.pieces.size()) + " pieces, found " + unk.dump();
+            return where + ": model.unk_id must be a place in model.vocab, which has "
+                   + std::to_string(json.pieces.size()) + " pieces, found " + unk.dump();
         });
         unk_ = unk.get<std::int32_t>();
     }
 }
 
-template <class Allowed>
-void Unigram::search(std::string_view word, Scratch& scratch, Allowed&& allowed) const
+template <class Allowed> void Unigram::search(std::string_view word, Scratch& scratch, Allowed&& allowed) const
 {
     auto& best = scratch.best;
     best.assign(word.size() + 1, {0, nowhere, no_id});
@@ -121,9 +127,7 @@ void Unigram::search(std::string_view word, Scratch& scratch, Allowed&& allowed)
         const double until = best[at].score;
         const auto offer = [&](std::size_t end, double score, std::int32_t id) {
             auto& there = best[end];
-            if (there.start == nowhere || score > there.score) {
-                there = {score, static_cast<std::uint32_t>(at), id};
-            }
+            if (there.start == nowhere || score > there.score) { there = {score, static_cast<std::uint32_t>(at), id}; }
         };
         bool covered = false;
         trie_.each_prefix(word, at, [&](std::size_t end, std::int32_t id) {
@@ -132,11 +136,12 @@ void Unigram::search(std::string_view word, Scratch& scratch, Allowed&& allowed)
             covered = covered || end == at + length;
         });
         if (!covered) {
-            require(unk_ != no_id || (best[at + length].start != nowhere && !(unk_score_ + until >
-                                                                              best[at + length].score)), [&] {
-                return "the tokeniser has no piece for a character of the text (at byte " + std::to_string(at) +
-                       " of the word \"" + std::string(word.substr(0, 100)) + "\") and no unk_id";
-            });
+            require(unk_ != no_id
+                        || (best[at + length].start != nowhere && !(unk_score_ + until > best[at + length].score)),
+                    [&] {
+                        return "the tokeniser has no piece for a character of the text (at byte " + std::to_string(at)
+                               + " of the word \"" + std::string(word.substr(0, 100)) + "\") and no unk_id";
+                    });
             offer(at + length, unk_score_ + until, unk_);
         }
         at += length;
@@ -154,7 +159,7 @@ void Unigram::put_unknown(std::string_view word, std::size_t begin, std::size_t 
     const std::string_view text = word.substr(begin, end - begin);
     const std::int32_t whole = (byte_level_ ? raw_ : tokens_).find(text);
     if (whole != no_id && allowed(whole)) { return put(whole, begin, end); }
-    std::vector<std::pair<std::int32_t, std::size_t>> bytes;      // and the byte of the word that each is of
+    std::vector<std::pair<std::int32_t, std::size_t>> bytes;  // and the byte of the word that each is of
     for (std::size_t i = 0; byte_fallback_ && i < text.size(); ++i) {
         std::string character(1, text[i]);
         if (byte_level_) {
@@ -181,8 +186,11 @@ void Unigram::operator()(std::string_view word, Scratch& scratch, Sink& sink, Al
     for (auto end = static_cast<std::uint32_t>(word.size()); end > 0;) {
         const auto& last = scratch.best[end];
         const bool unknown = last.id == unk_;
-        if (unknown && !pieces.empty() && pieces.back().id == unk_) { pieces.back().begin = last.start; }
-        else { pieces.push_back({last.start, end, last.id}); }
+        if (unknown && !pieces.empty() && pieces.back().id == unk_) {
+            pieces.back().begin = last.start;
+        } else {
+            pieces.push_back({last.start, end, last.id});
+        }
         end = last.start;
     }
     for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) {

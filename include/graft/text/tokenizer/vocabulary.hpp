@@ -39,8 +39,7 @@ inline std::uint64_t hash_bytes(std::string_view bytes)
 }
 
 // 64-bit keys to values, open addressing, at most half full. The key ~0 is not allowed.
-template <class Value>
-class FlatMap {
+template <class Value> class FlatMap {
 public:
     FlatMap() { rehash(16); }
     void reserve(std::size_t count)
@@ -69,7 +68,10 @@ public:
 
 private:
     static constexpr std::uint64_t empty = ~std::uint64_t(0);
-    struct Slot { std::uint64_t key = empty; Value value{}; };
+    struct Slot {
+        std::uint64_t key = empty;
+        Value value{};
+    };
 
     void rehash(std::size_t count)
     {
@@ -112,7 +114,7 @@ public:
     }
     // One more than the largest id.
     std::size_t size() const { return at_.size(); }
-    std::size_t count() const { return count_; }       // of strings
+    std::size_t count() const { return count_; }  // of strings
     std::size_t longest() const { return longest_; }
     bool has(std::int32_t id) const
     {
@@ -150,8 +152,15 @@ public:
     }
 
 private:
-    struct Place { std::size_t begin = 0; std::uint32_t length = 0; bool there = false; };
-    struct Slot { std::uint32_t tag = 0; std::int32_t id = no_id; };
+    struct Place {
+        std::size_t begin = 0;
+        std::uint32_t length = 0;
+        bool there = false;
+    };
+    struct Slot {
+        std::uint32_t tag = 0;
+        std::int32_t id = no_id;
+    };
 
     void place(std::int32_t id)
     {

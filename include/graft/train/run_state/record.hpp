@@ -26,29 +26,29 @@ namespace graft {
 
 // The state of a run between two steps. Data order, rates and random numbers are functions of seed and step.
 struct RunState {
-    std::vector<StepMetrics> steps{};       // of each step done, from 0
-    RunSettings              settings{};
-    std::vector<std::string> changed{};     // what was allowed to change on the way, as "lr after step 30"
+    std::vector<StepMetrics> steps{};  // of each step done, from 0
+    RunSettings settings{};
+    std::vector<std::string> changed{};  // what was allowed to change on the way, as "lr after step 30"
 
     std::int64_t step() const { return std::int64_t(steps.size()); }
     std::int64_t tokens() const { return steps.empty() ? 0 : steps.back().tokens; }
-    double       seconds() const { return steps.empty() ? 0.0 : steps.back().seconds; }
+    double seconds() const { return steps.empty() ? 0.0 : steps.back().seconds; }
 };
 
 namespace detail {
 
-inline constexpr const char* record_name  = "run_state.json";
+inline constexpr const char* record_name = "run_state.json";
 inline constexpr const char* metrics_name = "metrics.jsonl";
-inline constexpr std::size_t most_record  = std::size_t(16) << 20;
+inline constexpr std::size_t most_record = std::size_t(16) << 20;
 inline constexpr std::size_t most_metrics = std::size_t(4) << 30;
 
 inline void write_record(const std::filesystem::path& folder, const RunState& state)
 {
     OrderedJson json;
-    json["format"]  = 1;
-    json["graft"]   = GRAFT_VERSION_STRING;
-    json["step"]    = state.step();
-    json["tokens"]  = state.tokens();
+    json["format"] = 1;
+    json["graft"] = GRAFT_VERSION_STRING;
+    json["step"] = state.step();
+    json["tokens"] = state.tokens();
     json["seconds"] = state.seconds();
     json["settings"] = settings_json(state.settings);
     if (!state.changed.empty()) { json["changed"] = state.changed; }
@@ -64,13 +64,13 @@ inline void write_record(const std::filesystem::path& folder, const RunState& st
 inline RunState read_run_state(const std::filesystem::path& folder)
 {
     using namespace detail;
-    const auto        path  = folder / record_name;
+    const auto path = folder / record_name;
     const std::string where = printable(path.string(), 1000);
-    const OrderedJson json  = read_sealed(path, most_record).json;
+    const OrderedJson json = read_sealed(path, most_record).json;
     const auto format = json_int(json, "format", where);
     require(format == 1, [&] {
         return where + ": format " + std::to_string(format) + " is not known to this version (" GRAFT_VERSION_STRING
-             + "): resume with the version that wrote it, " + printable(json_string_or(json, "graft", "?", where));
+               + "): resume with the version that wrote it, " + printable(json_string_or(json, "graft", "?", where));
     });
     const HashedFiles files = hashed_of_json(json_at(json, "files", where), where);
     for (const auto& [name, hash] : files) { check_file(folder, name, hash); }
@@ -86,7 +86,7 @@ inline RunState read_run_state(const std::filesystem::path& folder)
     const auto step = json_int(json, "step", where);
     require(step == state.step(), [&] {
         return where + ": says " + std::to_string(step) + " steps, its metrics.jsonl has "
-             + std::to_string(state.step());
+               + std::to_string(state.step());
     });
     return state;
 }

@@ -14,23 +14,22 @@
 //
 //   read_table(bytes, place, ',', use, drop)
 //
-// As RFC 4180 has it: a field in quotes may hold separators, line ends, and quotes written twice. Lines end with CRLF, LF
-// or CR; blank ones are passed over. A quote inside a field that does not begin with one is text, as in Python's csv.
-// Names of columns lose the blanks around them; one without a name is "column N". An empty field is an empty text.
+// As RFC 4180 has it: a field in quotes may hold separators, line ends, and quotes written twice. Lines end with CRLF,
+// LF or CR; blank ones are passed over. A quote inside a field that does not begin with one is text, as in Python's
+// csv. Names of columns lose the blanks around them; one without a name is "column N". An empty field is an empty text.
 //
 // A record with more or fewer fields than the header is told to drop, and reading goes on.
 // Hostile input: a record has at most 256 MiB, a header 1 MiB and 4096 columns; memory is that of one record.
 // Throws Error with file and line: no records; two columns of one name; a header that another separator would divide;
-// text behind a closing quote, a quote that is not closed (with the line where it stands): where records begin cannot be
-// known from there on; what is not UTF-8; a NUL byte.
+// text behind a closing quote, a quote that is not closed (with the line where it stands): where records begin cannot
+// be known from there on; what is not UTF-8; a NUL byte.
 namespace graft::detail::dataset {
 
 class TableReader {
 public:
     TableReader(ByteReader& bytes, RowPlace place, char separator)
         : bytes_(bytes), place_(std::move(place)), separator_(separator)
-    {
-    }
+    {}
 
     template <class Use, class Drop> void read(Use& use, const Drop& drop)
     {
@@ -62,7 +61,9 @@ private:
     // The row of which every record is a copy: look-up in an ordered object is linear in its names.
     Json header()
     {
-        if (found_ > std::size_t(most_keys)) { wrong("a header of more than " + std::to_string(most_keys) + " columns"); }
+        if (found_ > std::size_t(most_keys)) {
+            wrong("a header of more than " + std::to_string(most_keys) + " columns");
+        }
         const std::string all = fields_[0];
         const std::string_view others = separator_ == ',' ? ";\t|" : ",;|";
         if (found_ == 1 && all.find_first_of(others) != std::string::npos) {
@@ -113,8 +114,13 @@ private:
         bytes_.get();
         for (;;) {
             const int c = bytes_.get();
-            if (c < 0) { wrong("the file ends inside the field whose quote opens in line " + std::to_string(quote_line_)); }
-            if (c != '"') { take(text, c); continue; }
+            if (c < 0) {
+                wrong("the file ends inside the field whose quote opens in line " + std::to_string(quote_line_));
+            }
+            if (c != '"') {
+                take(text, c);
+                continue;
+            }
             if (bytes_.peek() != '"') { break; }
             take(text, bytes_.get());
         }
@@ -137,12 +143,12 @@ private:
         text += char(c);
     }
 
-    ByteReader&              bytes_;
-    RowPlace                 place_;
-    char                     separator_;
+    ByteReader& bytes_;
+    RowPlace place_;
+    char separator_;
     std::vector<std::string> fields_;
-    std::size_t              found_ = 0, most_fields_ = 0, size_ = 0, most_bytes_ = 0;
-    std::int64_t             quote_line_ = 0;    // of the field that is being read; 0: it has none
+    std::size_t found_ = 0, most_fields_ = 0, size_ = 0, most_bytes_ = 0;
+    std::int64_t quote_line_ = 0;  // of the field that is being read; 0: it has none
 };
 
 template <class Use, class Drop>

@@ -1,0 +1,33 @@
+# The test `format`: every C++ and CUDA file is as clang-format writes it with the project's .clang-format.
+#   cmake -DSOURCE=DIR -P format.cmake
+# Versions of clang-format write differently; the one that counts is Debian 12's, 14. Skipped where there is another.
+
+find_program(clang_format NAMES clang-format-14 clang-format)
+if(NOT clang_format)
+    message(STATUS "skipped: there is no clang-format")
+    return()
+endif()
+execute_process(COMMAND ${clang_format} --version OUTPUT_VARIABLE version)
+if(NOT version MATCHES "version 14\\.")
+    message(STATUS "skipped: the format is that of clang-format 14, and here is ${version}")
+    return()
+endif()
+
+set(patterns)
+foreach(folder include tests examples bench)
+    foreach(ending hpp cpp cuh cu)
+        list(APPEND patterns ${SOURCE}/${folder}/*.${ending})
+    endforeach()
+endforeach()
+file(GLOB_RECURSE files ${patterns})
+list(LENGTH files count)
+if(count LESS 100)
+    message(FATAL_ERROR "only ${count} files under ${SOURCE}: not the project's folder")
+endif()
+execute_process(COMMAND ${clang_format} --dry-run -Werror ${files} RESULT_VARIABLE differs ERROR_VARIABLE output)
+if(differs)
+    string(REGEX MATCHALL "[^\n]*: error: code should be clang-formatted[^\n]*" places "${output}")
+    list(JOIN places "\n" places)
+    message(FATAL_ERROR "run clang-format -i on these:\n${places}")
+endif()
+message(STATUS "${count} files")
