@@ -12,7 +12,7 @@ function(graft_test name)
         graft_together(sources ${CMAKE_CURRENT_BINARY_DIR}/${name} ${GRAFT_TOGETHER} ${sources})
     endif()
     add_executable(test_${name} ${sources})
-    target_link_libraries(test_${name} PRIVATE graft graft_flags graft_test_main)
+    target_link_libraries(test_${name} PRIVATE graft_parts graft_flags graft_test_main)
     # Kernels and what drives them optimised, as they are used; the rest compiles in two thirds of the time without.
     if(name MATCHES "^(core|autograd|ops|nn|optim)$")
         target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)

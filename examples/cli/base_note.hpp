@@ -3,6 +3,7 @@
 #include <string>
 
 #include "graft/checkpoint/checkpoint.hpp"
+#include "graft/checkpoint/tensor_names.hpp"
 
 // What a person should know about the tensors of a base that is read: none where its names are those of the model and
 // nothing but buffers is passed over.

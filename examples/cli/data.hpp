@@ -10,6 +10,7 @@
 #include "cli/reading_progress.hpp"
 #include "cli/unescaped.hpp"
 #include "graft/text/dataset.hpp"
+#include "graft/text/dataset/proof.hpp"
 #include "graft/train/report.hpp"
 
 // What finetune and inspect share about data.

@@ -7,6 +7,7 @@
 
 #include "graft/checkpoint/adapter.hpp"
 #include "graft/checkpoint/hf_config.hpp"
+#include "graft/checkpoint/rope_config.hpp"
 
 // --rope-scaling, and how long a document may be.
 namespace cli {

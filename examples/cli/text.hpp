@@ -9,6 +9,7 @@
 
 #include "graft/checkpoint/hf_config.hpp"
 #include "graft/text/chat_template.hpp"
+#include "graft/text/named_templates.hpp"
 #include "graft/text/tokenizer.hpp"
 
 // The tokeniser and the chat template that options ask for.

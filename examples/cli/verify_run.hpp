@@ -13,6 +13,7 @@
 #include "graft/checkpoint/adapter.hpp"
 #include "graft/train/adapter_stack.hpp"
 #include "graft/train/manifest.hpp"
+#include "graft/train/metrics_file.hpp"
 
 // inspect --verify-run DIR: what DIR/run.json says, held against everything that is still there.
 namespace cli {

@@ -1,6 +1,8 @@
 #pragma once
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -8,14 +10,31 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "graft/checkpoint/adapter/laid.hpp"
 #include "graft/checkpoint/adapter/tensors.hpp"
 #include "graft/checkpoint/adapter_config.hpp"
+#include "graft/checkpoint/adapter_config/saved_modules.hpp"
+#include "graft/checkpoint/adapter_config/targets.hpp"
 #include "graft/checkpoint/load.hpp"
+#include "graft/checkpoint/modules.hpp"
+#include "graft/checkpoint/tensor_names.hpp"
+#include "graft/core/device.hpp"
+#include "graft/core/dtype.hpp"
+#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/core/tensor.hpp"
+#include "graft/core/view.hpp"
+#include "graft/io/atomic_file.hpp"
+#include "graft/io/safetensors.hpp"
+#include "graft/io/safetensors/types.hpp"
+#include "graft/io/safetensors/write.hpp"
+#include "graft/models/adapter_config.hpp"
 #include "graft/models/any.hpp"
+#include "graft/nn/lora.hpp"
 
 // LoRA adapters in PEFT's form, onto a model of AnyLinear layers, or of a static LoRA kit, and back.
 //
@@ -300,19 +319,9 @@ template <class Model> KeptTensors kept_tensors(Model& model, const std::filesys
     return kept;
 }
 
-inline std::string adapter_scaling(const std::filesystem::path& folder)
-{
-    const auto path = folder / "adapter_model.safetensors";
-    if (!std::filesystem::exists(path)) { return ""; }
-    const auto file = SafetensorsFile::open(path);
-    const auto at = file.metadata().find("graft.rope");
-    return at == file.metadata().end() ? "" : at->second;
-}
+std::string adapter_scaling(const std::filesystem::path& folder);
 
-inline Metadata adapter_metadata(const std::filesystem::path& folder)
-{
-    return detail::open_adapter_file(folder).metadata();
-}
+Metadata adapter_metadata(const std::filesystem::path& folder);
 
 namespace detail {
 
@@ -464,3 +473,7 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const Adapt
 }
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/checkpoint/adapter.ipp"
+#endif

@@ -1,9 +1,9 @@
 #pragma once
-#include <algorithm>
 #include <filesystem>
 #include <string>
-#include <system_error>
 #include <vector>
+
+#include "graft/core/inline.hpp"
 
 // The adapters that a folder holds, so that nobody trains beside one unawares.
 //
@@ -15,34 +15,14 @@
 // read count as holding nothing. Throws: nothing.
 namespace graft {
 
-inline bool holds_adapter(const std::filesystem::path& folder)
-{
-    std::error_code code;
-    return std::filesystem::exists(folder / "adapter_config.json", code)
-           || std::filesystem::exists(folder / "adapter_model.safetensors", code);
-}
+bool holds_adapter(const std::filesystem::path& folder);
 
-inline std::vector<std::filesystem::path> adapters_in(const std::filesystem::path& folder)
-{
-    namespace fs = std::filesystem;
-    std::vector<fs::path> out;
-    std::error_code code;
-    for (auto at = fs::directory_iterator(folder, code); !code && at != fs::directory_iterator(); at.increment(code)) {
-        std::error_code ignored;
-        if (at->is_directory(ignored) && fs::exists(at->path() / "adapter_config.json", ignored)
-            && fs::exists(at->path() / "adapter_model.safetensors", ignored)) {
-            out.push_back(at->path());
-        }
-    }
-    std::sort(out.begin(), out.end());
-    if (holds_adapter(folder)) { out.insert(out.begin(), folder); }
-    return out;
-}
+std::vector<std::filesystem::path> adapters_in(const std::filesystem::path& folder);
 
-inline bool same_folder(const std::filesystem::path& a, const std::filesystem::path& b)
-{
-    std::error_code code;
-    return std::filesystem::equivalent(a, b, code) && !code;
-}
+bool same_folder(const std::filesystem::path& a, const std::filesystem::path& b);
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/checkpoint/adapters_in.ipp"
+#endif

@@ -1,12 +1,22 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <string>
-#include <system_error>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "graft/checkpoint/adapter.hpp"
 #include "graft/checkpoint/hf_config.hpp"
+#include "graft/core/dtype.hpp"
+#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/core/view.hpp"
+#include "graft/io/safetensors/types.hpp"
+#include "graft/io/safetensors/write.hpp"
 
 // A whole checkpoint that stands alone: after full fine-tuning.
 //
@@ -22,26 +32,8 @@
 namespace graft {
 
 // config: the text of config.json.
-inline void finish_checkpoint(const std::filesystem::path& base, const std::filesystem::path& folder,
-                              const std::string& config, const BeforeLast& before_last = {})
-{
-    for (const char* name :
-         {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-          "merges.txt", "tokenizer.model", "chat_template.jinja", "generation_config.json"}) {
-        if (std::filesystem::exists(base / name)) {
-            write_file(folder / name, read_file(base / name, std::size_t(256) << 20));
-        }
-    }
-    constexpr const char* more = "additional_chat_templates";
-    std::error_code none;
-    for (const auto& entry : std::filesystem::directory_iterator(base / more, none)) {
-        if (entry.path().extension() != ".jinja") { continue; }
-        std::filesystem::create_directory(folder / more);
-        write_file(folder / more / entry.path().filename(), read_file(entry.path(), std::size_t(256) << 20));
-    }
-    if (before_last) { before_last("config.json", config); }
-    write_file(folder / "config.json", config);
-}
+void finish_checkpoint(const std::filesystem::path& base, const std::filesystem::path& folder,
+                       const std::string& config, const BeforeLast& before_last = {});
 
 template <class Model>
 void save_checkpoint(Model& model, const std::filesystem::path& base, const std::filesystem::path& folder,
@@ -69,3 +61,7 @@ void save_checkpoint(Model& model, const std::filesystem::path& base, const std:
 }
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/checkpoint/save.ipp"
+#endif

@@ -1,19 +1,33 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <fcntl.h>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "graft/checkpoint/checkpoint.hpp"
 #include "graft/checkpoint/load_model.hpp"
 #include "graft/checkpoint/modules.hpp"
-#include "graft/core/parallel.hpp"
+#include "graft/checkpoint/nf4_state.hpp"
+#include "graft/core/buffer.hpp"
+#include "graft/core/device.hpp"
+#include "graft/core/dtype.hpp"
+#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/io/json_file.hpp"
+#include "graft/io/safetensors/types.hpp"
+#include "graft/models/config.hpp"
 
 // Whether a checkpoint folder stands alone: everything that is wrong with its weights, not only the first thing.
 //
@@ -43,12 +57,7 @@ struct VerifiedPart {
 
 using Verification = std::vector<VerifiedPart>;
 
-inline std::int64_t findings(const Verification& parts)
-{
-    std::int64_t count = 0;
-    for (const auto& part : parts) { count += std::int64_t(part.findings.size()); }
-    return count;
-}
+std::int64_t findings(const Verification& parts);
 
 namespace detail {
 
@@ -57,29 +66,7 @@ struct NotFinite {
     std::int64_t count = 0, first = 0;
 };
 
-inline NotFinite values_not_finite(const StoredTensor& t)
-{
-    constexpr std::int64_t chunk = 1 << 16;
-    const std::int64_t n = elements_of(t.shape);
-    std::vector<NotFinite> found(std::size_t((n + chunk - 1) / chunk));
-    parallel_rows(n, chunk, 2, [&](std::int64_t begin, std::int64_t end) {
-        std::vector<double> some(std::size_t(std::min(chunk, end - begin)));
-        for (std::int64_t at = begin; at < end; at += chunk) {
-            const std::int64_t count = std::min(chunk, end - at);
-            read_elements<double>(t, at, count, some.data());
-            auto& here = found[std::size_t(at / chunk)];
-            for (std::int64_t i = count - 1; i >= 0; --i) {
-                if (!std::isfinite(some[std::size_t(i)])) { here = {here.count + 1, at + i}; }
-            }
-        }
-    });
-    NotFinite out;
-    for (const auto& here : found) {
-        if (here.count > 0 && out.count == 0) { out.first = here.first; }
-        out.count += here.count;
-    }
-    return out;
-}
+NotFinite values_not_finite(const StoredTensor& t);
 
 template <Device Dev> class Verifier {
 public:
@@ -323,3 +310,7 @@ template <Device Dev = Cpu> Verification verify_weights(const std::filesystem::p
 }
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/checkpoint/verify.ipp"
+#endif

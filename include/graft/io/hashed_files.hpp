@@ -2,14 +2,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
 
-#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/io/hash.hpp"
 #include "graft/io/json_file.hpp"
-#include "graft/io/text.hpp"
 
 // The files of a folder, by size and hash, as records of them are kept in JSON.
 //
@@ -23,48 +23,19 @@ namespace graft {
 
 using HashedFiles = std::map<std::string, FileHash>;
 
-inline HashedFiles hash_files(const std::filesystem::path& folder, std::span<const std::string> names)
-{
-    HashedFiles out;
-    for (const auto& name : names) { out.emplace(name, hash_file(folder / name)); }
-    return out;
-}
+HashedFiles hash_files(const std::filesystem::path& folder, std::span<const std::string> names);
 
-inline OrderedJson hashed_json(const HashedFiles& files)
-{
-    OrderedJson out = OrderedJson::object();
-    for (const auto& [name, hash] : files) { out[name] = {{"bytes", hash.bytes}, {"sha256", hash.sha256}}; }
-    return out;
-}
+OrderedJson hashed_json(const HashedFiles& files);
 
 // A file of the folder itself, or one of the chat templates in the only folder that a checkpoint has.
-inline bool is_file_name(std::string_view name)
-{
-    constexpr std::string_view templates = "additional_chat_templates/";
-    if (name.starts_with(templates)) { name.remove_prefix(templates.size()); }
-    return !name.empty() && name.find('/') == name.npos && name != "." && name != ".." && name.find('\0') == name.npos;
-}
+bool is_file_name(std::string_view name);
 
-inline HashedFiles hashed_of_json(const OrderedJson& object, const std::string& where)
-{
-    require(object.is_object(), [&] { return where + ": files must be an object, found " + json_text(object); });
-    HashedFiles out;
-    for (const auto& entry : object.items()) {
-        const std::string& name = entry.key();
-        require(is_file_name(name), [&] { return where + ": " + printable(name) + " is not a file of this folder"; });
-        out[name] = {json_int(entry.value(), "bytes", where), json_string(entry.value(), "sha256", where)};
-    }
-    return out;
-}
+HashedFiles hashed_of_json(const OrderedJson& object, const std::string& where);
 
-inline void check_file(const std::filesystem::path& folder, const std::string& name, const FileHash& want)
-{
-    const FileHash found = hash_file(folder / name);
-    const std::string file = printable((folder / name).string(), 1000);
-    require(found.bytes == want.bytes, [&] {
-        return file + ": damaged: " + with_commas(found.bytes) + " bytes, was written with " + with_commas(want.bytes);
-    });
-    require(found.sha256 == want.sha256, [&] { return file + ": damaged: not the bytes that were written"; });
-}
+void check_file(const std::filesystem::path& folder, const std::string& name, const FileHash& want);
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/io/hashed_files.ipp"
+#endif

@@ -1,18 +1,19 @@
 #pragma once
-#include "graft/core/error.hpp"
-#include "graft/io/atomic_file.hpp"
-#include "graft/io/file_kind.hpp"
-#include "graft/io/text.hpp"
-
-#include <nlohmann/json.hpp>
-
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/io/atomic_file.hpp"
+#include "graft/io/file_kind.hpp"
+#include "graft/io/text.hpp"
 
 // JSON files, and their fields, with errors that a person can act on.
 //
@@ -34,54 +35,12 @@ using OrderedJson = nlohmann::ordered_json;
 
 namespace detail {
 
-struct TextPosition {
-    std::size_t line = 1, column = 1;
-};
-
-inline TextPosition text_position(std::string_view text, std::size_t byte)
-{
-    TextPosition position;
-    for (std::size_t i = 0; i < byte && i < text.size(); ++i) {
-        position.column += 1;
-        if (text[i] == '\n') { position = {position.line + 1, 1}; }
-    }
-    return position;
-}
-
-[[noreturn]] inline void not_json(std::string_view text, std::size_t byte, const std::string& where,
-                                  const std::string& reason)
-{
-    const TextPosition at = text_position(text, byte);
-    throw Error(where + ": not JSON at line " + std::to_string(at.line) + ", column " + std::to_string(at.column) + ": "
-                + printable(reason, 300));
-}
+[[noreturn]] void not_json(std::string_view text, std::size_t byte, const std::string& where,
+                           const std::string& reason);
 
 // What the parser itself does not limit: depth (dumping recurses), names (OrderedJson is quadratic in them), NUL bytes
 // (the parser takes one for the end).
-inline void limit_json(std::string_view text, const std::string& where, std::size_t most_names)
-{
-    constexpr std::size_t most_levels = 128;
-    std::size_t levels = 0, names = 0;
-    bool quoted = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        if (c == '\0') { not_json(text, i, where, "a NUL byte"); }
-        if (quoted) {
-            if (c == '\\') { i += 1; }
-            if (c == '"') { quoted = false; }
-        } else if (c == '"') {
-            quoted = true;
-        } else if (c == '{' || c == '[') {
-            levels += 1;
-            if (levels > most_levels) { not_json(text, i, where, "nested more than 128 levels deep"); }
-        } else if ((c == '}' || c == ']') && levels > 0) {
-            levels -= 1;
-        } else if (c == ':') {
-            names += 1;
-            if (names > most_names) { not_json(text, i, where, "too many names for a file of this kind"); }
-        }
-    }
-}
+void limit_json(std::string_view text, const std::string& where, std::size_t most_names);
 
 }  // namespace detail
 
@@ -235,3 +194,7 @@ std::vector<std::string> json_strings(const Json& object, const std::string& key
 }
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/io/json_file.ipp"
+#endif

@@ -1,19 +1,16 @@
 #pragma once
-#include "graft/core/error.hpp"
-#include "graft/io/file_kind.hpp"
-#include "graft/text/jinja.hpp"
-#include "graft/text/named_templates.hpp"
-#include "graft/text/tokenizer.hpp"
-
-#include <nlohmann/json.hpp>
-
-#include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/text/jinja.hpp"
+#include "graft/text/jinja/machine.hpp"
+#include "graft/text/tokenizer.hpp"
 
 // A chat template with the special tokens that it writes: a conversation → the text that a model is trained on and
 // asked with. The text holds BOS where the template writes it: encode it with add_special = false.
@@ -39,17 +36,10 @@ public:
     // One that ships with the library: alpaca, chatml, gemma, llama3, mistral, zephyr.
     static ChatTemplate named(std::string_view name, SpecialTokens tokens);
     static ChatTemplate file(const std::filesystem::path& path, SpecialTokens tokens);
-    static ChatTemplate from_text(std::string text, std::string name, SpecialTokens tokens)
-    {
-        auto parsed = JinjaTemplate::parse(std::move(text), name);
-        return {std::move(name), {{"default", std::move(parsed)}}, std::move(tokens)};
-    }
+    static ChatTemplate from_text(std::string text, std::string name, SpecialTokens tokens);
 
     std::string render(const nlohmann::ordered_json& messages, bool add_generation_prompt = false,
-                       const nlohmann::ordered_json& extra = {}) const
-    {
-        return render_marked(messages, add_generation_prompt, extra).text;
-    }
+                       const nlohmann::ordered_json& extra = {}) const;
 
     // The same, with what stood in {% generation %} blocks.
     JinjaTemplate::Rendered render_marked(const nlohmann::ordered_json& messages, bool add_generation_prompt = false,
@@ -58,10 +48,7 @@ public:
     const std::string& name() const { return name_; }
     // Of several templates the name of the one that such a conversation takes; empty where there is one alone. Error
     // where none fits.
-    std::string chosen(const nlohmann::ordered_json& extra) const
-    {
-        return templates_.size() == 1 && templates_.begin()->first == "default" ? std::string() : pick(extra)->first;
-    }
+    std::string chosen(const nlohmann::ordered_json& extra) const;
     const SpecialTokens& special_tokens() const { return tokens_; }
     // Bounds, and the date that strftime_now sees; a run that must repeat itself sets the latter.
     JinjaOptions options;
@@ -73,11 +60,7 @@ private:
         : name_(std::move(name)), templates_(std::move(templates)), tokens_(std::move(tokens))
     {}
 
-    static bool has_tools(const nlohmann::ordered_json& extra)
-    {
-        const auto tools = extra.find("tools");
-        return tools != extra.end() && !tools->is_null() && !tools->empty();
-    }
+    static bool has_tools(const nlohmann::ordered_json& extra);
     std::string names() const;
     Templates::const_iterator pick(const nlohmann::ordered_json& extra) const;
 
@@ -88,110 +71,12 @@ private:
 
 namespace detail {
 
-inline std::string named_template_list()
-{
-    std::string list;
-    for (const auto& each : named_templates) { list += (list.empty() ? "" : ", ") + std::string(each.name); }
-    return list;
-}
+std::string named_template_list();
 
 }  // namespace detail
 
-inline ChatTemplate ChatTemplate::own(const Tokenizer& tokenizer)
-{
-    const auto& texts = tokenizer.chat_templates();
-    require(!texts.empty(), [] {
-        return "the checkpoint has no chat template (neither chat_template.jinja nor chat_template in "
-               "tokenizer_config.json); choose one by name ("
-               + detail::named_template_list() + ") or give a file";
-    });
-    const std::string name = "the checkpoint's own";
-    const bool one = texts.size() == 1 && texts.begin()->first == "default";
-    Templates parsed;
-    for (const auto& [each, text] : texts) {
-        parsed.emplace(each, JinjaTemplate::parse(text, one ? name : name + ", " + each));
-    }
-    return {name, std::move(parsed), tokenizer.special_tokens()};
-}
-
-inline ChatTemplate ChatTemplate::own(const Tokenizer& tokenizer, const std::string& name)
-{
-    const auto& texts = tokenizer.chat_templates();
-    const auto found = texts.find(name);
-    if (texts.empty()) { return own(tokenizer); }  // refused there
-    require(found != texts.end(), [&] {
-        std::string list;
-        for (const auto& each : texts) { list += (list.empty() ? "" : ", ") + each.first; }
-        return "the checkpoint has no chat template named \"" + name + "\"; its own are " + list;
-    });
-    return from_text(found->second, "the checkpoint's own, " + name, tokenizer.special_tokens());
-}
-
-inline std::string ChatTemplate::names() const
-{
-    std::string list;
-    for (const auto& each : templates_) { list += (list.empty() ? "" : ", ") + each.first; }
-    return list;
-}
-
-inline ChatTemplate::Templates::const_iterator ChatTemplate::pick(const nlohmann::ordered_json& extra) const
-{
-    auto found = has_tools(extra) ? templates_.find("tool_use") : templates_.end();
-    if (found == templates_.end()) { found = templates_.find("default"); }
-    require(found != templates_.end(), [&] {
-        return name_ + " chat templates are " + names() + ", and none of them is for a conversation with"
-               + (has_tools(extra) ? "" : "out")
-               + " tools (none is named default); choose one with --template model:NAME";
-    });
-    return found;
-}
-
-inline ChatTemplate ChatTemplate::named(std::string_view name, SpecialTokens tokens)
-{
-    for (const auto& each : detail::named_templates) {
-        if (each.name == name) { return from_text(std::string(each.text), std::string(name), std::move(tokens)); }
-    }
-    throw Error("there is no chat template named \"" + std::string(name) + "\"; the named ones are "
-                + detail::named_template_list());
-}
-
-inline ChatTemplate ChatTemplate::file(const std::filesystem::path& path, SpecialTokens tokens)
-{
-    constexpr std::uintmax_t most = 1U << 20;
-    std::error_code error;
-    require(std::filesystem::is_regular_file(path, error),
-            [&] { return "cannot read the chat template " + path.string() + ": there is no such file"; });
-    const auto size = std::filesystem::file_size(path, error);
-    require(!error && size <= most, [&] {
-        return "cannot read the chat template " + path.string() + ": expected a text of at most " + std::to_string(most)
-               + " bytes";
-    });
-    std::ifstream in(path, std::ios::binary);
-    std::string text(static_cast<std::size_t>(size), '\0');
-    in.read(text.data(), static_cast<std::streamsize>(text.size()));
-    require(in.gcount() == static_cast<std::streamsize>(text.size()), [&] {
-        return "cannot read the chat template " + path.string() + ": reading stopped after "
-               + std::to_string(in.gcount()) + " of " + std::to_string(size) + " bytes";
-    });
-    refuse_wrong_file(text, path, FileWanted::settings);
-    return from_text(std::move(text), path.string(), std::move(tokens));
-}
-
-inline JinjaTemplate::Rendered ChatTemplate::render_marked(const nlohmann::ordered_json& messages,
-                                                           bool add_generation_prompt,
-                                                           const nlohmann::ordered_json& extra) const
-{
-    require(messages.is_array(), [&] { return "chat template \"" + name() + "\": messages must be an array"; });
-    require(extra.is_object() || extra.is_null(),
-            [&] { return "chat template \"" + name() + "\": the further variables must be an object"; });
-    nlohmann::ordered_json variables = {{"messages", messages},
-                                        {"tools", nullptr},
-                                        {"documents", nullptr},
-                                        {"add_generation_prompt", add_generation_prompt}};
-    for (const auto& [token, text] : tokens_) { variables[token] = text; }
-    for (const auto& [key, value] : extra.items()) { variables[key] = value; }
-    if (variables["tools"].is_array() && variables["tools"].empty()) { variables["tools"] = nullptr; }
-    return pick(extra)->second.render(variables, options);
-}
-
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/chat_template.ipp"
+#endif

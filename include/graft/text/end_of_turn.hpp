@@ -2,8 +2,10 @@
 #include <cstdint>
 #include <optional>
 
-#include "graft/text/dataset/end_id.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/text/chat_template.hpp"
 #include "graft/text/labels.hpp"
+#include "graft/text/tokenizer.hpp"
 
 // The token that ends an assistant's turn, where it is a control token: generation stops there.
 //
@@ -11,9 +13,10 @@
 // template refuses such a conversation, or ends a turn with ordinary text.
 namespace graft {
 
-inline std::optional<std::int32_t> end_of_turn(const ChatTemplate& chat, const Tokenizer& tokenizer)
-{
-    return detail::dataset::end_of_turn_id(chat, tokenizer);
-}
+std::optional<std::int32_t> end_of_turn(const ChatTemplate& chat, const Tokenizer& tokenizer);
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/end_of_turn.ipp"
+#endif

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "graft/core/inline.hpp"
+
 // Chat templates that are chosen by name, for a checkpoint that has none or should get another: texts of our own, in
 // the language of jinja.hpp. Rendered they are what Unsloth renders under the names chatml, llama-3, mistral, zephyr
 // and gemma, and for alpaca the text of Stanford's original (one turn; the answer follows "### Response:" directly, and
@@ -96,11 +98,10 @@ inline constexpr std::array named_templates{
 
 }  // namespace detail
 
-inline std::vector<std::string> named_template_names()
-{
-    std::vector<std::string> names;
-    for (const auto& each : detail::named_templates) { names.emplace_back(each.name); }
-    return names;
-}
+std::vector<std::string> named_template_names();
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/named_templates.ipp"
+#endif

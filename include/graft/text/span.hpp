@@ -1,7 +1,8 @@
 #pragma once
-#include <algorithm>
 #include <cstddef>
 #include <vector>
+
+#include "graft/core/inline.hpp"
 
 namespace graft {
 
@@ -19,18 +20,10 @@ struct AssistantTurn {
 };
 
 // What is learnt of the turns, in order: without what others say.
-inline std::vector<TextSpan> learnt_spans(const std::vector<AssistantTurn>& turns)
-{
-    std::vector<TextSpan> out;
-    for (const auto& turn : turns) {
-        std::size_t from = turn.whole.begin;
-        for (const auto& hole : turn.foreign) {
-            if (hole.begin > from) { out.push_back({from, hole.begin}); }
-            from = std::max(from, hole.end);
-        }
-        if (turn.foreign.empty() || from < turn.whole.end) { out.push_back({from, turn.whole.end}); }
-    }
-    return out;
-}
+std::vector<TextSpan> learnt_spans(const std::vector<AssistantTurn>& turns);
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/span.ipp"
+#endif

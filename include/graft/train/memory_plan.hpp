@@ -1,14 +1,26 @@
 #pragma once
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <type_traits>
 #include <vector>
 
+#include "graft/autograd/tape.hpp"
 #include "graft/checkpoint/adapter.hpp"
-#include "graft/io/text.hpp"
+#include "graft/checkpoint/adapter_config/targets.hpp"
+#include "graft/core/buffer.hpp"
+#include "graft/core/device.hpp"
+#include "graft/core/dtype.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/models/adapter_config.hpp"
 #include "graft/models/any.hpp"
+#include "graft/models/config.hpp"
+#include "graft/nn/nf4_linear.hpp"
 #include "graft/optim/adamw.hpp"
+#include "graft/text/dataset/example.hpp"
+#include "graft/train/batches.hpp"
 #include "graft/train/preference_step.hpp"
 #include "graft/train/step.hpp"
 
@@ -55,13 +67,7 @@ template <class> inline constexpr bool is_nf4_linear = false;
 template <int In, int Out, Float T, Device Dev> inline constexpr bool is_nf4_linear<Nf4Linear<In, Out, T, Dev>> = true;
 
 // A micro-batch of full rows, every label a target.
-inline Batch full_batch(std::int64_t documents, std::int64_t tokens)
-{
-    const std::vector<Example> examples(1, Example{.ids = std::vector<std::int32_t>(std::size_t(tokens), 0),
-                                                   .labels = std::vector<std::int32_t>(std::size_t(tokens), 0),
-                                                   .source = {}});
-    return collate(examples, std::vector<std::int64_t>(std::size_t(documents), 0));
-}
+Batch full_batch(std::int64_t documents, std::int64_t tokens);
 
 }  // namespace detail
 
@@ -133,22 +139,10 @@ template <Float T> MemoryPlan plan_memory(const ModelConfig& config, const PlanO
     return plan;
 }
 
-inline std::string to_text(const MemoryPlan& plan)
-{
-    std::string text;
-    const auto line = [&](const std::string& name, std::int64_t bytes) {
-        std::string number = with_commas(bytes);
-        number.insert(0, number.size() < 18 ? 18 - number.size() : 0, ' ');
-        text += "  " + name + std::string(name.size() < 34 ? 34 - name.size() : 1, ' ') + number + "\n";
-    };
-    line("weights", plan.weights);
-    if (plan.stacked > 0) { line("stacked adapters, frozen", plan.stacked); }
-    if (plan.adapter > 0) { line("adapter", plan.adapter); }
-    line("positions", plan.positions);
-    line("moments of AdamW", plan.moments);
-    line("activations, gradients, scratch", plan.step);
-    line("peak, in " + plan.where, plan.peak);
-    return text;
-}
+std::string to_text(const MemoryPlan& plan);
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/train/memory_plan.ipp"
+#endif

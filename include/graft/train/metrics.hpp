@@ -1,11 +1,10 @@
 #pragma once
-#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "graft/io/text.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/train/preference.hpp"
 
 // metrics.jsonl: what a training step measured, a line of JSON each.
@@ -39,11 +38,7 @@ struct StepMetrics {
 namespace detail {
 
 // The shortest text that reads back to the same number.
-inline std::string shortest(double value)
-{
-    if (!std::isfinite(value)) { return "null"; }
-    return shortest_text(value);
-}
+std::string shortest(double value);
 
 }  // namespace detail
 
@@ -57,20 +52,10 @@ inline constexpr std::pair<const char*, double PreferenceMetrics::*> preference_
     {"logps_rejected", &PreferenceMetrics::logps_rejected}};
 
 // One line, without its line end.
-inline std::string metrics_line(const StepMetrics& m)
-{
-    using detail::shortest;
-    std::string line = "{\"step\": " + std::to_string(m.step) + ", \"loss\": " + shortest(m.loss)
-                       + ", \"lr\": " + shortest(m.lr) + ", \"grad_norm\": " + shortest(m.grad_norm)
-                       + ", \"tokens\": " + std::to_string(m.tokens) + ", \"targets\": " + std::to_string(m.targets)
-                       + ", \"seconds\": " + shortest(m.seconds) + ", \"peak_bytes\": " + std::to_string(m.peak_bytes);
-    if (m.preference) {
-        for (const auto& [name, field] : preference_fields) {
-            line += ", \"" + std::string(name) + "\": " + shortest((*m.preference).*field);
-        }
-    }
-    if (m.eval_loss) { line += ", \"eval_loss\": " + shortest(*m.eval_loss); }
-    return line + "}";
-}
+std::string metrics_line(const StepMetrics& m);
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/train/metrics.ipp"
+#endif

@@ -1,9 +1,8 @@
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <span>
 
-#include "graft/core/random.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/models/config.hpp"
 #include "graft/text/dataset/example.hpp"
 #include "graft/train/step.hpp"
@@ -17,19 +16,7 @@
 // On one processor with one build the loss is the same to the bit; elsewhere it is so within rounding.
 namespace graft {
 
-inline Example probe_example(const ModelConfig& config)
-{
-    const std::int64_t length =
-        std::min({std::int64_t{64}, config.max_positions, config.sliding_window.value_or(config.max_positions)});
-    const Philox random{.seed = stream_of("probe", 5)};
-    Example out;
-    for (std::int64_t t = 0; t < length; ++t) {
-        out.ids.push_back(std::int32_t(random.below(std::uint64_t(config.vocab), 0, std::uint64_t(t))));
-    }
-    out.labels = out.ids;
-    out.labels[0] = ignore;
-    return out;
-}
+Example probe_example(const ModelConfig& config);
 
 template <class Model> double probe_loss(const Model& model)
 {
@@ -38,3 +25,7 @@ template <class Model> double probe_loss(const Model& model)
 }
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/train/probe.ipp"
+#endif

@@ -1,13 +1,13 @@
 #pragma once
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "graft/core/error.hpp"
-#include "graft/io/hash.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/train/batches.hpp"
 
 // Counts the rows that a run trains on, and holds the count against the rule: every row once an epoch, the first and
@@ -28,36 +28,9 @@ class RowCount {
 public:
     RowCount(Batches batches, std::int64_t rows) : batches_(std::move(batches)), seen_(std::size_t(rows), 0) {}
 
-    void done_before(std::int64_t steps)
-    {
-        while (step_ < steps) {
-            for (const auto& rows : batches_.rows(step_)) { add(rows); }
-            end_step();
-        }
-    }
-    void add(std::span<const std::int64_t> rows)
-    {
-        for (const std::int64_t row : rows) {
-            require(row >= 0 && row < std::int64_t(seen_.size()), "RowCount: there is no such row");
-            ++seen_[std::size_t(row)];
-            order_.push_back(row);
-            ++total_;
-        }
-    }
-    void end_step()
-    {
-        hash_rows();
-        ++step_;
-        const auto epoch = step_ / batches_.steps_per_epoch();
-        const bool whole = step_ % batches_.steps_per_epoch() == 0;
-        if (!whole) { return; }
-        for (std::size_t row = 0; row < seen_.size(); ++row) {
-            require(seen_[row] == epoch, [&] {
-                return "example " + std::to_string(row + 1) + " was trained on " + std::to_string(seen_[row])
-                       + " times in " + std::to_string(epoch) + " epochs: this is an error of the program";
-            });
-        }
-    }
+    void done_before(std::int64_t steps);
+    void add(std::span<const std::int64_t> rows);
+    void end_step();
 
     std::int64_t least() const { return seen_.empty() ? 0 : *std::min_element(seen_.begin(), seen_.end()); }
     std::int64_t most() const { return seen_.empty() ? 0 : *std::max_element(seen_.begin(), seen_.end()); }
@@ -66,15 +39,7 @@ public:
 
 private:
     // A chain, so that the hash can be asked for at any step: SHA-256 of the one before and the rows of this step.
-    void hash_rows()
-    {
-        Sha256 hash;
-        hash.add(chain_);
-        hash.add(std::int64_t(order_.size()));
-        for (const std::int64_t row : order_) { hash.add(row); }
-        chain_ = hash.hex();
-        order_.clear();
-    }
+    void hash_rows();
 
     Batches batches_;
     std::vector<std::int64_t> seen_, order_;
@@ -83,3 +48,7 @@ private:
 };
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/train/row_count.ipp"
+#endif

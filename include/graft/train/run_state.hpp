@@ -1,8 +1,11 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <fcntl.h>
 #include <filesystem>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -10,8 +13,18 @@
 #include <vector>
 
 #include "graft/checkpoint/adapter.hpp"
+#include "graft/checkpoint/adapter/tensors.hpp"
+#include "graft/checkpoint/load.hpp"
+#include "graft/core/device.hpp"
+#include "graft/core/dtype.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/io/checkpoint_folders.hpp"
+#include "graft/io/safetensors.hpp"
+#include "graft/io/safetensors/types.hpp"
+#include "graft/io/safetensors/write.hpp"
+#include "graft/nn/trained.hpp"
 #include "graft/optim/adamw.hpp"
+#include "graft/train/metrics_file.hpp"
 #include "graft/train/run_state/record.hpp"
 
 // The state of a run in a folder checkpoint-N, N being the steps done: a run that goes on from it is, bit for bit, the
@@ -107,38 +120,10 @@ public:
     explicit Expected(const std::filesystem::path& path) : file_(SafetensorsFile::open(path)) {}
 
     bool has(const std::string& name) const { return file_.find(name) != nullptr; }
-    const StoredTensor* take(const std::string& name, StoredType type, const std::vector<std::int64_t>& shape)
-    {
-        const StoredTensor* tensor = file_.find(name);
-        ++taken_;
-        if (tensor == nullptr) {
-            report_.missing.push_back(name);
-        } else if (tensor->type != type || tensor->shape != shape) {
-            report_.misshaped.push_back(name + " (" + std::string(stored_name(tensor->type)) + " "
-                                        + shape_text(tensor->shape) + ", expected " + std::string(stored_name(type))
-                                        + " " + shape_text(shape) + ")");
-        } else {
-            names_.push_back(name);
-        }
-        return tensor;
-    }
+    const StoredTensor* take(const std::string& name, StoredType type, const std::vector<std::int64_t>& shape);
     // A tensor that is not looked at.
-    void pass(const std::string& name)
-    {
-        taken_ += has(name);
-        names_.push_back(name);
-    }
-    void check()
-    {
-        if (taken_ != file_.tensors().size() && report_.missing.empty() && report_.misshaped.empty()) {
-            for (const StoredTensor& tensor : file_.tensors()) {
-                if (std::find(names_.begin(), names_.end(), tensor.name) == names_.end()) {
-                    report_.extra.push_back(tensor.name);
-                }
-            }
-        }
-        report_.check(printable(file_.path().string(), 1000));
-    }
+    void pass(const std::string& name);
+    void check();
 
 private:
     SafetensorsFile file_;
@@ -178,26 +163,7 @@ std::filesystem::path save_run_state(const std::filesystem::path& run, const Run
     return run / checkpoint_name(state.step());
 }
 
-inline FoundRunState newest_run_state(const std::filesystem::path& run)
-{
-    FoundRunState found;
-    for (const CheckpointFolder& checkpoint : checkpoints_of(run)) {
-        try {
-            found.state = read_run_state(checkpoint.path);
-            require(found.state.step() == checkpoint.step, [&] {
-                return printable(checkpoint.path.string(), 1000) + ": is the state after "
-                       + std::to_string(found.state.step()) + " steps: it was renamed";
-            });
-            found.folder = checkpoint.path;
-            return found;
-        } catch (const Error& error) {
-            found.damaged.push_back(checkpoint.path);
-            found.reasons.emplace_back(error.what());
-        }
-    }
-    found.state = {};
-    return found;
-}
+FoundRunState newest_run_state(const std::filesystem::path& run);
 
 template <class Model, Float T, Device Dev>
 void load_run_state(const std::filesystem::path& folder, Model& model, AdamW<T, Dev>& adamw)
@@ -262,3 +228,7 @@ void load_run_state(const std::filesystem::path& folder, Model& model, AdamW<T, 
 }
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/train/run_state.ipp"
+#endif

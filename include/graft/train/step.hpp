@@ -1,18 +1,29 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "graft/autograd/tape.hpp"
+#include "graft/core/buffer.hpp"
+#include "graft/core/device.hpp"
+#include "graft/core/dtype.hpp"
+#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/core/view.hpp"
 #include "graft/nn/trained.hpp"
 #include "graft/nn/visit.hpp"
 #include "graft/ops/context.hpp"
 #include "graft/optim/adamw.hpp"
+#include "graft/text/dataset/example.hpp"
 #include "graft/train/batches.hpp"
 
 // The pieces of a training step: a batch onto a device, its loss and gradients, the loss of a set without training.
@@ -104,18 +115,7 @@ template <class Model> std::string not_finite(const Model& model)
 namespace detail {
 
 // One document of a batch.
-inline Batch document_of(const Batch& batch, std::size_t d)
-{
-    const auto part = [&](const std::vector<std::int32_t>& of) {
-        return std::vector<std::int32_t>(of.begin() + batch.bounds[d], of.begin() + batch.bounds[d + 1]);
-    };
-    return {.ids = part(batch.ids),
-            .labels = part(batch.labels),
-            .positions = part(batch.positions),
-            .bounds = {0, batch.bounds[d + 1] - batch.bounds[d]},
-            .rows = {batch.rows[d]},
-            .targets = 0};
-}
+Batch document_of(const Batch& batch, std::size_t d);
 
 // The row whose loss is not finite, by running the documents of a batch alone.
 template <class Model, class Rope>
@@ -188,3 +188,7 @@ double evaluate(const Model& model, std::span<const Example> examples, std::int6
 }
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/train/step.ipp"
+#endif

@@ -3,13 +3,16 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include "graft/checkpoint/adapter_config/targets.hpp"
 #include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/io/text.hpp"
+#include "graft/models/adapter_config.hpp"
 #include "graft/models/any.hpp"
 #include "graft/nn/init.hpp"
 
@@ -66,12 +69,7 @@ template <class Model> std::int64_t laid_rows(Model& model)
     return rows;
 }
 
-inline std::string number_text(double value)
-{
-    char text[32];
-    std::snprintf(text, sizeof text, "%.6g", value);
-    return text;
-}
+std::string number_text(double value);
 
 }  // namespace detail
 
@@ -128,3 +126,7 @@ template <class Model> AdapterConfig config_of_laid(Model& model)
 }
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/checkpoint/adapter/laid.ipp"
+#endif

@@ -5,14 +5,19 @@
 #include <map>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "graft/checkpoint/adapter.hpp"
-#include "graft/checkpoint/adapter_config.hpp"
+#include "graft/checkpoint/adapter_config/saved_modules.hpp"
+#include "graft/checkpoint/adapter_config/targets.hpp"
 #include "graft/checkpoint/load.hpp"
 #include "graft/checkpoint/modules.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/io/safetensors.hpp"
+#include "graft/io/safetensors/types.hpp"
+#include "graft/io/safetensors/write.hpp"
+#include "graft/models/adapter_config.hpp"
+#include "graft/models/config.hpp"
 
 // An adapter as it lies in its folder, without a model: for what works from files to files.
 //
@@ -39,58 +44,14 @@ struct StoredBranch {
 
 class StoredAdapter {
 public:
-    static StoredAdapter open(const std::filesystem::path& folder, const ModelConfig& model)
-    {
-        StoredAdapter out;
-        out.folder_ = folder;
-        out.config_ = read_adapter_config(folder);
-        out.file_ = detail::open_adapter_file(folder);
-        const std::string where = printable(out.file_.path().string(), 1000);
-        detail::NamedTensors stored = detail::named_tensors(out.file_, where);
-
-        detail::LoadReport report;
-        const auto take = [&](const std::string& name, std::vector<std::int64_t> shape) {
-            const auto at = stored.find(name);
-            if (at == stored.end()) {
-                report.missing.push_back(name);
-                return StoredTensor();
-            }
-            const StoredTensor found = *at->second;
-            stored.erase(at);
-            if (found.shape != shape || !detail::is_float(found.type)) {
-                report.misshaped.push_back(name + " (" + std::string(stored_name(found.type)) + " "
-                                           + shape_text(found.shape) + ", expected " + shape_text(shape) + ")");
-            }
-            return found;
-        };
-        const auto targets = adapter_targets(out.config_, model, printable(folder.string(), 1000));
-        out.unties_ = targets.saved.untie;
-        out.take_whole(targets.saved, model, stored, where, take);
-        for (const auto& target : targets.modules) {
-            auto a = take(target.a(), {target.rank, target.in});
-            auto b = take(target.b(), {target.out, target.rank});
-            out.branches_.push_back({target, std::move(a), std::move(b)});
-        }
-        out.tokens_ = targets.tokens;
-        if (!out.tokens_.empty()) {
-            out.rows_ = take(token_rows_tensor, {std::int64_t(out.tokens_.size()), model.dim});
-        }
-        out.tables_ = targets.on_tables() ? detail::tables_text(targets) : "";
-        for (const auto& [name, tensor] : stored) { report.extra.push_back(tensor->name); }
-        report.check(where, detail::adapter_hint(report));
-        return out;
-    }
+    static StoredAdapter open(const std::filesystem::path& folder, const ModelConfig& model);
 
     const std::filesystem::path& folder() const { return folder_; }
     const AdapterConfig& config() const { return config_; }
     const std::vector<StoredBranch>& branches() const { return branches_; }
     const Metadata& metadata() const { return file_.metadata(); }
 
-    const StoredTensor* whole(const std::string& name) const
-    {
-        const auto at = whole_.find(name);
-        return at == whole_.end() ? nullptr : &at->second;
-    }
+    const StoredTensor* whole(const std::string& name) const;
     const std::map<std::string, StoredTensor>& whole() const { return whole_; }
     bool unties() const { return unties_; }
 
@@ -100,24 +61,9 @@ public:
     const std::string& tables() const { return tables_; }
 
     // The largest rank of a module.
-    std::int64_t rank() const
-    {
-        std::int64_t most = 0;
-        for (const StoredBranch& branch : branches_) { most = std::max(most, branch.target.rank); }
-        return most;
-    }
-    const StoredBranch* find(const std::string& module) const
-    {
-        for (const StoredBranch& branch : branches_) {
-            if (branch.target.name == module) { return &branch; }
-        }
-        return nullptr;
-    }
-    std::string metadata(const std::string& key) const
-    {
-        const auto at = file_.metadata().find(key);
-        return at == file_.metadata().end() ? std::string() : at->second;
-    }
+    std::int64_t rank() const;
+    const StoredBranch* find(const std::string& module) const;
+    std::string metadata(const std::string& key) const;
 
 private:
     // Modules that the settings name, and embedding and head where PEFT has added them on its own. Of a tied pair the
@@ -161,22 +107,17 @@ private:
     std::vector<StoredBranch> branches_;
 };
 
-inline bool unties(std::span<const StoredAdapter> adapters)
-{
-    return std::any_of(adapters.begin(), adapters.end(), [](const StoredAdapter& one) { return one.unties(); });
-}
+bool unties(std::span<const StoredAdapter> adapters);
 
 namespace detail {
 
 // The values of a tensor of a file, whole.
-inline std::vector<double> all_values(const StoredTensor& t)
-{
-    const auto width = std::size_t(stored_bits(t.type) / 8);
-    std::vector<double> out(t.bytes.size() / width);
-    read_elements<double>(t, 0, std::int64_t(out.size()), out.data());
-    return out;
-}
+std::vector<double> all_values(const StoredTensor& t);
 
 }  // namespace detail
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/checkpoint/merge/stored_adapter.ipp"
+#endif

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "graft/core/inline.hpp"
+
 // The element types of safetensors, and what a tensor in a file is.
 //
 // The order of the enumerators is the order in which the reference writer lays out a file, from last to first.
@@ -93,12 +95,7 @@ constexpr std::int64_t elements_of(std::span<const std::int64_t> shape)
     return n;
 }
 
-inline std::string shape_text(std::span<const std::int64_t> shape)
-{
-    std::string out = "[";
-    for (std::size_t i = 0; i < shape.size(); ++i) { out += (i == 0 ? "" : ", ") + std::to_string(shape[i]); }
-    return out + "]";
-}
+std::string shape_text(std::span<const std::int64_t> shape);
 
 // A tensor in a file: a view of bytes that the file owns. The bytes need not be aligned to the element.
 struct StoredTensor {
@@ -109,3 +106,7 @@ struct StoredTensor {
 };
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/io/safetensors/types.ipp"
+#endif

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "graft/core/inline.hpp"
 #include "graft/core/labels.hpp"
 #include "graft/text/dataset/read.hpp"
 #include "graft/text/span.hpp"
@@ -36,19 +37,7 @@ template <class Coded> Answers answers_of(const Coded& coded, const std::vector<
 }
 
 // Where nobody said what an answer is: each run of targets, or all targets together.
-inline Answers answers_of(const std::vector<std::int32_t>& labels, bool each_run)
-{
-    Answers out;
-    for (std::size_t t = 0; t < labels.size(); ++t) {
-        if (labels[t] == ignore) { continue; }
-        if (!out.empty() && (!each_run || out.back().second + 1 == t)) {
-            out.back().second = t;
-        } else {
-            out.emplace_back(t, t);
-        }
-    }
-    return out;
-}
+Answers answers_of(const std::vector<std::int32_t>& labels, bool each_run);
 
 // Whether the last target of every answer that has targets is one of `ends`. Up to three blank tokens may follow it:
 // templates write white space behind a turn, which is learnt where everything is. Answers behind the last label are cut
@@ -78,3 +67,7 @@ bool all_end(const Answers& answers, const std::vector<std::int32_t>& labels, co
 }
 
 }  // namespace graft::detail::dataset
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/dataset/answers.ipp"
+#endif

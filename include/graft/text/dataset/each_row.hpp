@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,10 +11,12 @@
 #include <vector>
 
 #include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/text/dataset/bad_row.hpp"
 #include "graft/text/dataset/forms.hpp"
 #include "graft/text/dataset/options.hpp"
 #include "graft/text/dataset/read.hpp"
+#include "graft/text/dataset/read/bytes.hpp"
 #include "graft/text/dataset/report.hpp"
 
 // Every row of the files: told apart, held to the form of its file, read, and counted.
@@ -28,37 +31,11 @@
 namespace graft::detail::dataset {
 
 // Bytes of a row, roughly, counted no further than to `most`.
-inline std::size_t weight_of(const Json& json, std::size_t most)
-{
-    std::size_t sum = 16;
-    if (json.is_string()) { return sum + json.get_ref<const std::string&>().size(); }
-    if (json.is_structured()) {
-        for (const auto& item : json) {
-            if (sum >= most) { break; }
-            sum += weight_of(item, most - sum);
-        }
-    }
-    return sum;
-}
+std::size_t weight_of(const Json& json, std::size_t most);
 
 // A set, or a file of it, without an example is refused, with every reason. `before`: what was dropped before it.
-inline void refuse_nothing_left(const DataReport& report, const std::vector<DataReport::Dropped>& before,
-                                const std::string& file, std::int64_t rows, const char* what, const char* lacks)
-{
-    const auto name = printable(file, 400);
-    std::string reasons;
-    for (const auto& kind : report.dropped) {
-        const auto same = [&](const auto& other) { return other.reason == kind.reason; };
-        const auto old = std::find_if(before.begin(), before.end(), same);
-        const auto new_ones = kind.rows - (old == before.end() ? 0 : old->rows);
-        if (new_ones == 0) { continue; }
-        reasons += (reasons.empty() ? " " : "; ") + counted(new_ones, what) + ": " + kind.reason;
-        const auto here = [&](const std::string& place) { return place.starts_with(name + ":"); };
-        const auto first = std::find_if(kind.first.begin(), kind.first.end(), here);
-        if (first != kind.first.end()) { reasons += " (first " + *first + ")"; }
-    }
-    throw Error(name + ": nothing to learn: none of " + counted(rows, what) + lacks + reasons);
-}
+void refuse_nothing_left(const DataReport& report, const std::vector<DataReport::Dropped>& before,
+                         const std::string& file, std::int64_t rows, const char* what, const char* lacks);
 
 // `tell` gives the Reading of a row, `begin` is told the first one, `read` makes the row of it, `take` uses that, and
 // `left` counts examples. what: a row in messages; lacks: what none of a file's rows has.
@@ -208,3 +185,7 @@ private:
 };
 
 }  // namespace graft::detail::dataset
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/dataset/each_row.ipp"
+#endif

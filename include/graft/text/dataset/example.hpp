@@ -1,10 +1,9 @@
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "graft/core/labels.hpp"
+#include "graft/core/inline.hpp"
 
 // One row of a data set, or one piece of a long document, as tokens and labels.
 //
@@ -18,10 +17,10 @@ struct Example {
     std::string source;    // the file
 };
 
-inline std::int64_t targets(const Example& example)
-{
-    return std::int64_t(example.labels.size())
-           - std::int64_t(std::count(example.labels.begin(), example.labels.end(), ignore));
-}
+std::int64_t targets(const Example& example);
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/dataset/example.ipp"
+#endif

@@ -1,7 +1,10 @@
 #pragma once
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -9,13 +12,16 @@
 #include <vector>
 
 #include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/core/labels.hpp"
 #include "graft/text/dataset/each_row.hpp"
 #include "graft/text/dataset/encode.hpp"
 #include "graft/text/dataset/end_id.hpp"
+#include "graft/text/dataset/example.hpp"
 #include "graft/text/dataset/forms.hpp"
 #include "graft/text/dataset/options.hpp"
 #include "graft/text/dataset/read.hpp"
+#include "graft/text/dataset/read/bytes.hpp"
 #include "graft/text/dataset/report.hpp"
 
 // Files of rows to a whole data set, for any tokeniser and template: what load_dataset of dataset.hpp does.
@@ -113,13 +119,7 @@ Dataset load_rows(std::span<const std::filesystem::path> files, const Tok* token
 }
 
 // Where the text of the first k tokens ends inside the text of all of them.
-inline std::size_t common_prefix(const std::string& all, const std::string& part)
-{
-    std::size_t n = 0;
-    while (n < all.size() && n < part.size() && all[n] == part[n]) { ++n; }
-    while (n > 0 && n < all.size() && (all[n] & 0xC0) == 0x80) { --n; }  // never inside a character
-    return n;
-}
+std::size_t common_prefix(const std::string& all, const std::string& part);
 
 template <class Decode> std::vector<MarkedPart> mark_parts(const Example& example, const Decode& decode)
 {
@@ -139,13 +139,12 @@ template <class Decode> std::vector<MarkedPart> mark_parts(const Example& exampl
     return parts;
 }
 
-inline std::string join_marked(const std::vector<MarkedPart>& parts)
-{
-    std::string out;
-    for (const auto& part : parts) { out += part.learnt ? "«" + part.text + "»" : part.text; }
-    return out;
-}
+std::string join_marked(const std::vector<MarkedPart>& parts);
 
 }  // namespace detail::dataset
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/dataset/load.ipp"
+#endif

@@ -3,6 +3,8 @@
 #include <functional>
 #include <string>
 
+#include "graft/core/inline.hpp"
+
 // What a data set is read for.
 namespace graft {
 
@@ -34,11 +36,12 @@ struct DataOptions {
 
 namespace detail::dataset {
 
-inline void report_progress(const DataOptions& options, const std::string& file, std::int64_t read, std::int64_t used)
-{
-    if (options.progress) { options.progress({file, read, used}); }
-}
+void report_progress(const DataOptions& options, const std::string& file, std::int64_t read, std::int64_t used);
 
 }  // namespace detail::dataset
 
 }  // namespace graft
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/dataset/options.ipp"
+#endif

@@ -1,7 +1,4 @@
 #pragma once
-#include "graft/core/error.hpp"
-#include "graft/text/jinja/value.hpp"
-
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -9,6 +6,10 @@
 #include <optional>
 #include <string>
 #include <utility>
+
+#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/text/jinja/value.hpp"
 
 namespace graft {
 
@@ -44,67 +45,29 @@ struct Position {
     unsigned line = 0, column = 0;
 };  // from 1; columns count characters
 
-inline std::string located(const std::string& name, Position at, const std::string& what)
-{
-    return "chat template \"" + name + "\", line " + std::to_string(at.line) + ", column " + std::to_string(at.column)
-           + ": " + what;
-}
+std::string located(const std::string& name, Position at, const std::string& what);
 
 // One rendering: its name, where it stands, and what it has used.
 class Machine {
 public:
     Machine(const std::string& name, const JinjaOptions& options) : options(options), name_(name) {}
 
-    void step(std::size_t count = 1)
-    {
-        if (count > options.limits.steps - steps_) {
-            fail("more than " + std::to_string(options.limits.steps) + " steps; the template loops too long");
-        }
-        steps_ += count;
-    }
+    void step(std::size_t count = 1);
     void look_at(std::size_t bytes) { step(bytes / 256); }
 
     // Counts a string before it is made.
-    void reserve(std::size_t bytes)
-    {
-        if (bytes > options.limits.output) {
-            fail("a string of " + std::to_string(bytes) + " bytes; at most " + std::to_string(options.limits.output)
-                 + " are allowed");
-        }
-        made_ += bytes;
-        if (made_ / 16 > options.limits.output) {
-            fail("strings of more than 16 times " + std::to_string(options.limits.output)
-                 + " bytes in all; the template builds text without end");
-        }
-        look_at(bytes);
-    }
-    Value text(std::string s)
-    {
-        reserve(s.size());
-        return Value::text(std::move(s));
-    }
+    void reserve(std::size_t bytes);
+    Value text(std::string s);
 
     // Holds what is changed in place until the end, and empties it then: lists may come to hold one another, in circles
     // or in long chains, and must neither leak nor be destroyed by deep recursion.
     void keep(Value container) { changed_.push_back(std::move(container)); }
-    ~Machine()
-    {
-        for (const Value& v : changed_) {
-            if (const auto* list = v.as<ListRef>()) { List().swap(*list->items); }
-            if (const auto* dict = v.as<DictRef>()) { Dict().entries.swap(dict->dict->entries); }
-        }
-    }
+    ~Machine();
     Machine(const Machine&) = delete;
     Machine& operator=(const Machine&) = delete;
 
     // A value that holds others, unless they lie too deep inside one another.
-    Value holding(Value v) const
-    {
-        if (v.nesting() > options.limits.depth) {
-            fail("values nested deeper than " + std::to_string(options.limits.depth) + " levels");
-        }
-        return v;
-    }
+    Value holding(Value v) const;
 
     std::string where(const std::string& what) const { return located(name_, at, what); }
     [[noreturn]] void fail(const std::string& what) const { throw Error(where(what)); }
@@ -122,13 +85,7 @@ private:
 // Counts one level of nesting while it lives.
 class Level {
 public:
-    explicit Level(Machine& m) : machine_(m)
-    {
-        if (++m.depth > m.options.limits.depth) {
-            --m.depth;
-            m.fail("nested deeper than " + std::to_string(m.options.limits.depth) + " levels");
-        }
-    }
+    explicit Level(Machine& m);
     ~Level() { --machine_.depth; }
     Level(const Level&) = delete;
     Level& operator=(const Level&) = delete;
@@ -138,3 +95,7 @@ private:
 };
 
 }  // namespace graft::detail::jinja
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/jinja/machine.ipp"
+#endif

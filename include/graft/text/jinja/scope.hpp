@@ -1,10 +1,11 @@
 #pragma once
-#include "graft/text/jinja/value.hpp"
-
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "graft/core/inline.hpp"
+#include "graft/text/jinja/value.hpp"
 
 namespace graft::detail::jinja {
 
@@ -14,25 +15,12 @@ struct Scope {
     std::shared_ptr<Scope> parent;
     std::vector<std::pair<std::string, Value>> names;
 
-    const Value* find(const std::string& name) const
-    {
-        for (const Scope* s = this; s != nullptr; s = s->parent.get()) {
-            for (const auto& [key, value] : s->names) {
-                if (key == name) { return &value; }
-            }
-        }
-        return nullptr;
-    }
-    void set(const std::string& name, Value value)
-    {
-        for (auto& [key, old] : names) {
-            if (key == name) {
-                old = std::move(value);
-                return;
-            }
-        }
-        names.emplace_back(name, std::move(value));
-    }
+    const Value* find(const std::string& name) const;
+    void set(const std::string& name, Value value);
 };
 
 }  // namespace graft::detail::jinja
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/jinja/scope.ipp"
+#endif

@@ -1,17 +1,15 @@
 #pragma once
-#include "graft/core/error.hpp"
-#include "graft/text/chat_template.hpp"
-
-#include <nlohmann/json.hpp>
-
-#include <algorithm>
-#include <charconv>
 #include <cstddef>
+#include <iterator>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
+
+#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/text/chat_template.hpp"
 
 // Conversations with words that occur nowhere else in place of what is said in them, and where a rendered text shows
 // these words.
@@ -30,18 +28,9 @@ enum class Calls { taken_away, renamed };
 
 inline constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
 
-inline bool has_calls(const Messages& message)
-{
-    const auto calls = message.find("tool_calls");
-    return calls != message.end() && calls->is_array() && !calls->empty();
-}
+bool has_calls(const Messages& message);
 
-inline bool is_blank(const Messages& message)
-{
-    const auto content = message.find("content");
-    return content == message.end() || content->is_null()
-           || (content->is_string() && content->get_ref<const std::string&>().empty());
-}
+bool is_blank(const Messages& message);
 
 // A word in a text. kind: s content, c a call's name, a its arguments, o another message; owner: the turn's number
 // among the answers, or the message's among all.
@@ -52,63 +41,17 @@ struct Word {
 
 class Conversation {
 public:
-    Conversation(const ChatTemplate& chat, const Messages& messages, const Messages& extra, const std::string& rendered)
-        : chat(chat), messages(messages), extra(extra), rendered(rendered)
-    {
-        for (std::size_t i = 0; i < messages.size(); ++i) {
-            require(messages[i].is_object(), [&] { return "message " + std::to_string(i + 1) + " is not an object"; });
-            const auto role = messages[i].find("role");
-            if (role == messages[i].end() || *role != "assistant") { continue; }
-            turns.push_back(i);
-            any_calls = any_calls || has_calls(messages[i]);
-        }
-        if (turns.empty()) { return; }
-        const auto dump = messages.dump(-1, ' ', false, Messages::error_handler_t::ignore);
-        for (std::size_t n = 0; word_.empty(); ++n) {
-            const std::string candidate = "sentinel" + std::to_string(n) + "word";
-            if (rendered.find(candidate) == std::string::npos && dump.find(candidate) == std::string::npos) {
-                word_ = candidate;
-            }
-        }
-    }
+    Conversation(const ChatTemplate& chat, const Messages& messages, const Messages& extra,
+                 const std::string& rendered);
 
-    [[noreturn]] void fail(std::size_t turn, const std::string& why) const
-    {
-        throw Error("cannot tell what the assistant says in message " + std::to_string(turns[turn] + 1)
-                    + " from the chat template \"" + chat.name() + "\": " + why);
-    }
+    [[noreturn]] void fail(std::size_t turn, const std::string& why) const;
 
-    std::string render(const Messages& changed, std::size_t turn, bool prompt = false) const
-    {
-        try {
-            return chat.render(changed, prompt, extra);
-        } catch (const Error& error) {
-            fail(turn, std::string("it cannot render a changed conversation (") + error.what() + ")");
-        }
-    }
+    std::string render(const Messages& changed, std::size_t turn, bool prompt = false) const;
 
-    std::string word(char kind, std::size_t owner, std::size_t item = 0) const
-    {
-        return word_ + kind + std::to_string(owner) + "n" + std::to_string(item) + "x";
-    }
+    std::string word(char kind, std::size_t owner, std::size_t item = 0) const;
 
     // All words of a text, in order.
-    std::vector<Word> words_in(std::string_view text) const
-    {
-        std::vector<Word> out;
-        for (std::size_t at = text.find(word_); at != text.npos; at = text.find(word_, at + 1)) {
-            const char* const end = text.data() + text.size();
-            const char* p = text.data() + at + word_.size();
-            Word found{p < end ? *p : '\0', 0, 0, at, 0};
-            const auto owner = p < end ? std::from_chars(p + 1, end, found.owner) : std::from_chars_result{};
-            if (p >= end || owner.ec != std::errc{} || owner.ptr == end || *owner.ptr != 'n') { continue; }
-            const auto item = std::from_chars(owner.ptr + 1, end, found.item);
-            if (item.ec != std::errc{} || item.ptr == end || *item.ptr != 'x') { continue; }
-            found.end = std::size_t(item.ptr + 1 - text.data());
-            out.push_back(found);
-        }
-        return out;
-    }
+    std::vector<Word> words_in(std::string_view text) const;
 
     // A copy in which the answers that `which` names are replaced, and with `others` what users and tools say.
     template <class Which> Messages changed(Calls calls, const Which& which, bool others = false) const
@@ -124,35 +67,10 @@ public:
         }
         return out;
     }
-    Messages changed(Calls calls, bool others = false) const
-    {
-        return changed(
-            calls, [](std::size_t) { return true; }, others);
-    }
+    Messages changed(Calls calls, bool others = false) const;
 
     // Refuses a template that does not show every call.
-    void check_calls() const
-    {
-        Messages out = messages;
-        std::vector<std::size_t> calls(turns.size(), 0);
-        for (std::size_t k = 0; k < turns.size(); ++k) {
-            if (has_calls(out[turns[k]])) { calls[k] = rename(out[turns[k]], k, false); }
-        }
-        std::vector<std::vector<bool>> shown;
-        for (const auto count : calls) { shown.emplace_back(count, false); }
-        const auto first = std::find_if(calls.begin(), calls.end(), [](std::size_t count) { return count > 0; });
-        const auto text = render(out, std::size_t(first - calls.begin()));
-        for (const Word& w : words_in(text)) {
-            if (w.kind == 'c' && w.owner < shown.size() && w.item < shown[w.owner].size()) {
-                shown[w.owner][w.item] = true;
-            }
-        }
-        for (std::size_t k = 0; k < shown.size(); ++k) {
-            if (std::find(shown[k].begin(), shown[k].end(), false) != shown[k].end()) {
-                fail(k, "its tool calls are not shown");
-            }
-        }
-    }
+    void check_calls() const;
 
     const ChatTemplate& chat;
     const Messages& messages;
@@ -162,38 +80,9 @@ public:
     bool any_calls = false;
 
 private:
-    void replace(Messages& message, std::size_t turn, Calls calls) const
-    {
-        for (const char* key : {"reasoning_content", "reasoning", "thinking"}) {
-            const auto found = message.find(key);
-            if (found != message.end() && found->is_string() && !found->get_ref<const std::string&>().empty()) {
-                *found = "thought";
-            }
-        }
-        const bool keep = calls == Calls::renamed && has_calls(message);
-        if (!keep || !is_blank(message)) { message["content"] = word('s', turn); }
-        if (keep) {
-            rename(message, turn, true);
-        } else {
-            message.erase("tool_calls");
-        }
-    }
+    void replace(Messages& message, std::size_t turn, Calls calls) const;
 
-    std::size_t rename(Messages& message, std::size_t turn, bool arguments) const
-    {
-        std::size_t number = 0;
-        for (auto& call : message["tool_calls"]) {
-            if (!call.is_object()) { fail(turn, "a tool call is not an object"); }
-            auto& function = call.contains("function") && call["function"].is_object() ? call["function"] : call;
-            function["name"] = word('c', turn, number);
-            if (const auto given = function.find("arguments"); arguments && given != function.end()) {
-                if (given->is_object() && !given->empty()) { *given = {{"argument", word('a', turn, number)}}; }
-                if (given->is_string()) { *given = word('a', turn, number); }
-            }
-            ++number;
-        }
-        return number;
-    }
+    std::size_t rename(Messages& message, std::size_t turn, bool arguments) const;
 
     std::string word_;
 };
@@ -204,46 +93,15 @@ struct Probe {
         std::size_t begin = none, end = 0;
     };
 
-    Probe(const Conversation& all, std::string rendered, Calls calls) : text(std::move(rendered))
-    {
-        words = all.words_in(text);
-        places.resize(all.turns.size());
-        std::vector<std::size_t> contents(all.turns.size(), 0);
-        std::vector<std::vector<std::size_t>> named(all.turns.size());
-        for (const Word& w : words) {
-            if (w.kind == 'o' || w.owner >= places.size()) { continue; }
-            if (w.kind == 's') { ++contents[w.owner]; }
-            auto& seen = named[w.owner];
-            // A tool's answer may repeat the name of its call.
-            if (w.kind == 'c' && std::find(seen.begin(), seen.end(), w.item) != seen.end()) { continue; }
-            if (w.kind == 'c') { seen.push_back(w.item); }
-            auto& place = places[w.owner];
-            place.begin = std::min(place.begin, w.begin), place.end = std::max(place.end, w.end);
-        }
-        for (std::size_t k = 0; k < places.size(); ++k) {
-            const bool called = calls == Calls::renamed && has_calls(all.messages[all.turns[k]]);
-            if (contents[k] > 1 || (contents[k] == 0 && (!called || named[k].empty()))) { missing.push_back(k); }
-        }
-    }
+    Probe(const Conversation& all, std::string rendered, Calls calls);
 
-    std::string_view between(std::size_t from, std::size_t to) const
-    {
-        return std::string_view(text).substr(from, to - from);
-    }
+    std::string_view between(std::size_t from, std::size_t to) const;
     std::size_t gap_begin(std::size_t k) const { return k == 0 ? 0 : places[k - 1].end; }
     std::size_t gap_end(std::size_t k) const { return k == places.size() ? text.size() : places[k].begin; }
     std::string_view gap(std::size_t k) const { return between(gap_begin(k), gap_end(k)); }
 
     // Refuses a text that does not show every answer once, and in order.
-    void check(const Conversation& all) const
-    {
-        for (std::size_t k = 0; k < places.size(); ++k) {
-            const bool shown = std::find(missing.begin(), missing.end(), k) == missing.end();
-            if (!shown || (k > 0 && places[k].begin < places[k - 1].end)) {
-                all.fail(k, "its content is not shown exactly once");
-            }
-        }
-    }
+    void check(const Conversation& all) const;
 
     std::string text;
     std::vector<Word> words;
@@ -252,3 +110,7 @@ struct Probe {
 };
 
 }  // namespace graft::detail::labels
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/labels/probe.ipp"
+#endif

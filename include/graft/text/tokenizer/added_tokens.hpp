@@ -1,17 +1,19 @@
 #pragma once
-#include "graft/core/error.hpp"
-#include "graft/text/span.hpp"
-#include "graft/text/tokenizer/json.hpp"
-#include "graft/text/tokenizer/unicode.hpp"
-#include "graft/text/tokenizer/vocabulary.hpp"
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
+#include "graft/text/span.hpp"
+#include "graft/text/tokenizer/json.hpp"
+#include "graft/text/tokenizer/unicode.hpp"
+#include "graft/text/tokenizer/vocabulary.hpp"
 
 // The added tokens of tokenizer.json: found in the text before BPE sees it, leftmost first, longest first.
 namespace graft::detail::tokens {
@@ -27,51 +29,14 @@ struct AddedToken {
     bool skipped = false;  // left out by decoding without special tokens
 };
 
-inline std::vector<AddedToken> read_added_tokens(const Json& list, const std::string& where)
-{
-    std::vector<AddedToken> out;
-    if (list.is_null()) { return out; }
-    require(list.is_array(), where + ": added_tokens must be a list");
-    for (const Json& entry : list) {
-        const std::string place = where + ": added_tokens[" + std::to_string(out.size()) + "]";
-        require(entry.is_object(), [&] { return place + " must be an object, found " + kind_of(entry); });
-        AddedToken token;
-        const Json& id = field(entry, "id");
-        require(id.is_number_unsigned() && id.get<std::uint64_t>() < (1u << 24),
-                [&] { return place + ": id must be a whole number from 0 to 16777215, found " + id.dump(); });
-        token.id = id.get<std::int32_t>();
-        token.content = text_field(entry, "content", place);
-        token.special = flag_field(entry, "special", false, place);
-        token.normalized = flag_field(entry, "normalized", !token.special, place);
-        token.single_word = flag_field(entry, "single_word", false, place);
-        token.lstrip = flag_field(entry, "lstrip", false, place);
-        token.rstrip = flag_field(entry, "rstrip", false, place);
-        token.control = token.special;
-        out.push_back(std::move(token));
-    }
-    return out;
-}
+std::vector<AddedToken> read_added_tokens(const Json& list, const std::string& where);
 
 // Finds the longest of a set of strings that starts at a place: a trie, its edges in one flat map.
 class Trie {
 public:
     bool empty() const { return value_.size() == 1; }
 
-    void add(std::string_view text, std::uint32_t value)
-    {
-        if (text.empty()) { return; }
-        std::uint32_t node = 0;
-        first_[static_cast<unsigned char>(text[0])] = true;
-        for (const char c : text) {
-            std::uint32_t& next = edges_[key(node, c)];
-            if (next == 0) {
-                next = static_cast<std::uint32_t>(value_.size());
-                value_.push_back(none);
-            }
-            node = next;
-        }
-        value_[node] = value;
-    }
+    void add(std::string_view text, std::uint32_t value);
 
     struct Match {
         std::size_t begin, end;
@@ -79,43 +44,18 @@ public:
     };
 
     // The leftmost match at or after `from`, the longest there; begin == text.size() where there is none.
-    Match find(std::string_view text, std::size_t from) const
-    {
-        for (; from < text.size(); ++from) {
-            if (!first_[static_cast<unsigned char>(text[from])]) { continue; }
-            Match best{from, from, 0};
-            std::uint32_t node = 0;
-            for (std::size_t at = from; at < text.size(); ++at) {
-                const std::uint32_t* next = edges_.find(key(node, text[at]));
-                if (next == nullptr) { break; }
-                node = *next;
-                if (value_[node] != none) { best.end = at + 1, best.value = value_[node]; }
-            }
-            if (best.end > best.begin) { return best; }
-        }
-        return {text.size(), text.size(), 0};
-    }
+    Match find(std::string_view text, std::size_t from) const;
 
 private:
     static constexpr std::uint32_t none = ~std::uint32_t(0);
-    static std::uint64_t key(std::uint32_t node, char c)
-    {
-        return std::uint64_t(node) << 8 | static_cast<unsigned char>(c);
-    }
+    static std::uint64_t key(std::uint32_t node, char c);
 
     std::array<bool, 256> first_{};
     FlatMap<std::uint32_t> edges_;
     std::vector<std::uint32_t> value_ = {none};  // by node: the string that ends there
 };
 
-inline bool touches_word(std::string_view text, std::size_t begin, std::size_t end)
-{
-    if (end < text.size() && is_word(code_point(text, end))) { return true; }
-    if (begin == 0) { return false; }
-    std::size_t before = begin - 1;
-    while (before > 0 && is_continuation(text[before])) { --before; }
-    return is_word(code_point(text, before));
-}
+bool touches_word(std::string_view text, std::size_t begin, std::size_t end);
 
 // Cuts `text` into added tokens and what lies between them: piece(begin, end, token), token null for ordinary text.
 // None is empty. A match that single_word rules out is ordinary text.
@@ -173,3 +113,7 @@ void split_added(std::string_view text, const Trie& trie, const std::vector<Adde
 }
 
 }  // namespace graft::detail::tokens
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/tokenizer/added_tokens.ipp"
+#endif

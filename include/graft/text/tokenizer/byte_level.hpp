@@ -1,11 +1,10 @@
 #pragma once
-#include "graft/text/tokenizer/unicode.hpp"
-
 #include <array>
-#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "graft/core/inline.hpp"
 
 // GPT-2's mapping of the 256 bytes to printable characters: 0x21-0x7E, 0xA1-0xAC and 0xAE-0xFF stand for themselves;
 // the other 68 bytes, in increasing order, are U+0100, U+0101, ...
@@ -29,18 +28,10 @@ inline constexpr std::array<short, 0x144> char_bytes = [] {
 }();
 
 // Appends the bytes that the characters of `token` stand for; false, and nothing appended, where one stands for none.
-inline bool append_bytes_of(std::string& out, std::string_view token)
-{
-    const std::size_t before = out.size();
-    for (std::size_t at = 0; at < token.size(); at += char_length(token, at)) {
-        const char32_t c = code_point(token, at);
-        if (c >= char_bytes.size() || char_bytes[c] < 0) {
-            out.resize(before);
-            return false;
-        }
-        out += static_cast<char>(char_bytes[c]);
-    }
-    return true;
-}
+bool append_bytes_of(std::string& out, std::string_view token);
 
 }  // namespace graft::detail::tokens
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/tokenizer/byte_level.ipp"
+#endif

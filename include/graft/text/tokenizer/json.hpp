@@ -1,17 +1,16 @@
 #pragma once
-#include "graft/core/error.hpp"
-#include "graft/io/file_kind.hpp"
-
-#include <nlohmann/json.hpp>
-
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
 #include <vector>
+
+#include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
 
 // Reads tokenizer.json. Vocabulary and merges, most of the file, are taken as they stream by; the rest becomes an
 // ordinary JSON value. Errors name the place by line and column (syntax) or by key (contents).
@@ -20,49 +19,18 @@ namespace graft::detail::tokens {
 using Json = nlohmann::json;
 
 // How a JSON value is called in an error.
-inline std::string kind_of(const Json& value)
-{
-    return value.is_discarded() ? "nothing" : std::string(value.type_name());
-}
+std::string kind_of(const Json& value);
 
 // A field of an object: null where it is absent.
-inline const Json& field(const Json& object, const char* key)
-{
-    static const Json null;
-    if (!object.is_object()) { return null; }
-    const auto found = object.find(key);
-    return found == object.end() ? null : *found;
-}
+const Json& field(const Json& object, const char* key);
 
-inline std::string text_field(const Json& object, const char* key, const std::string& where)
-{
-    const Json& value = field(object, key);
-    require(value.is_string(), [&] { return where + ": " + key + " must be a string, found " + kind_of(value); });
-    return value.get<std::string>();
-}
+std::string text_field(const Json& object, const char* key, const std::string& where);
 
-inline bool flag_field(const Json& object, const char* key, bool absent, const std::string& where)
-{
-    const Json& value = field(object, key);
-    if (value.is_null()) { return absent; }
-    require(value.is_boolean(), [&] { return where + ": " + key + " must be true or false, found " + kind_of(value); });
-    return value.get<bool>();
-}
+bool flag_field(const Json& object, const char* key, bool absent, const std::string& where);
 
-inline std::size_t count_field(const Json& object, const char* key, std::size_t absent, const std::string& where)
-{
-    const Json& value = field(object, key);
-    if (value.is_null()) { return absent; }
-    require(value.is_number_unsigned() && value.get<std::uint64_t>() < (1u << 24),
-            [&] { return where + ": " + key + " must be a whole number from 0 to 16777215, found " + value.dump(); });
-    return value.get<std::size_t>();
-}
+std::size_t count_field(const Json& object, const char* key, std::size_t absent, const std::string& where);
 
-inline std::string type_field(const Json& object, const std::string& where)
-{
-    require(object.is_object(), [&] { return where + " must be an object, found " + kind_of(object); });
-    return text_field(object, "type", where);
-}
+std::string type_field(const Json& object, const std::string& where);
 
 // The contents of tokenizer.json, unchecked but for their form.
 struct TokenizerJson {
@@ -86,129 +54,15 @@ public:
     bool boolean(bool b) { return value(Json(b)); }
     bool number_float(double d, const std::string&) { return state_ == State::piece ? score(d) : value(Json(d)); }
     bool binary(Json::binary_t&) { return false; }
-    bool number_integer(std::int64_t i)
-    {
-        return state_ == State::piece ? score(static_cast<double>(i)) : value(Json(i));
-    }
-    bool number_unsigned(std::uint64_t u)
-    {
-        if (state_ == State::piece) { return score(static_cast<double>(u)); }
-        if (state_ != State::vocab) { return value(Json(u)); }
-        require(u < (1u << 24), [&] {
-            return where_ + ": model.vocab gives \"" + key_ + "\" the id " + std::to_string(u) + ", above 16777215";
-        });
-        out_.vocab.emplace_back(std::move(key_), static_cast<std::int32_t>(u));
-        return true;
-    }
-    bool string(std::string& s)
-    {
-        if (state_ == State::merges) {
-            if (s.starts_with("#version")) { return true; }
-            const std::size_t space = s.find(' ');
-            require(space != std::string::npos && space > 0 && space + 1 < s.size()
-                        && s.find(' ', space + 1) == std::string::npos,
-                    [&] {
-                        return where_ + ": merge " + std::to_string(out_.merges.size()) + " (\"" + s
-                               + "\") is not two tokens with one space between";
-                    });
-            out_.merges.push_back({s.substr(0, space), s.substr(space + 1)});
-            return true;
-        }
-        if (state_ == State::piece) {
-            require(pair_.empty(), [&] { return bad_piece(); });
-            pair_.push_back(std::move(s));
-            return true;
-        }
-        if (state_ == State::pair) {
-            pair_.push_back(std::move(s));
-            require(pair_.size() <= 2, [&] { return bad_pair(); });
-            return true;
-        }
-        return value(Json(std::move(s)));
-    }
-    bool key(std::string& k)
-    {
-        if (state_ == State::vocab) {
-            key_ = std::move(k);
-            return true;
-        }
-        Json& object = *stack_.back();
-        require(!object.contains(k), [&] { return where_ + ": the key \"" + k + "\" is there twice in one object"; });
-        key_ = std::move(k);
-        return true;
-    }
-    bool start_object(std::size_t)
-    {
-        require(state_ == State::other, [&] { return unexpected("an object"); });
-        if (in_model() && key_ == "vocab") {
-            require(!has_vocabulary(), [&] { return where_ + ": model.vocab is there twice"; });
-            out_.has_vocab = true;
-            state_ = State::vocab;
-            return true;
-        }
-        return open(Json::object());
-    }
-    bool end_object()
-    {
-        if (state_ == State::vocab) {
-            state_ = State::other;
-        } else {
-            stack_.pop_back();
-        }
-        return true;
-    }
-    bool start_array(std::size_t)
-    {
-        if (state_ == State::merges) {
-            state_ = State::pair;
-            pair_.clear();
-            return true;
-        }
-        if (state_ == State::pieces) {
-            require(out_.pieces.size() < (1u << 24), [&] { return where_ + ": model.vocab has over 16777216 pieces"; });
-            state_ = State::piece;
-            pair_.clear();
-            scored_ = false;
-            return true;
-        }
-        require(state_ == State::other, [&] { return unexpected("an array"); });
-        if (in_model() && key_ == "vocab") {
-            require(!has_vocabulary(), [&] { return where_ + ": model.vocab is there twice"; });
-            out_.has_pieces = true;
-            state_ = State::pieces;
-            return true;
-        }
-        if (in_model() && key_ == "merges") {
-            require(!out_.has_merges, [&] { return where_ + ": model.merges is there twice"; });
-            out_.has_merges = true;
-            state_ = State::merges;
-            return true;
-        }
-        return open(Json::array());
-    }
-    bool end_array()
-    {
-        if (state_ == State::pair) {
-            require(pair_.size() == 2, [&] { return bad_pair(); });
-            out_.merges.push_back({std::move(pair_[0]), std::move(pair_[1])});
-            state_ = State::merges;
-        } else if (state_ == State::piece) {
-            require(scored_, [&] { return bad_piece(); });
-            scored_ = false;
-            state_ = State::pieces;
-        } else if (state_ == State::merges || state_ == State::pieces) {
-            state_ = State::other;
-        } else {
-            stack_.pop_back();
-        }
-        return true;
-    }
-    bool parse_error(std::size_t, const std::string&, const Json::exception& error)
-    {
-        std::string text = error.what();
-        if (const std::size_t end = text.find("] "); end != std::string::npos) { text.erase(0, end + 2); }
-        throw Error(where_ + ": " + text);
-    }
+    bool number_integer(std::int64_t i);
+    bool number_unsigned(std::uint64_t u);
+    bool string(std::string& s);
+    bool key(std::string& k);
+    bool start_object(std::size_t);
+    bool end_object();
+    bool start_array(std::size_t);
+    bool end_array();
+    bool parse_error(std::size_t, const std::string&, const Json::exception& error);
 
 private:
     enum class State { other, vocab, merges, pair, pieces, piece };
@@ -216,56 +70,14 @@ private:
 
     // stack_ holds the open objects and arrays; the model is the object at key "model" of the first.
     bool in_model() const { return stack_.size() == 2 && stack_.back() == model_; }
-    std::string bad_pair() const
-    {
-        return where_ + ": merge " + std::to_string(out_.merges.size()) + " is not a list of two tokens";
-    }
-    std::string bad_piece() const
-    {
-        return where_ + ": piece " + std::to_string(out_.pieces.size() - (scored_ ? 1 : 0))
-               + " of model.vocab is not a list of a text and a score";
-    }
+    std::string bad_pair() const;
+    std::string bad_piece() const;
     bool has_vocabulary() const { return out_.has_vocab || out_.has_pieces; }
-    bool score(double number)
-    {
-        require(pair_.size() == 1 && !scored_, [&] { return bad_piece(); });
-        out_.pieces.emplace_back(std::move(pair_[0]), number);
-        return scored_ = true;
-    }
-    std::string unexpected(const char* what) const
-    {
-        if (state_ == State::pieces || state_ == State::piece) { return bad_piece() + ": found " + what; }
-        return where_ + ": " + what + " inside "
-               + (state_ == State::vocab ? "model.vocab, at \"" + key_ + "\", where an id was expected"
-                                         : std::string("model.merges, where a pair of tokens was expected"));
-    }
-    bool value(Json v)
-    {
-        require(state_ == State::other, [&] { return unexpected(v.type_name()); });
-        place(std::move(v));
-        return true;
-    }
-    Json* place(Json v)
-    {
-        if (stack_.empty()) {
-            out_.rest = std::move(v);
-            return &out_.rest;
-        }
-        Json& parent = *stack_.back();
-        if (parent.is_array()) {
-            parent.push_back(std::move(v));
-            return &parent.back();
-        }
-        return &(parent[key_] = std::move(v));
-    }
-    bool open(Json v)
-    {
-        require(stack_.size() < deepest, [&] { return where_ + ": nested deeper than " + std::to_string(deepest); });
-        const bool model = stack_.size() == 1 && key_ == "model" && v.is_object();
-        stack_.push_back(place(std::move(v)));  // stays valid: a parent gets no new child while this one is open
-        if (model) { model_ = stack_.back(); }
-        return true;
-    }
+    bool score(double number);
+    std::string unexpected(const char* what) const;
+    bool value(Json v);
+    Json* place(Json v);
+    bool open(Json v);
 
     TokenizerJson& out_;
     std::string where_;
@@ -277,30 +89,13 @@ private:
     Json* model_ = nullptr;
 };
 
-inline TokenizerJson read_tokenizer_json(std::string_view text, const std::string& where)
-{
-    refuse_wrong_file(text, where, FileWanted::settings);
-    TokenizerJson out;
-    TokenizerJsonReader reader(out, where);
-    Json::sax_parse(text.begin(), text.end(), &reader);
-    require(out.rest.is_object(), [&] { return where + ": must hold a JSON object, found " + kind_of(out.rest); });
-    return out;
-}
+TokenizerJson read_tokenizer_json(std::string_view text, const std::string& where);
 
 // A small JSON file, parsed at once.
-inline Json read_small_json(std::string_view text, const std::string& where)
-{
-    refuse_wrong_file(text, where, FileWanted::settings);
-    Json out;
-    try {
-        out = Json::parse(text.begin(), text.end());
-    } catch (const Json::exception& error) {
-        std::string what = error.what();
-        if (const std::size_t end = what.find("] "); end != std::string::npos) { what.erase(0, end + 2); }
-        throw Error(where + ": " + what);
-    }
-    require(out.is_object(), [&] { return where + ": must hold a JSON object, found " + kind_of(out); });
-    return out;
-}
+Json read_small_json(std::string_view text, const std::string& where);
 
 }  // namespace graft::detail::tokens
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/tokenizer/json.ipp"
+#endif

@@ -1,12 +1,13 @@
 #pragma once
-#include "graft/text/tokenizer/vocabulary.hpp"
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "graft/core/inline.hpp"
+#include "graft/text/tokenizer/vocabulary.hpp"
 
 // Finds all of many strings that begin at a place: a trie of 12 bytes a node, the children of a node side by side.
 namespace graft::detail::tokens {
@@ -16,45 +17,7 @@ public:
     PieceTrie() = default;
 
     // Of the strings of a table, but for the empty one.
-    explicit PieceTrie(const StringTable& table)
-    {
-        std::vector<std::int32_t> ids;
-        for (std::size_t id = 0; id < table.size(); ++id) {
-            if (table.has(static_cast<std::int32_t>(id))) { ids.push_back(static_cast<std::int32_t>(id)); }
-        }
-        std::sort(ids.begin(), ids.end(), [&](auto a, auto b) { return table[a] < table[b]; });
-
-        // Breadth first: a node is a range of the sorted strings, all with one beginning of `depth` bytes.
-        struct Range {
-            std::size_t begin, end;
-        };
-        std::vector<Range> level{{0, ids.size()}}, next;
-        nodes_.resize(1);
-        for (std::size_t depth = 0, first = 0; !level.empty(); ++depth) {
-            next.clear();
-            for (std::size_t i = 0; i < level.size(); ++i) {
-                auto [begin, end] = level[i];
-                if (begin < end && table[ids[begin]].size() == depth) {
-                    if (depth > 0) { nodes_[first + i].id = ids[begin]; }
-                    ++begin;
-                }
-                nodes_[first + i].children = static_cast<std::uint32_t>(nodes_.size());
-                while (begin < end) {
-                    const char label = table[ids[begin]][depth];
-                    std::size_t stop = begin + 1;
-                    while (stop < end && table[ids[stop]][depth] == label) { ++stop; }
-                    Node child;
-                    child.label = static_cast<unsigned char>(label);
-                    nodes_.push_back(child);
-                    ++nodes_[first + i].count;
-                    next.push_back({begin, stop});
-                    begin = stop;
-                }
-            }
-            first += level.size();
-            level.swap(next);
-        }
-    }
+    explicit PieceTrie(const StringTable& table);
 
     // found(end, id) for every string that is text[at, end), the shortest first.
     template <class Found> void each_prefix(std::string_view text, std::size_t at, Found&& found) const
@@ -85,3 +48,7 @@ private:
 };
 
 }  // namespace graft::detail::tokens
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/tokenizer/piece_trie.ipp"
+#endif

@@ -1,10 +1,11 @@
 #pragma once
-#include "graft/core/error.hpp"
-#include "graft/text/tokenizer/json.hpp"
-
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "graft/core/inline.hpp"
+#include "graft/text/tokenizer/json.hpp"
 
 // The post-processors of tokenizer.json: TemplateProcessing (for a single text), ByteLevel (which changes no ids),
 // Sequence, null. Any other type is refused by name.
@@ -17,57 +18,16 @@ public:
     PostProcessor() = default;
     PostProcessor(const Json& json, const std::string& where) { add(json, where); }
 
-    std::vector<std::int32_t> ids() const
-    {
-        std::vector<std::int32_t> all = before;
-        all.insert(all.end(), after.begin(), after.end());
-        return all;
-    }
+    std::vector<std::int32_t> ids() const;
 
 private:
-    void add(const Json& json, const std::string& where)
-    {
-        if (json.is_null()) { return; }
-        const std::string type = type_field(json, where);
-        if (type == "Sequence") {
-            const Json& list = field(json, "processors");
-            require(list.is_array(), where + ": processors must be a list");
-            for (const Json& entry : list) { add(entry, where); }
-        } else if (type == "TemplateProcessing") {
-            add_template(json, where);
-        } else if (type != "ByteLevel") {
-            throw Error(where + ": unknown type \"" + type + "\"; known: ByteLevel, Sequence, TemplateProcessing");
-        }
-    }
+    void add(const Json& json, const std::string& where);
     // A list of {"SpecialToken": {"id": name}} with {"Sequence": {"id": "A"}} once among them.
-    void add_template(const Json& json, const std::string& where)
-    {
-        const Json& single = field(json, "single");
-        require(single.is_array(), where + ": single must be a list");
-        std::vector<std::int32_t> front, back;
-        bool seen = false;
-        for (const Json& part : single) {
-            const Json& sequence = field(part, "Sequence");
-            const Json& token = field(part, "SpecialToken");
-            if (!sequence.is_null()) {
-                require(!seen && field(sequence, "id") == "A", where + ": single must have the sequence A once");
-                seen = true;
-                continue;
-            }
-            require(token.is_object(), [&] { return where + ": single: not understood: " + part.dump(); });
-            const std::string name = text_field(token, "id", where);
-            const Json& ids = field(field(field(json, "special_tokens"), name.c_str()), "ids");
-            require(ids.is_array(), [&] { return where + ": special_tokens has no ids for \"" + name + "\""; });
-            for (const Json& id : ids) {
-                require(id.is_number_unsigned() && id.get<std::uint64_t>() < (1u << 24),
-                        [&] { return where + ": special_tokens: \"" + name + "\" has the id " + id.dump(); });
-                (seen ? back : front).push_back(id.get<std::int32_t>());
-            }
-        }
-        require(seen, where + ": single must have the sequence A once");
-        before.insert(before.begin(), front.begin(), front.end());  // a later step goes around what is there
-        after.insert(after.end(), back.begin(), back.end());
-    }
+    void add_template(const Json& json, const std::string& where);
 };
 
 }  // namespace graft::detail::tokens
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/tokenizer/post_processor.ipp"
+#endif

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include <utf8proc.h>
+#include "graft/core/inline.hpp"
 
 // UTF-8 and the few classes of characters that the tokeniser needs outside its regular expressions.
 // Functions that take a `text` without saying more expect valid UTF-8 (`invalid_utf8` has found nothing).
@@ -19,157 +19,42 @@ struct Utf8Sequence {
     bool open = false;
 };
 
-inline Utf8Sequence utf8_sequence(std::string_view text)
-{
-    if (text.empty()) { return {}; }
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    const unsigned char lead = byte(0);
-    if (lead < 0x80) { return {1, 1, false}; }
-    const std::size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
-                               : lead >= 0xE0 && lead <= 0xEF ? 3
-                               : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                                              : 0;
-    if (length == 0) { return {0, 1, false}; }
-    for (std::size_t i = 1; i < length; ++i) {
-        if (i == text.size()) { return {0, i, true}; }
-        unsigned char low = 0x80, high = 0xBF;
-        if (i == 1) {  // where overlong forms, surrogates and values above U+10FFFF show
-            if (lead == 0xE0) { low = 0xA0; }
-            if (lead == 0xED) { high = 0x9F; }
-            if (lead == 0xF0) { low = 0x90; }
-            if (lead == 0xF4) { high = 0x8F; }
-        }
-        if (byte(i) < low || byte(i) > high) { return {0, i, false}; }
-    }
-    return {length, length, false};
-}
+Utf8Sequence utf8_sequence(std::string_view text);
 
 // The place of the first byte that is not part of well-formed UTF-8.
-inline std::optional<std::size_t> invalid_utf8(std::string_view text)
-{
-    std::size_t at = 0;
-    while (at < text.size()) {
-        if (static_cast<unsigned char>(text[at]) < 0x80) {
-            ++at;
-            continue;
-        }
-        const Utf8Sequence sequence = utf8_sequence(text.substr(at));
-        if (sequence.length == 0) { return at; }
-        at += sequence.length;
-    }
-    return std::nullopt;
-}
+std::optional<std::size_t> invalid_utf8(std::string_view text);
 
 inline bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
-inline std::size_t char_length(std::string_view text, std::size_t at)
-{
-    const auto lead = static_cast<unsigned char>(text[at]);
-    return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-}
+std::size_t char_length(std::string_view text, std::size_t at);
 
-inline char32_t code_point(std::string_view text, std::size_t at)
-{
-    const auto byte = [&](std::size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[at + i])); };
-    switch (char_length(text, at)) {
-    case 1: return byte(0);
-    case 2: return (byte(0) & 0x1F) << 6 | (byte(1) & 0x3F);
-    case 3: return (byte(0) & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
-    default: return (byte(0) & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F);
-    }
-}
+char32_t code_point(std::string_view text, std::size_t at);
 
-inline void append_code_point(std::string& out, char32_t c)
-{
-    if (c < 0x80) {
-        out += static_cast<char>(c);
-    } else if (c < 0x800) {
-        out += static_cast<char>(0xC0 | c >> 6);
-        out += static_cast<char>(0x80 | (c & 0x3F));
-    } else if (c < 0x10000) {
-        out += static_cast<char>(0xE0 | c >> 12);
-        out += static_cast<char>(0x80 | (c >> 6 & 0x3F));
-        out += static_cast<char>(0x80 | (c & 0x3F));
-    } else {
-        out += static_cast<char>(0xF0 | c >> 18);
-        out += static_cast<char>(0x80 | (c >> 12 & 0x3F));
-        out += static_cast<char>(0x80 | (c >> 6 & 0x3F));
-        out += static_cast<char>(0x80 | (c & 0x3F));
-    }
-}
+void append_code_point(std::string& out, char32_t c);
 
 inline constexpr std::string_view replacement_character = "\xEF\xBF\xBD";  // U+FFFD
 
 // Appends bytes of any kind as UTF-8: each longest part that could have become a character gives one U+FFFD (the
 // practice of the Unicode standard, chapter 3.9). Unless `last`, an open sequence at the end is left; returns how many
 // bytes were used.
-inline std::size_t append_lossy(std::string& out, std::string_view bytes, bool last)
-{
-    std::size_t at = 0;
-    while (at < bytes.size()) {
-        const Utf8Sequence sequence = utf8_sequence(bytes.substr(at));
-        if (sequence.length > 0) {
-            out += bytes.substr(at, sequence.length);
-        } else {
-            if (sequence.open && !last) { break; }
-            out += replacement_character;
-        }
-        at += sequence.prefix;
-    }
-    return at;
-}
+std::size_t append_lossy(std::string& out, std::string_view bytes, bool last);
 
 // Unicode's White_Space.
-inline bool is_space(char32_t c)
-{
-    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680
-           || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
+bool is_space(char32_t c);
 
 // Where white space that ends at `at` begins, at `stop` at the earliest; where white space that begins at `at` ends.
-inline std::size_t skip_spaces_back(std::string_view text, std::size_t at, std::size_t stop)
-{
-    while (at > stop) {
-        std::size_t before = at - 1;
-        while (before > stop && is_continuation(text[before])) { --before; }
-        if (!is_space(code_point(text, before))) { break; }
-        at = before;
-    }
-    return at;
-}
+std::size_t skip_spaces_back(std::string_view text, std::size_t at, std::size_t stop);
 
-inline std::size_t skip_spaces(std::string_view text, std::size_t at)
-{
-    while (at < text.size() && is_space(code_point(text, at))) { at += char_length(text, at); }
-    return at;
-}
+std::size_t skip_spaces(std::string_view text, std::size_t at);
 
-inline bool is_mark(char32_t c)
-{
-    const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-    return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
-}
+bool is_mark(char32_t c);
 
 // A letter, mark, number or connector: what \w means in the reference's `single_word` test (Alphabetic, M, Nd, Pc and
 // Join_Control; the ranges are the letters in circles and squares, which are Alphabetic and of category So).
-inline bool is_word(char32_t c)
-{
-    switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC: return true;
-    default:
-        return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149)
-               || (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
-    }
-}
+bool is_word(char32_t c);
 
 }  // namespace graft::detail::tokens
+
+#if GRAFT_HEADER_ONLY
+#include "graft/text/tokenizer/unicode.ipp"
+#endif
