@@ -20,7 +20,7 @@
 //   Probe           a rendered copy, and where it shows each answer that was replaced
 //
 // An answer's words stand for its content, and where its tool calls are kept for their names and arguments. Reasoning
-// beside the content becomes one plain word, so that nothing that somebody wrote is left of the turn.
+// beside the content becomes one word, the same in every turn, so that nothing that somebody wrote is left of the turn.
 // Errors: Error "cannot tell what the assistant says in message N …" with the reason.
 namespace graft::detail::labels {
 
@@ -91,6 +91,9 @@ public:
     {
         return word_ + kind + std::to_string(owner) + "n" + std::to_string(item) + "x";
     }
+
+    // Stands for the reasoning of any turn; words_in passes over it.
+    std::string thought() const { return word_ + "thought"; }
 
     // All words of a text, in order.
     std::vector<Word> words_in(std::string_view text) const
@@ -167,7 +170,7 @@ private:
         for (const char* key : {"reasoning_content", "reasoning", "thinking"}) {
             const auto found = message.find(key);
             if (found != message.end() && found->is_string() && !found->get_ref<const std::string&>().empty()) {
-                *found = "thought";
+                *found = thought();
             }
         }
         const bool keep = calls == Calls::renamed && has_calls(message);
