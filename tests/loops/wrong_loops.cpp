@@ -3,6 +3,8 @@
 
 #include "graft/checkpoint/load_model.hpp"
 #include "graft/cpu.hpp"
+#include "graft/models/generate.hpp"
+#include "graft/train/preference_step.hpp"
 #include "graft/train/run_state.hpp"
 #include "graft/train/step.hpp"
 
@@ -79,6 +81,34 @@ TEST_CASE("loops: a loss of no tape, of another tape, gone back from twice, or o
     tape.backward(third);
     graft::clear_gradients(model);
     CHECK(trains(model));
+}
+
+TEST_CASE("loops: losses of two tapes do not add; of one tape, and with one of no tape, they do")
+{
+    auto model = adapted();
+    Tape tape, other;
+    const auto one = loss_of(model, tape), two = loss_of(model, other);
+    CHECK(says(refusal_of([&] { one + two; }), {"add: ", "two tapes", "the same tape"}));
+    graft::AdamW adamw(model, {.lr = 0.05});
+    tape.backward(one), other.backward(two);  // each alone: both gradients are there
+    const double both = adamw.step(0).check().grad_norm;
+    Tape third;
+    third.backward(loss_of(model, third) + loss_of(model, third));
+    CHECK(adamw.step(0).check().grad_norm == doctest::Approx(both).epsilon(1e-5));
+    for (const bool first : {false, true}) {
+        Tape fourth;
+        const auto with = loss_of(model, fourth), without = loss_of(model, no_tape);
+        fourth.backward(first ? without + with : with + without);
+        CHECK(adamw.step(0).check().grad_norm == doctest::Approx(both / 2).epsilon(1e-5));
+    }
+    // What any op takes from two models.
+    Tape fifth;
+    const auto context = graft::context_for<float, graft::Cpu>({5}, model.positions(5));
+    const auto here = model.embed(fifth, ids_of(tokens)), there = model.embed(other, ids_of(tokens));
+    CHECK(says(refusal_of([&] { graft::silu_mul(here, there); }), {"silu_mul: ", "two tapes"}));
+    CHECK(says(refusal_of([&] { graft::attention(here, here, there, 8, context); }), {"attention: ", "two tapes"}));
+    fifth.clear(), other.clear();
+    CHECK(trains(model, adamw));
 }
 
 TEST_CASE("loops: several backwards before one step add up, as micro-batches must")
@@ -234,6 +264,67 @@ TEST_CASE("loops: positions beyond what the model covers, and documents beyond t
     CHECK_NOTHROW(graft::forward_backward(model, batch, model.positions(16), 0, 1.0, {}));
 }
 
+TEST_CASE("loops: a table of no positions is empty, one of fewer is refused")
+{
+    auto model = adapted();
+    CHECK(model.positions(0)->cos.rows() == 0);
+    CHECK(says(refusal_of([&] { model.positions(-1); }), {"-1 positions", "at least 0"}));
+    CHECK(says(refusal_of([&] { graft::context_for<float, graft::Cpu>({5}, model.positions(0)); }), {"0 rows"}));
+}
+
+TEST_CASE("loops: settings of an adapter, and of what is generated, that are no numbers")
+{
+    const auto refused = [](auto change) {
+        auto config = settings;
+        change(config);
+        return refusal_of([&] { adapted(config); });
+    };
+    for (const double bad : {std::nan(""), HUGE_VAL}) {
+        CHECK(says(refused([&](auto& c) { c.alpha = bad; }), {"alpha of model.layers.0.", "finite"}));
+        CHECK(says(refused([&](auto& c) { c.alpha_pattern = {{"up_proj", bad}}; }), {"up_proj", "finite"}));
+        CHECK(says(refused([&](auto& c) { c.dropout = bad; }), {"dropout must be"}));
+    }
+    for (const double bad : {1.0, -0.5}) {
+        CHECK(says(refused([&](auto& c) { c.dropout = bad; }), {"dropout must be at least 0 and below 1"}));
+    }
+    const auto model = adapted();
+    for (const double bad : {std::nan(""), HUGE_VAL, -1.0}) {
+        CHECK(says(refusal_of([&] { graft::generate(model, tokens, {.max_tokens = 2, .temperature = bad}); }),
+                   {"temperature must be"}));
+        const graft::GenerateOptions cut{.max_tokens = 2, .temperature = 1, .top_p = bad};
+        CHECK(says(refusal_of([&] { graft::generate(model, tokens, cut); }), {"top_p"}));
+    }
+    CHECK(graft::generate(model, tokens, {.max_tokens = 2, .temperature = 1, .top_p = 0.5}).size() == 2);
+}
+
+TEST_CASE("loops: preference training with a beta or smoothing that cannot be")
+{
+    auto model = adapted();
+    std::vector<graft::Example> rows;
+    for (const std::int32_t answer : {7, 5}) {
+        rows.push_back({.ids = {1, 4, answer}, .labels = {graft::ignore, graft::ignore, answer}, .source = "x"});
+    }
+    const std::vector<std::int64_t> prompts{2};
+    graft::PreferenceData data{.examples = rows, .prompts = prompts};
+    const auto rope = model.positions(16);
+    CHECK(says(refusal_of([&] { graft::evaluate_preference(model, data, 1, rope); }), {"reference of every answer"}));
+    data.reference = graft::reference_log_probs(model, data, 1, rope);
+    const auto batch = graft::collate_pairs(data, std::vector<std::int64_t>{0});
+    const auto go = [&](graft::PreferenceOptions options) {
+        data.options = options;
+        graft::PreferenceMetrics sums;
+        const auto said =
+            refusal_of([&] { graft::preference_forward_backward(model, data, batch, rope, 1.0, false, sums); });
+        CHECK(said == refusal_of([&] { graft::evaluate_preference(model, data, 1, rope); }));
+        return said;
+    };
+    for (const double bad : {0.0, -0.1, std::nan(""), HUGE_VAL}) {
+        CHECK(says(go({.beta = bad}), {"beta must be above 0"}));
+    }
+    CHECK(says(go({.label_smoothing = 0.5}), {"label smoothing must be"}));
+    CHECK(go({}).empty());
+}
+
 TEST_CASE("loops: rates that are no numbers")
 {
     auto model = adapted();
@@ -269,6 +360,8 @@ TEST_CASE("loops: a run that diverges is stopped by a sentence that names tensor
     CHECK_MESSAGE(says(sentence, {"the loss is not finite", "first bad tensor: weight model.embed_tokens.weight",
                                   "sample: row "}),
                   sentence);
+    CHECK(sentence == refusal_of([&] { graft::check_model(fine, batch, fine.positions(16)); }));
+    CHECK_NOTHROW(graft::check_model(adapted(), batch, fine.positions(16)));
     // Nothing was written.
     for (const auto& tensor : graft::trained_tensors(fine)) { CHECK(!tensor.grad.written()); }
     const auto named = refusal_of([&] {

@@ -24,8 +24,9 @@
 // border.
 // on_token(id) is called for each token as it comes; it may return false to end.
 //
-// Throws: Error for an empty prompt, where prompt and max_tokens exceed covered_positions(config), and for logits that
-// are no numbers or +inf (-inf may rule a token out, but not all of them).
+// Throws: Error for an empty prompt, for options that are no numbers, where prompt and max_tokens exceed
+// covered_positions(config), and for logits that are no numbers or +inf (-inf may rule a token out, but not all of
+// them).
 namespace graft {
 
 struct GenerateOptions {
@@ -83,6 +84,8 @@ std::vector<std::int32_t> generate(const Model& model, std::span<const std::int3
     using T = typename Model::T;
     using Dev = typename Model::Dev;
     require(!prompt.empty(), "generate: the prompt has no tokens");
+    require(options.temperature >= 0 && std::isfinite(options.temperature) && options.top_p >= 0 && options.top_p <= 1,
+            "generate: temperature must be a finite number of at least 0, top_p one from 0 to 1");
     const std::int64_t length = std::int64_t(prompt.size()) + options.max_tokens;
     const std::int64_t most = covered_positions(model.config);
     require(length <= most, [&] {
