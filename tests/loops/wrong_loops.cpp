@@ -4,6 +4,7 @@
 #include "graft/checkpoint/load_model.hpp"
 #include "graft/cpu.hpp"
 #include "graft/models/generate.hpp"
+#include "graft/nn/clone.hpp"
 #include "graft/train/preference_step.hpp"
 #include "graft/train/run_state.hpp"
 #include "graft/train/step.hpp"
@@ -323,6 +324,77 @@ TEST_CASE("loops: preference training with a beta or smoothing that cannot be")
     }
     CHECK(says(go({.label_smoothing = 0.5}), {"label smoothing must be"}));
     CHECK(go({}).empty());
+}
+
+TEST_CASE("loops: a base that nobody loaded or filled")
+{
+    const std::vector<graft::Example> rows(1, {.ids = tokens, .labels = tokens, .source = "rows.jsonl"});
+    const auto batch = graft::collate(rows, std::vector<std::int64_t>{0});
+    for (const auto base : {graft::Base::frozen, graft::Base::trained}) {
+        auto model = graft::make_model<float>(tiny_config(false), {.base = base});
+        if (base == graft::Base::frozen) { graft::add_adapter(model, settings, 1); }
+        const std::string said =
+            refusal_of([&] { graft::forward_backward(model, batch, model.positions(5), 0, 0.25, {}); });
+        CHECK_MESSAGE(says(said, {"the loss is not finite", "never loaded or filled", "model."}), said);
+    }
+}
+
+TEST_CASE("loops: what is not finite is not saved")
+{
+    const TempFolder temp;
+    auto model = adapted();
+    model.layers[0].attn.q.branch()->b.value().data()[1] = std::numeric_limits<float>::infinity();
+    CHECK(says(refusal_of([&] { graft::save_adapter(model, temp.path()); }),
+               {"layers.0.self_attn.q_proj.lora_B", "row 0, column 1", "not a finite number", "nothing was saved"}));
+    CHECK(!fs::exists(temp / "adapter_model.safetensors"));
+    CHECK(!fs::exists(temp / "adapter_config.json"));
+}
+
+TEST_CASE("loops: a clone has weights of its own; a copy has not")
+{
+    auto model = whole();
+    const auto copy = model;
+    const auto kept = graft::clone(model);
+    const double before = item(loss_of(model, no_tape));
+    CHECK(item(loss_of(kept, no_tape)) == before);
+    REQUIRE(trains(model));
+    CHECK(item(loss_of(kept, no_tape)) == before);
+    CHECK(item(loss_of(copy, no_tape)) == item(loss_of(model, no_tape)));
+
+    auto with = adapted();
+    auto also = graft::clone(with);
+    const double same = item(loss_of(also, no_tape));
+    REQUIRE(trains(with));
+    CHECK(item(loss_of(also, no_tape)) == same);
+    CHECK(trains(also));
+}
+
+// Foret et al. 2021, arXiv:2010.01412: the gradient of a point a little uphill steps the weights where they are.
+TEST_CASE("loops: sharpness-aware minimisation says that it means another point's gradient")
+{
+    auto model = whole();
+    graft::AdamW adamw(model, {.lr = 0.01});
+    const auto uphill = [&](double by) {
+        for (const auto& tensor : graft::trained_tensors(model)) {
+            auto value = tensor.value;
+            for (std::int64_t i = 0; i < value.rows(); ++i) {
+                for (std::int64_t j = 0; j < value.cols(); ++j) { value.view().row(i)[j] += float(by); }
+            }
+            graft::refresh(tensor);
+        }
+    };
+    const double before = item(loss_of(model, no_tape));
+    for (int step = 0; step < 20; ++step) {
+        uphill(0.0078125);
+        backward(model);
+        uphill(-0.0078125);
+        if (step == 0) {
+            CHECK(says(refusal_of([&] { (void)adamw.step(); }), {"before its values changed", "accept_gradients"}));
+        }
+        graft::accept_gradients(model);
+        adamw.step().check();
+    }
+    CHECK(item(loss_of(model, no_tape)) < before);
 }
 
 TEST_CASE("loops: rates that are no numbers")

@@ -141,7 +141,8 @@ std::string bad_loss(const Model& model, const Batch& batch, const Rope& rope, c
 {
     const std::string tensor = not_finite(model);
     return "the loss is not finite; "
-           + (tensor.empty() ? "every weight is finite, an activation is not" : "first bad tensor: " + tensor)
+           + (tensor.empty() ? "every weight is finite, an activation is not"
+                             : "first bad tensor: " + tensor + " (so is one that was never loaded or filled)")
            + "; sample: " + bad_sample(model, batch, rope, sample);
 }
 
