@@ -201,6 +201,18 @@ void print_job(const Job& job)
     cli::print("\n");
 }
 
+// The last step of a run can break the model as any other does, and no loss comes behind it.
+template <class Model, class Rope>
+void unbroken(const Model& model, const graft::Batch& batch, const Rope& rope, const graft::RowName& sample,
+              std::int64_t step, const std::string& kept)
+{
+    try {
+        graft::check_model(model, batch, rope, sample);
+    } catch (const graft::NotFinite& error) {
+        throw graft::Error("step " + std::to_string(step) + " has broken the model: " + error.what() + "; " + kept);
+    }
+}
+
 template <class Model>
 void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::StopSignal& stop,
            cli::Checkpoints& checkpoints, cli::RunRecord& record)
@@ -218,8 +230,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
     const auto rope = model.positions(job.max_length);
     const auto& pool = graft::Pool<graft::Cpu>::common();
     cli::Progress progress(total, o.quiet);
-    const std::string not_applied = checkpoints.on() ? "; the step was not applied, the checkpoints before it are kept"
-                                                     : "; the step was not applied, nothing was saved";
+    const std::string kept = checkpoints.on() ? "the checkpoints before it are kept" : "nothing was saved";
 
     const auto sample_name = [&job](std::int64_t row) {
         const auto& example = job.data.examples[std::size_t(row)];
@@ -243,7 +254,8 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
             try {
                 return call();
             } catch (const graft::NotFinite& error) {
-                throw graft::Error("step " + std::to_string(step) + ": " + error.what() + not_applied);
+                throw graft::Error("step " + std::to_string(step) + ": " + error.what() + "; the step was not applied, "
+                                   + kept);
             }
         };
         std::int64_t documents = 0;
@@ -276,6 +288,7 @@ void train(Job& job, Model& model, cli::MetricsFile& metrics_file, const cli::St
         }
         count.end_step();
         const bool last = step + 1 == end || stop;
+        if (last) { unbroken(model, micro.front(), rope, sample_name, step, kept); }
         if (job.eval && (last || (o.eval_every > 0 && (step + 1) % o.eval_every == 0))) {
             const std::span<const graft::Example> held(job.eval->examples);
             m.eval_loss = dpo ? graft::evaluate_preference(model, dpo.eval(), o.batch, rope)

@@ -56,6 +56,7 @@
 #include "graft/nn/rms_norm.hpp"      // RmsNorm
 #include "graft/nn/rope.hpp"          // rope_table
 #include "graft/nn/any.hpp"           // layers whose kind is chosen at run time
+#include "graft/nn/clone.hpp"         // a model with memory of its own
 #include "graft/nn/init.hpp"          // starting values of a model made from nothing
 
 // models, and what updates them

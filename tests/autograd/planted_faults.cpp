@@ -354,6 +354,36 @@ TEST_CASE("planted faults: noise is called rounding and roughness truncation, ne
     CHECK_MESSAGE(!rough.right(), rough.text());
 }
 
+TEST_CASE("planted faults: values whose squares overflow are measured like others, and found")
+{
+    for (const double size : {1e60, 1e-60}) {  // x^3, so that products of gradients end at 1e360
+        CAPTURE(size);
+        auto x = filled<double>(5, 6, 3, size);
+        const auto right = checked(cube(), x);
+        CHECK_MESSAGE(right.right(), right.text());
+        CHECK(std::isfinite(right.uncertainty));
+        Planted turned_over = cube();
+        turned_over.slope = [op = turned_over.slope](const X& in, auto dy, auto i, auto j) {
+            return op(in, dy, i, j) * (i == 2 && j == 3 ? -1 : 1);
+        };
+        const auto found = checked(turned_over, x);
+        CHECK_MESSAGE(found.wrong(), found.text());
+        CHECK_MESSAGE(found.where == "x[2, 3]", found.text());
+    }
+}
+
+TEST_CASE("planted faults: inputs without an element, or none at all, prove nothing")
+{
+    auto x = X(0, 4), y = filled<double>(3, 4, 1);
+    for (const auto& inputs : {std::vector<GradcheckInput>{{"x", x}}, std::vector<GradcheckInput>{}}) {
+        const auto none = gradcheck([&](TapeRef) { return probe(cube()(y)); }, inputs);
+        CHECK_MESSAGE(none.wrong(), none.text());
+        CHECK_MESSAGE(none.text().find("no element") != std::string::npos, none.text());
+    }
+    const auto beside = gradcheck([&](TapeRef) { return probe(cube()(y)); }, {{"x", x}, {"y", y}});
+    CHECK_MESSAGE(beside.right(), beside.text());
+}
+
 TEST_CASE("planted faults: a loss that is not a function of its inputs, or not finite, is said to be so")
 {
     auto x = filled<double>(5, 6, 3);

@@ -3,6 +3,9 @@
 
 #include "graft/checkpoint/load_model.hpp"
 #include "graft/cpu.hpp"
+#include "graft/models/generate.hpp"
+#include "graft/nn/clone.hpp"
+#include "graft/train/preference_step.hpp"
 #include "graft/train/run_state.hpp"
 #include "graft/train/step.hpp"
 
@@ -79,6 +82,34 @@ TEST_CASE("loops: a loss of no tape, of another tape, gone back from twice, or o
     tape.backward(third);
     graft::clear_gradients(model);
     CHECK(trains(model));
+}
+
+TEST_CASE("loops: losses of two tapes do not add; of one tape, and with one of no tape, they do")
+{
+    auto model = adapted();
+    Tape tape, other;
+    const auto one = loss_of(model, tape), two = loss_of(model, other);
+    CHECK(says(refusal_of([&] { one + two; }), {"add: ", "two tapes", "the same tape"}));
+    graft::AdamW adamw(model, {.lr = 0.05});
+    tape.backward(one), other.backward(two);  // each alone: both gradients are there
+    const double both = adamw.step(0).check().grad_norm;
+    Tape third;
+    third.backward(loss_of(model, third) + loss_of(model, third));
+    CHECK(adamw.step(0).check().grad_norm == doctest::Approx(both).epsilon(1e-5));
+    for (const bool first : {false, true}) {
+        Tape fourth;
+        const auto with = loss_of(model, fourth), without = loss_of(model, no_tape);
+        fourth.backward(first ? without + with : with + without);
+        CHECK(adamw.step(0).check().grad_norm == doctest::Approx(both / 2).epsilon(1e-5));
+    }
+    // What any op takes from two models.
+    Tape fifth;
+    const auto context = graft::context_for<float, graft::Cpu>({5}, model.positions(5));
+    const auto here = model.embed(fifth, ids_of(tokens)), there = model.embed(other, ids_of(tokens));
+    CHECK(says(refusal_of([&] { graft::silu_mul(here, there); }), {"silu_mul: ", "two tapes"}));
+    CHECK(says(refusal_of([&] { graft::attention(here, here, there, 8, context); }), {"attention: ", "two tapes"}));
+    fifth.clear(), other.clear();
+    CHECK(trains(model, adamw));
 }
 
 TEST_CASE("loops: several backwards before one step add up, as micro-batches must")
@@ -234,6 +265,138 @@ TEST_CASE("loops: positions beyond what the model covers, and documents beyond t
     CHECK_NOTHROW(graft::forward_backward(model, batch, model.positions(16), 0, 1.0, {}));
 }
 
+TEST_CASE("loops: a table of no positions is empty, one of fewer is refused")
+{
+    auto model = adapted();
+    CHECK(model.positions(0)->cos.rows() == 0);
+    CHECK(says(refusal_of([&] { model.positions(-1); }), {"-1 positions", "at least 0"}));
+    CHECK(says(refusal_of([&] { graft::context_for<float, graft::Cpu>({5}, model.positions(0)); }), {"0 rows"}));
+}
+
+TEST_CASE("loops: settings of an adapter, and of what is generated, that are no numbers")
+{
+    const auto refused = [](auto change) {
+        auto config = settings;
+        change(config);
+        return refusal_of([&] { adapted(config); });
+    };
+    for (const double bad : {std::nan(""), HUGE_VAL}) {
+        CHECK(says(refused([&](auto& c) { c.alpha = bad; }), {"alpha of model.layers.0.", "finite"}));
+        CHECK(says(refused([&](auto& c) { c.alpha_pattern = {{"up_proj", bad}}; }), {"up_proj", "finite"}));
+        CHECK(says(refused([&](auto& c) { c.dropout = bad; }), {"dropout must be"}));
+    }
+    for (const double bad : {1.0, -0.5}) {
+        CHECK(says(refused([&](auto& c) { c.dropout = bad; }), {"dropout must be at least 0 and below 1"}));
+    }
+    const auto model = adapted();
+    for (const double bad : {std::nan(""), HUGE_VAL, -1.0}) {
+        CHECK(says(refusal_of([&] { graft::generate(model, tokens, {.max_tokens = 2, .temperature = bad}); }),
+                   {"temperature must be"}));
+        const graft::GenerateOptions cut{.max_tokens = 2, .temperature = 1, .top_p = bad};
+        CHECK(says(refusal_of([&] { graft::generate(model, tokens, cut); }), {"top_p"}));
+    }
+    CHECK(graft::generate(model, tokens, {.max_tokens = 2, .temperature = 1, .top_p = 0.5}).size() == 2);
+}
+
+TEST_CASE("loops: preference training with a beta or smoothing that cannot be")
+{
+    auto model = adapted();
+    std::vector<graft::Example> rows;
+    for (const std::int32_t answer : {7, 5}) {
+        rows.push_back({.ids = {1, 4, answer}, .labels = {graft::ignore, graft::ignore, answer}, .source = "x"});
+    }
+    const std::vector<std::int64_t> prompts{2};
+    graft::PreferenceData data{.examples = rows, .prompts = prompts};
+    const auto rope = model.positions(16);
+    CHECK(says(refusal_of([&] { graft::evaluate_preference(model, data, 1, rope); }), {"reference of every answer"}));
+    data.reference = graft::reference_log_probs(model, data, 1, rope);
+    const auto batch = graft::collate_pairs(data, std::vector<std::int64_t>{0});
+    const auto go = [&](graft::PreferenceOptions options) {
+        data.options = options;
+        graft::PreferenceMetrics sums;
+        const auto said =
+            refusal_of([&] { graft::preference_forward_backward(model, data, batch, rope, 1.0, false, sums); });
+        CHECK(said == refusal_of([&] { graft::evaluate_preference(model, data, 1, rope); }));
+        return said;
+    };
+    for (const double bad : {0.0, -0.1, std::nan(""), HUGE_VAL}) {
+        CHECK(says(go({.beta = bad}), {"beta must be above 0"}));
+    }
+    CHECK(says(go({.label_smoothing = 0.5}), {"label smoothing must be"}));
+    CHECK(go({}).empty());
+}
+
+TEST_CASE("loops: a base that nobody loaded or filled")
+{
+    const std::vector<graft::Example> rows(1, {.ids = tokens, .labels = tokens, .source = "rows.jsonl"});
+    const auto batch = graft::collate(rows, std::vector<std::int64_t>{0});
+    for (const auto base : {graft::Base::frozen, graft::Base::trained}) {
+        auto model = graft::make_model<float>(tiny_config(false), {.base = base});
+        if (base == graft::Base::frozen) { graft::add_adapter(model, settings, 1); }
+        const std::string said =
+            refusal_of([&] { graft::forward_backward(model, batch, model.positions(5), 0, 0.25, {}); });
+        CHECK_MESSAGE(says(said, {"the loss is not finite", "never loaded or filled", "model."}), said);
+    }
+}
+
+TEST_CASE("loops: what is not finite is not saved")
+{
+    const TempFolder temp;
+    auto model = adapted();
+    model.layers[0].attn.q.branch()->b.value().data()[1] = std::numeric_limits<float>::infinity();
+    CHECK(says(refusal_of([&] { graft::save_adapter(model, temp.path()); }),
+               {"layers.0.self_attn.q_proj.lora_B", "row 0, column 1", "not a finite number", "nothing was saved"}));
+    CHECK(!fs::exists(temp / "adapter_model.safetensors"));
+    CHECK(!fs::exists(temp / "adapter_config.json"));
+}
+
+TEST_CASE("loops: a clone has weights of its own; a copy has not")
+{
+    auto model = whole();
+    const auto copy = model;
+    const auto kept = graft::clone(model);
+    const double before = item(loss_of(model, no_tape));
+    CHECK(item(loss_of(kept, no_tape)) == before);
+    REQUIRE(trains(model));
+    CHECK(item(loss_of(kept, no_tape)) == before);
+    CHECK(item(loss_of(copy, no_tape)) == item(loss_of(model, no_tape)));
+
+    auto with = adapted();
+    auto also = graft::clone(with);
+    const double same = item(loss_of(also, no_tape));
+    REQUIRE(trains(with));
+    CHECK(item(loss_of(also, no_tape)) == same);
+    CHECK(trains(also));
+}
+
+// Foret et al. 2021, arXiv:2010.01412: the gradient of a point a little uphill steps the weights where they are.
+TEST_CASE("loops: sharpness-aware minimisation says that it means another point's gradient")
+{
+    auto model = whole();
+    graft::AdamW adamw(model, {.lr = 0.01});
+    const auto uphill = [&](double by) {
+        for (const auto& tensor : graft::trained_tensors(model)) {
+            auto value = tensor.value;
+            for (std::int64_t i = 0; i < value.rows(); ++i) {
+                for (std::int64_t j = 0; j < value.cols(); ++j) { value.view().row(i)[j] += float(by); }
+            }
+            graft::refresh(tensor);
+        }
+    };
+    const double before = item(loss_of(model, no_tape));
+    for (int step = 0; step < 20; ++step) {
+        uphill(0.0078125);
+        backward(model);
+        uphill(-0.0078125);
+        if (step == 0) {
+            CHECK(says(refusal_of([&] { (void)adamw.step(); }), {"before its values changed", "accept_gradients"}));
+        }
+        graft::accept_gradients(model);
+        adamw.step().check();
+    }
+    CHECK(item(loss_of(model, no_tape)) < before);
+}
+
 TEST_CASE("loops: rates that are no numbers")
 {
     auto model = adapted();
@@ -269,6 +432,8 @@ TEST_CASE("loops: a run that diverges is stopped by a sentence that names tensor
     CHECK_MESSAGE(says(sentence, {"the loss is not finite", "first bad tensor: weight model.embed_tokens.weight",
                                   "sample: row "}),
                   sentence);
+    CHECK(sentence == refusal_of([&] { graft::check_model(fine, batch, fine.positions(16)); }));
+    CHECK_NOTHROW(graft::check_model(adapted(), batch, fine.positions(16)));
     // Nothing was written.
     for (const auto& tensor : graft::trained_tensors(fine)) { CHECK(!tensor.grad.written()); }
     const auto named = refusal_of([&] {

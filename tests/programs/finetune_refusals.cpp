@@ -306,3 +306,14 @@ TEST_CASE("finetune stops at a loss that is not finite: names step, tensor and s
     refused(place, place.with({"--steps", "2", "--no-shuffle", "--max-length", "64"}, model.string()),
             {"step 0", "embed_tokens"});
 }
+
+TEST_CASE("finetune stops where the last step has broken the model, which no later loss would tell")
+{
+    if (!ready()) { return; }
+    const Place place;
+    for (const std::string method : {"lora", "full"}) {
+        CAPTURE(method);
+        refused(place, place.with({"--steps", "1", "--lr", "1e38", "--method", method}),
+                {"step 0 has broken the model", "the loss is not finite", "row ", "nothing was saved"});
+    }
+}

@@ -2,6 +2,9 @@
 
 #include "graft/text/tokenizer.hpp"
 
+#include <cstdint>
+#include <fstream>
+
 // The program generate, run as it is built.
 using namespace graft_test;
 
@@ -113,5 +116,26 @@ TEST_CASE("generate: refusals are one line on stderr, nothing on stdout and exit
         CAPTURE(all);
         check_refused(ended, refused.words);
         CHECK(ended.out == "");
+    }
+}
+
+TEST_CASE("generate: weights that are not finite are an error, no text")
+{
+    if (!built("generate")) { return; }
+    for (const std::uint32_t bits : {0x7fc00000u, 0x7f800000u, 0xff800000u}) {  // NaN, +inf, -inf in the last norm
+        CAPTURE(bits);
+        const TempFolder temp;
+        copy_folder(small_model(), temp / "model");
+        std::fstream file(temp / "model" / "model.safetensors", std::ios::binary | std::ios::in | std::ios::out);
+        file.seekp(-4, std::ios::end);
+        file.write(reinterpret_cast<const char*>(&bits), 4);
+        file.close();
+        for (const char* temperature : {"0", "1"}) {
+            const auto ended = run("generate", {"--model", (temp / "model").string(), "--prompt", "Once",
+                                                "--max-tokens", "4", "--temperature", temperature});
+            CHECK(ended.status == 2);
+            CHECK(ended.err.find("new token 1: the logit of id") != std::string::npos);
+            CHECK(ended.err.find("not finite") != std::string::npos);
+        }
     }
 }

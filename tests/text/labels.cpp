@@ -313,6 +313,36 @@ TEST_CASE("what tools say is not learnt where a template prints it inside the as
     CHECK(learnt(own, two) == Texts{"<c>find</c><c>look</c>Both.</s>", "Nine.</s>"});
 }
 
+TEST_CASE("reasoning that a template writes as a message of its own belongs to its answer")
+{
+    const auto chat =
+        made("{% for m in messages %}{% if m.role == 'assistant' %}{% if m.reasoning_content %}"
+             "<|start|>assistant|self|{{ m.reasoning_content }}<|end|>{% endif %}"
+             "{% for c in m.tool_calls or [] %}<|start|>assistant|{{ c.function.name }}|{}<|end|>{% endfor %}"
+             "{% if m.content %}<|start|>assistant|user|{{ m.content }}<|end|>{% endif %}"
+             "{% else %}<|start|>{{ m.role }}|{{ m.content }}<|end|>{% endif %}{% endfor %}"
+             "{% if add_generation_prompt %}<|start|>assistant{% endif %}");
+    const Json ask = {{"role", "user"}, {"content", "Where?"}}, plain = {{"role", "assistant"}, {"content", "Here."}};
+    const Texts said{"|user|Here.<|end|>", "|self|hm<|end|><|start|>assistant|user|There.<|end|>"};
+    const auto thinks = [](Json turn, const char* thought) {
+        turn["reasoning_content"] = thought;
+        return turn;
+    };
+    const Json there = {{"role", "assistant"}, {"content", "There."}};
+    CHECK(learnt(chat, Json::array({ask, plain, ask, thinks(there, "hm")})) == said);
+    CHECK(learnt(chat, Json::array({ask, thinks(there, "hm"), ask, plain})) == Texts{said[1], said[0]});
+    CHECK(learnt(chat, Json::array({ask, plain, ask, thinks(there, "hm"), ask, plain, ask, thinks(there, "hm")}))
+          == Texts{said[0], said[1], said[0], said[1]});
+    CHECK(learnt(chat, Json::array({ask, plain, thinks(there, "hm")})) == said);
+    // A thought that is any word, and one that holds the prompt.
+    CHECK(learnt(chat, Json::array({ask, plain, ask, thinks(there, "thought")}))[1]
+          == "|self|thought<|end|><|start|>assistant|user|There.<|end|>");
+    CHECK(learnt(chat, Json::array({ask, plain, ask, thinks(there, "<|start|>assistant")}))[1]
+          == "|self|<|start|>assistant<|end|><|start|>assistant|user|There.<|end|>");
+    CHECK(learnt(chat, Json::array({ask, plain, ask, thinks(called("", {"find"}), "hm"), tool("ONE"), plain}))
+          == Texts{said[0], "|self|hm<|end|><|start|>assistant|find|{}<|end|>", said[0]});
+}
+
 TEST_CASE("a template that checks the order of roles: calls stay where they are")
 {
     // As Mistral's do: turns with calls and tools do not count, all others must alternate.

@@ -21,6 +21,7 @@
 //   probe     sum of c y over all elements of y, c uniform in [-1, 1), keyed by the seed alone
 //
 // What is checked, with nothing to choose:
+//   0. there is something to differentiate by: inputs without an element are wrong
 //   1. memory is poisoned with NaN while forward and backward run: what an op reads or leaves unwritten shows
 //   2. the loss is finite, and the same with a tape and without
 //   3. a second backward doubles every gradient: an op that assigns where it should add shows

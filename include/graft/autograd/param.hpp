@@ -79,13 +79,10 @@ private:
 
 // A Param or a Frozen: what an op may take as a weight.
 template <class W>
-concept Weight = requires
+concept Weight = std::convertible_to<decltype(W::trainable), bool> && requires(const W& w)
 {
-    {
-        W::trainable
-        } -> std::convertible_to<bool>;
-}
-&&requires(const W& w) { w.working(); };
+    w.working();
+};
 
 // A weight that goes with activations of T on Dev.
 template <class W, class T, class Dev>

@@ -191,6 +191,21 @@ struct TapeRef {
     TapeRef(NoTape) {}
 };
 
+// The tape of an op with several inputs: theirs, which must be one; null where none of them is on a tape.
+template <class... X> Tape* tape_of(const char* op, const X&... inputs)
+{
+    Tape* found = nullptr;
+    for (Tape* tape : {inputs.tape()...}) {
+        require(tape == nullptr || found == nullptr || tape == found, [&] {
+            return std::string(op)
+                   + ": its inputs were recorded on two tapes, of which backward would go back on one: "
+                     "call what forms them with the same tape, or go backward on each tape alone";
+        });
+        found = tape != nullptr ? tape : found;
+    }
+    return found;
+}
+
 // The value of a scalar that lies on the CPU.
 template <Float T> double item(const Tensor<T, Shape<1>, Cpu>& x) { return double(x.data()[0]); }
 

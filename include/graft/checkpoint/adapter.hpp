@@ -372,12 +372,18 @@ template <class Model> AdapterConfig stack_adapter(Model& model, const std::file
 namespace detail {
 
 // The values of a trained tensor in an element type of a file, without row padding.
-template <class A> std::vector<std::byte> stored_values(View<const A> view, StoredType type)
+// Throws: Error that names a value which is not finite, or is not any more in `type`.
+template <class A> std::vector<std::byte> stored_values(View<const A> view, StoredType type, const std::string& name)
 {
     const std::size_t width = std::size_t(stored_bits(type) / 8);
     std::vector<std::byte> out(std::size_t(view.rows * view.cols()) * width);
     std::byte* at = out.data();
-    const auto put = [&](auto value) {
+    const auto put = [&](auto value, std::int64_t i, std::int64_t j) {
+        require(std::isfinite(double(value)), [&] {
+            return name + ", row " + std::to_string(i) + ", column " + std::to_string(j) + ": the value "
+                   + std::to_string(double(view.row(i)[j])) + " is not a finite number as "
+                   + std::string(stored_name(type)) + "; nothing was saved";
+        });
         std::memcpy(at, &value, sizeof value);
         at += sizeof value;
     };
@@ -385,10 +391,10 @@ template <class A> std::vector<std::byte> stored_values(View<const A> view, Stor
         for (std::int64_t j = 0; j < view.cols(); ++j) {
             const A value = view.row(i)[j];
             switch (type) {
-            case StoredType::bf16: put(bf16(float(value))); break;
-            case StoredType::f16: put(f16(float(value))); break;
-            case StoredType::f64: put(double(value)); break;
-            default: put(float(value)); break;
+            case StoredType::bf16: put(bf16(float(value)), i, j); break;
+            case StoredType::f16: put(f16(float(value)), i, j); break;
+            case StoredType::f64: put(double(value), i, j); break;
+            default: put(float(value), i, j); break;
             }
         }
     }
@@ -463,7 +469,7 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const Adapt
     if (!model.config.rope_named.empty()) { metadata["graft.rope"] = model.config.rope_named; }
     const auto give = [&](std::size_t i, const WriteBytes& write) {
         if (i >= trained.size()) { return write(kept[i - trained.size()].bytes); }
-        write(detail::stored_values(std::as_const(trained[i].value).view(), heads[i].type));
+        write(detail::stored_values(std::as_const(trained[i].value).view(), heads[i].type, trained[i].name));
     };
     write_safetensors(folder / "adapter_model.safetensors", heads, give, metadata);
     const auto path = folder / "adapter_config.json";

@@ -226,10 +226,11 @@ GRAFT_INLINE CombinedAdapter concat_adapters(const StoredAdapter& first, const S
         const auto store = [&](const char* part, StoredType type, std::int64_t rows, std::int64_t cols,
                                const std::vector<double>& values) {
             type = type == StoredType::f64 ? StoredType::f32 : type;
-            out.tensors.push_back({linear.name + part,
-                                   type,
-                                   {rows, cols},
-                                   detail::stored_values(View<const double>{values.data(), rows, cols, cols}, type)});
+            out.tensors.push_back(
+                {linear.name + part,
+                 type,
+                 {rows, cols},
+                 detail::stored_values(View<const double>{values.data(), rows, cols, cols}, type, linear.name + part)});
         };
         store(".lora_A.weight", *type_a, rank, linear.in, a);
         store(".lora_B.weight", *type_b, linear.out, rank, b);

@@ -46,9 +46,9 @@ void save_checkpoint(Model& model, const std::filesystem::path& base, const std:
         if constexpr (requires { leaf.value(); }) {
             heads.push_back(
                 {name, type, detail::shape_of<typename Leaf::Extents>(leaf.value().rows(), leaf.value().cols())});
-            values.push_back([&leaf, type] {
+            values.push_back([&leaf, type, name] {
                 using Value = std::remove_const_t<std::remove_pointer_t<decltype(leaf.value().data())>>;
-                return detail::stored_values(View<const Value>(std::as_const(leaf).value().view()), type);
+                return detail::stored_values(View<const Value>(std::as_const(leaf).value().view()), type, name);
             });
         } else {
             throw Error("save_checkpoint: " + name + " is 4-bit: a whole checkpoint is saved from dense weights only");

@@ -2,6 +2,7 @@
 #include <concepts>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 // Every failure that a user can cause ends in one graft::Error. Its text is a single line that says what was
 // wrong, where (file, tensor, row, line), what was expected and found, and what to do about it.
@@ -22,12 +23,7 @@ inline void require(bool condition, const std::string& text)
     if (!condition) { throw Error(text); }
 }
 template <class Text>
-    requires requires(Text text)
-    {
-        {
-            text()
-            } -> std::convertible_to<std::string>;
-    }
+    requires std::convertible_to<std::invoke_result_t<Text&>, std::string>
 void require(bool condition, Text&& text)
 {
     if (!condition) { throw Error(text()); }

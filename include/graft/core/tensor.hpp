@@ -1,4 +1,6 @@
 #pragma once
+#include <concepts>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,8 +17,9 @@
 //   Tensor<T, Shape<dyn, D>, Dev>    (N, D): N rows known at run time, D columns known at compile time or dyn
 //   Tensor<T, Shape<D>, Dev>         (D): one row
 //
-// A tensor is a handle: copies share memory. Rows are contiguous; the stride between them is D, or a cache line more
-// where D elements are a multiple of 4 KiB (such rows fall into the same cache sets).
+// A tensor is a handle: copies share memory. A fresh one is not initialised, but for its first element on the CPU,
+// which is NaN: a weight that nobody filled shows in the loss. Rows are contiguous; the stride between them is D, or a
+// cache line more where D elements are a multiple of 4 KiB (such rows fall into the same cache sets).
 //
 // Autograd: tape() is where ops record, or null; grad() is a lazy handle to the gradient, which comes into being in
 // backward: the first writer assigns, later ones add. A tensor through which no gradient flows has an empty handle.
@@ -78,6 +81,8 @@ public:
     }
     // Whether what was written belongs to other values than the weight has now.
     bool outdated() const { return written() && state_->formed != state_->version; }
+    // Says that what was written is meant for the values as they are now.
+    void accept() const { state_->formed = state_->version; }
     std::uint64_t version() const { return state_->version; }
     // How often a first writer has begun this gradient.
     std::uint64_t births() const { return state_->births; }
@@ -123,6 +128,9 @@ public:
             return "tensor: the last extent is " + std::to_string(cols) + ", its type says " + std::to_string(last);
         });
         memory_ = Buffer<T, Dev>((rows > 1 ? rows * stride_ : rows * cols), pool);
+        if constexpr (std::same_as<Dev, Cpu> && std::floating_point<acc<T>>) {
+            if (data() != nullptr && memory_.size() > 0) { *data() = T(std::numeric_limits<float>::quiet_NaN()); }
+        }
     }
     explicit Tensor(std::int64_t rows,
                     const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common()) requires(S::rank == 2 && last != dyn)

@@ -2,11 +2,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "graft/core/error.hpp"
 #include "graft/core/random.hpp"
 #include "graft/models/llama.hpp"
 
@@ -21,7 +24,9 @@
 // border.
 // on_token(id) is called for each token as it comes; it may return false to end.
 //
-// Throws: Error for an empty prompt, or where prompt and max_tokens exceed covered_positions(config).
+// Throws: Error for an empty prompt, for options that are no numbers, where prompt and max_tokens exceed
+// covered_positions(config), and for logits that are no numbers or +inf (-inf may rule a token out, but not all of
+// them).
 namespace graft {
 
 struct GenerateOptions {
@@ -35,10 +40,18 @@ namespace detail {
 
 template <class A> std::int32_t choose(const A* z, std::int64_t vocab, const GenerateOptions& o, std::int64_t place)
 {
+    constexpr double inf = std::numeric_limits<double>::infinity();
     std::int32_t best = 0;
-    for (std::int64_t j = 1; j < vocab; ++j) {
+    for (std::int64_t j = 0; j < vocab; ++j) {
+        require(double(z[j]) < inf, [&] {
+            return "new token " + std::to_string(place + 1) + ": the logit of id " + std::to_string(j) + " is "
+                   + std::to_string(double(z[j]))
+                   + ", which is not finite: weights of the model or of an adapter are "
+                     "broken; for a base, inspect --verify names them";
+        });
         if (z[j] > z[best]) { best = std::int32_t(j); }
     }
+    require(double(z[best]) > -inf, "every logit is -inf, so that no token can follow");
     if (o.temperature <= 0) { return best; }
     std::vector<double> p(static_cast<std::size_t>(vocab));
     double sum = 0;
@@ -71,6 +84,8 @@ std::vector<std::int32_t> generate(const Model& model, std::span<const std::int3
     using T = typename Model::T;
     using Dev = typename Model::Dev;
     require(!prompt.empty(), "generate: the prompt has no tokens");
+    require(options.temperature >= 0 && std::isfinite(options.temperature) && options.top_p >= 0 && options.top_p <= 1,
+            "generate: temperature must be a finite number of at least 0, top_p one from 0 to 1");
     const std::int64_t length = std::int64_t(prompt.size()) + options.max_tokens;
     const std::int64_t most = covered_positions(model.config);
     require(length <= most, [&] {

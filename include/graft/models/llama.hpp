@@ -41,6 +41,9 @@
 // (checkpoint/adapter.hpp) gives them other settings. `adapter` holds the settings of what add_adapter has laid, which
 // save_adapter writes.
 //
+// A copy of a model is a second handle on the same weights: training one trains the other. What a reference says is
+// formed before the training (reference_log_probs), or by a model that is loaded again.
+//
 // Source: Touvron et al. 2023, arXiv:2302.13971; names as in the published checkpoints.
 namespace graft {
 

@@ -20,6 +20,8 @@ std::shared_ptr<const RopeTable<A, Dev>> rope_table(const RopeAngles& angles, st
                                                     const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
 {
     const auto half = std::int64_t(angles.frequencies.size());
+    require(positions >= 0,
+            [&] { return "rope_table: " + std::to_string(positions) + " positions: there must be at least 0"; });
     auto table = std::make_shared<RopeTable<A, Dev>>();
     table->cos = Tensor<A, Shape<dyn, dyn>, Dev>(positions, half, pool);
     table->sin = Tensor<A, Shape<dyn, dyn>, Dev>(positions, half, pool);
@@ -33,7 +35,7 @@ std::shared_ptr<const RopeTable<A, Dev>> rope_table(const RopeAngles& angles, st
         }
     }
     compute(pool, [&] {
-        const std::size_t bytes = std::size_t(positions > 1 ? positions * stride : half) * sizeof(A);
+        const std::size_t bytes = std::size_t(positions > 1 ? positions * stride : positions * half) * sizeof(A);
         memory<Dev>::copy(table->cos.data(), cos.data(), bytes, pool->stream());
         memory<Dev>::copy(table->sin.data(), sin.data(), bytes, pool->stream());
     });

@@ -18,6 +18,8 @@
 //   refresh(tensor)            after the values have changed: a load, a step. Rounds the masters into the working
 //                              copies, and what was formed with the old values is out of date from here on
 //   clear_gradients(model)     forgets all gradients
+//   accept_gradients(model)    keeps gradients that were formed with other values for the next step: as sharpness-aware
+//                              minimisation means them
 //   ModelAnchor                a member `anchor` by which an optimiser finds the model wherever it has been moved to,
 //                              to see at each step whether it still trains what it did. For models that can gain
 //                              tensors
@@ -86,6 +88,11 @@ template <class Model> auto trained_tensors(Model& model)
 template <class Model> void clear_gradients(Model& model)
 {
     for (const auto& tensor : trained_tensors(model)) { tensor.grad.clear(); }
+}
+
+template <class Model> void accept_gradients(Model& model)
+{
+    for (const auto& tensor : trained_tensors(model)) { tensor.grad.accept(); }
 }
 
 struct RefreshOp {};

@@ -32,7 +32,7 @@ Tensor<T, SA, Dev> operator+(const Tensor<T, SA, Dev>& a, const Tensor<TB, SB, D
         Kernel::forward(View<T>(y.view()), View<const T>(a.view()), View<const T>(b.view()), a.pool()->stream());
     });
 
-    Tape* tape = a.tape() != nullptr ? a.tape() : b.tape();
+    Tape* tape = tape_of("add", a, b);
     y.on(tape);
     if (tape != nullptr && (a.needs_grad() || b.needs_grad())) {
         y.want_grad();

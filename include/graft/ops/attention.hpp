@@ -59,7 +59,7 @@ Tensor<T, SQ, Dev> attention(const Tensor<T, SQ, Dev>& q, const Tensor<T, SK, De
     using Kernel = kernel<AttentionOp, Dev>;
     using A = acc<T>;
     const bool chosen = context.key_rows.size() > 0;
-    Tape* const tape = q.tape() != nullptr ? q.tape() : all_k.tape() != nullptr ? all_k.tape() : all_v.tape();
+    Tape* const tape = tape_of("attention", q, all_k, all_v);
     const auto keyed_rows = [&](Tensor<T, SK, Dev> x) {
         return chosen ? gather_rows(x.on(tape), context.key_rows) : x;
     };

@@ -70,7 +70,7 @@ Tensor<T, SY, Dev> lora(Tensor<T, SY, Dev> y, const Tensor<T, SX, Dev>& x, const
         });
     }
 
-    Tape* tape = x.tape() != nullptr ? x.tape() : y.tape();
+    Tape* tape = tape_of("lora", x, y);
     if (tape != nullptr && (x.needs_grad() || WA::trainable || WB::trainable)) {
         y.on(tape).want_grad();
         tape->record(

@@ -25,7 +25,7 @@ Tensor<T, SG, Dev> silu_mul(const Tensor<T, SG, Dev>& g, const Tensor<T, SU, Dev
     compute(g.pool(), [&] {
         Kernel::forward(View<T>(h.view()), View<const T>(g.view()), View<const T>(u.view()), g.pool()->stream());
     });
-    Tape* tape = g.tape() != nullptr ? g.tape() : u.tape();
+    Tape* tape = tape_of("silu_mul", g, u);
     h.on(tape);
     if (tape != nullptr && (g.needs_grad() || u.needs_grad())) {
         h.want_grad();

@@ -103,7 +103,10 @@ public:
     // One step with the rates of the options times `factor`.
     [[nodiscard]] StepInfo step(double factor = 1.0)
     {
-        require(std::isfinite(factor), "AdamW: the factor of the learning rate is not finite");
+        require(std::isfinite(factor) && factor >= 0, [&] {
+            return "AdamW: the factor of the learning rate must be a finite number of at least 0, found "
+                   + std::to_string(factor);
+        });
         check_model();
         check_gradients();
         StepInfo info{.grad_norm = grad_norm<T, Dev>(trained_)};
@@ -146,11 +149,7 @@ private:
     // Models that cannot gain tensors need no anchor: what they lose is seen by its owner.
     template <class Model> void watch(Model& model)
     {
-        if constexpr (requires {
-                          {
-                              model.anchor
-                              } -> std::same_as<ModelAnchor&>;
-                      }) {
+        if constexpr (requires { requires std::same_as<decltype(model.anchor), ModelAnchor>; }) {
             const auto offset = reinterpret_cast<const char*>(&model.anchor) - reinterpret_cast<const char*>(&model);
             now_ = [cell = model.anchor.cell(), offset](auto& found) {
                 if (*cell == nullptr) { return false; }
@@ -203,7 +202,8 @@ private:
             require(!tensor.grad.outdated(), [&] {
                 return "AdamW: the gradient of " + tensor.name
                        + " was formed before its values changed (another "
-                         "optimiser's step, or a load): clear_gradients(), and go backward again";
+                         "optimiser's step, or a load): clear_gradients(), and go backward again, or, where another "
+                         "point's gradient is meant, accept_gradients(model)";
             });
         }
         require(any, "AdamW: step() without a gradient: nothing of what is trained was reached by a backward since the "

@@ -19,12 +19,10 @@
 //                 generation (marks what the assistant says, changes no text)
 //   expressions   all but recursive loops; integers have 64 bits
 //   filters       abs attr capitalize count d default dictsort e escape first float format indent int items join last
-//   length
-//                 list lower map max min reject rejectattr replace reverse round safe select selectattr sort string sum
-//                 title tojson trim unique upper
+//                 length list lower map max min reject rejectattr replace reverse round safe select selectattr sort
+//                 string sum title tojson trim unique upper
 //   tests         boolean callable defined divisibleby eq equalto even false float ge gt in integer iterable le lower
-//   lt
-//                 mapping ne none number odd sameas sequence string true undefined upper (and == != < <= > >=)
+//                 lt mapping ne none number odd sameas sequence string true undefined upper (and == != < <= > >=)
 //   methods       of strings, dicts (items keys values get), lists (append count index); see jinja/methods.hpp
 //   functions     range, dict, namespace, raise_exception, strftime_now
 //

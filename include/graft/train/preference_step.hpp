@@ -38,7 +38,8 @@
 //
 // With share_prompt the prompt of a pair is computed once: its rows are keys of both answers (key_rows of a Context),
 // which saves its share of all linear layers. Equal to the separate computation but for rounding.
-// Throws: Error where the numbers of examples, prompts and reference log-probabilities do not agree; NotFinite.
+// Throws: Error where the numbers of examples, prompts and reference log-probabilities do not agree, or
+// the options are none (require_preference); NotFinite.
 namespace graft {
 
 struct PreferenceData {
@@ -146,6 +147,7 @@ double preference_forward_backward(const Model& model, const PreferenceData& dat
                                    const RowName& sample = {})
 {
     require(data.reference.size() == data.examples.size(), "preference training needs the reference of every answer");
+    require_preference(data.options);
     Tape tape;
     const auto sums = answer_log_probs(tape, model, data, batch, rope, recompute);
     const std::int64_t pairs = batch.documents() / 2;
@@ -171,6 +173,8 @@ template <class Model, class Rope>
 double evaluate_preference(const Model& model, const PreferenceData& data, std::int64_t pairs, const Rope& rope)
 {
     double sum = 0;
+    require(data.reference.size() == data.examples.size(), "preference training needs the reference of every answer");
+    require_preference(data.options);
     each_pair_batch(data, pairs, [&](const Batch& batch) {
         const auto sums = answer_log_probs(no_tape, model, data, batch, rope);
         for (std::int64_t i = 0; i < batch.documents() / 2; ++i) {

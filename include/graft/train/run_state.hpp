@@ -99,7 +99,7 @@ template <Float T, Device Dev> void save_optimizer(const std::filesystem::path& 
             write(std::as_bytes(std::span(&state.steps, 1)));
         } else {
             const auto& moment = what[i].second == 'm' ? state.m : state.v;
-            write(stored_values(std::as_const(moment).view(), heads[i].type));
+            write(stored_values(std::as_const(moment).view(), heads[i].type, heads[i].name));
         }
     });
 }
@@ -152,7 +152,7 @@ std::filesystem::path save_run_state(const std::filesystem::path& run, const Run
             heads.push_back({tensor.name, detail::master_type<A>, detail::shape_in_file(tensor)});
         }
         write_safetensors(save.path() / "model.safetensors", heads, [&](std::size_t i, const WriteBytes& write) {
-            write(detail::stored_values(std::as_const(trained[i].value).view(), heads[i].type));
+            write(detail::stored_values(std::as_const(trained[i].value).view(), heads[i].type, trained[i].name));
         });
     }
     detail::save_optimizer(save.path() / "optimizer.safetensors", adamw);

@@ -32,6 +32,8 @@
 //   forward_backward(model, …)   adds the gradients of one micro-batch; returns its share of the step's loss
 //   evaluate(model, …)           mean loss over all targets of a set, in f64
 //   check_step(info, model, …)   throws NotFinite unless the optimiser's step was applied
+//   check_model(model, …)        throws NotFinite where the loss of a batch is not finite any more: after the last
+//                                step, as no later loss would tell
 //   not_finite(model)            the first weight, or else gradient, that is not finite
 //
 // A loss or a gradient that is not finite ends in NotFinite, an Error that names the first bad tensor and the row of
@@ -139,7 +141,8 @@ std::string bad_loss(const Model& model, const Batch& batch, const Rope& rope, c
 {
     const std::string tensor = not_finite(model);
     return "the loss is not finite; "
-           + (tensor.empty() ? "every weight is finite, an activation is not" : "first bad tensor: " + tensor)
+           + (tensor.empty() ? "every weight is finite, an activation is not"
+                             : "first bad tensor: " + tensor + " (so is one that was never loaded or filled)")
            + "; sample: " + bad_sample(model, batch, rope, sample);
 }
 
@@ -168,6 +171,14 @@ double forward_backward(const Model& model, const Batch& batch, const Rope& rope
     if (!std::isfinite(item(loss))) { throw NotFinite(detail::bad_loss(model, batch, rope, settings.sample)); }
     tape.backward(loss);
     return item(loss);
+}
+
+template <class Model, class Rope>
+void check_model(const Model& model, const Batch& batch, const Rope& rope, const RowName& sample = {})
+{
+    auto on_device = upload<typename Model::T, typename Model::Dev>(batch, rope);
+    const auto loss = model.loss(no_tape, on_device.ids, on_device.context, batch.labels, 1.0);
+    if (!std::isfinite(item(loss))) { throw NotFinite(detail::bad_loss(model, batch, rope, sample)); }
 }
 
 // Mean over all targets, not over batches; `rows` examples at a time.

@@ -30,9 +30,9 @@ public:
             begins_.push_back(size());
             const auto values = input.values();
             kept_.insert(kept_.end(), values.begin(), values.end());
-            double squares = 0;
-            for (double v : values) { squares += v * v; }
-            const double rms = values.empty() ? 0 : std::sqrt(squares / double(values.size()));
+            double length = 0;  // by hypot, as squares of large values overflow
+            for (double v : values) { length = std::hypot(length, v); }
+            const double rms = values.empty() ? 0 : length / std::sqrt(double(values.size()));
             sigma_.insert(sigma_.end(), values.size(), rms > 0 && std::isfinite(rms) ? rms : 1.0);
         }
         begins_.push_back(size());
@@ -56,8 +56,12 @@ public:
     GradcheckResult run()
     {
         GradcheckResult found;
-        if (!form(found)) { return found; }
         const std::int64_t all = size();
+        if (all == 0) {
+            fail(found, "the inputs have no element to differentiate by");
+            return found;
+        }
+        if (!form(found)) { return found; }
         corner_ = false;
         for (int d = 0; d < options_.directions; ++d) {
             if (!note(found, 0, all, std::uint64_t(d), "direction " + std::to_string(d))) { return found; }
@@ -161,11 +165,8 @@ private:
             if (!again) { gradient_ = std::move(now); }
         }
         for (const auto& input : inputs_) { input.clear(); }
-        double squares = 0;
-        for (std::size_t i = 0; i < gradient_.size(); ++i) {
-            squares += gradient_[i] * sigma_[i] * gradient_[i] * sigma_[i];
-        }
-        total_ = std::sqrt(squares);
+        total_ = 0;
+        for (std::size_t i = 0; i < gradient_.size(); ++i) { total_ = std::hypot(total_, gradient_[i] * sigma_[i]); }
         return true;
     }
     bool finite(GradcheckResult& found, const std::vector<double>& now) const
@@ -248,7 +249,7 @@ private:
         for (std::int64_t i = begin; i < end; ++i) {
             v.push_back(component(i, begin, end, key));
             const double g = gradient_[std::size_t(i)];
-            m.along += g * v.back(), own += g * g * sigma_[std::size_t(i)] * sigma_[std::size_t(i)];
+            m.along += g * v.back(), own = std::hypot(own, g * sigma_[std::size_t(i)]);
         }
         moved_ = point_;
         const auto visit = [&](double h) {
@@ -264,7 +265,7 @@ private:
         };
         const auto take = [&](const Slope& slope) {
             m.off = slope.off, m.u = slope.uncertainty, m.rounding = slope.rounding;
-            m.s = std::max({std::abs(m.along), std::abs(m.along + m.off), std::sqrt(own), 1e-5 * total_});
+            m.s = std::max({std::abs(m.along), std::abs(m.along + m.off), own, 1e-5 * total_});
             m.corner = slope.corner;
         };
         int steps = 0;

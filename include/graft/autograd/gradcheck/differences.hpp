@@ -134,9 +134,9 @@ inline double noise_of(const std::function<double(double)>& f)
             for (std::size_t i = 0; i + 1 < values.size(); ++i) { values[i] = values[i + 1] - values[i]; }
             values.pop_back();
             factor *= double(k) * k / (double(2 * k) * (2 * k - 1));  // (k!)^2 / (2k)!
-            double squares = 0;
-            for (double v : values) { squares += v * v; }
-            if (k >= 4) { found = std::max(found, std::sqrt(factor * squares / double(values.size()))); }
+            double length = 0;
+            for (double v : values) { length = std::hypot(length, v); }
+            if (k >= 4) { found = std::max(found, std::sqrt(factor / double(values.size())) * length); }
         }
         least = std::min(least, found);
     }

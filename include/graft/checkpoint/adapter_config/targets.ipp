@@ -153,6 +153,9 @@ GRAFT_INLINE AdapterTargets adapter_targets(const AdapterConfig& config, std::sp
 {
     ModuleChoice wanted = config.targets;
     if (wanted.kind == ModuleChoice::Kind::none) { wanted = detail::default_targets(); }
+    require(config.dropout >= 0 && config.dropout < 1, [&] {
+        return where + ": the dropout must be at least 0 and below 1, found " + std::to_string(config.dropout);
+    });
     const detail::ModuleMatcher targets(wanted, where + ": target_modules"),
         exclude(config.exclude, where + ": exclude_modules");
     const detail::LayerFilter in_layer(config, where + ": layers_pattern");
@@ -172,6 +175,8 @@ GRAFT_INLINE AdapterTargets adapter_targets(const AdapterConfig& config, std::sp
         target.rank = ranks.find(module.name, config.rank);
         target.alpha = alphas.find(module.name, config.alpha);
         require(target.rank >= 1, [&] { return where + ": the rank of " + module.name + " must be at least 1"; });
+        require(std::isfinite(target.alpha),
+                [&] { return where + ": the alpha of " + module.name + " must be a finite number"; });
         const auto rank = static_cast<double>(target.rank);
         target.scale = target.alpha / (config.rslora ? std::sqrt(rank) : rank);
         out.modules.push_back(std::move(target));

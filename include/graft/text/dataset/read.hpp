@@ -21,14 +21,12 @@
 // Rows of a data file, one after the other.
 //
 //   read_rows(path, use, {.split_on, .drop})   calls use(nlohmann::ordered_json&&, const RowPlace&) for each row in
-//   file
-//                                              order, and holds one row at a time
+//                                              file order, and holds one row at a time
 //   is_document(path)                          whether its name is that of a text
 //
 //   .json .jsonl, any other name    a JSON array, one JSON object a line, or a lone object: seen from the content. A
-//   byte
-//                                   order mark, CRLF and blank lines are accepted. Keys keep the order of the file,
-//                                   because chat templates print them.
+//                                   byte order mark, CRLF and blank lines are accepted. Keys keep the order of the
+//                                   file, because chat templates print them.
 //   .csv .tsv                       a header and records (read/table.hpp): a field of the row for each column
 //   .txt .md .markdown .text        a document, or several (read/documents.hpp), each a row {"text": …}; JSON lines
 //                                   under such a name are read as what they are

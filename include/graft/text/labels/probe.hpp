@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "graft/core/error.hpp"
 #include "graft/core/inline.hpp"
 #include "graft/text/chat_template.hpp"
 
@@ -18,7 +17,7 @@
 //   Probe           a rendered copy, and where it shows each answer that was replaced
 //
 // An answer's words stand for its content, and where its tool calls are kept for their names and arguments. Reasoning
-// beside the content becomes one plain word, so that nothing that somebody wrote is left of the turn.
+// beside the content becomes one word, the same in every turn, so that nothing that somebody wrote is left of the turn.
 // Errors: Error "cannot tell what the assistant says in message N …" with the reason.
 namespace graft::detail::labels {
 
@@ -49,6 +48,9 @@ public:
     std::string render(const Messages& changed, std::size_t turn, bool prompt = false) const;
 
     std::string word(char kind, std::size_t owner, std::size_t item = 0) const;
+
+    // Stands for the reasoning of any turn; words_in passes over it.
+    std::string thought() const { return word_ + "thought"; }
 
     // All words of a text, in order.
     std::vector<Word> words_in(std::string_view text) const;

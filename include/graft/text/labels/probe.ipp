@@ -121,7 +121,7 @@ GRAFT_INLINE void Conversation::replace(Messages& message, std::size_t turn, Cal
     for (const char* key : {"reasoning_content", "reasoning", "thinking"}) {
         const auto found = message.find(key);
         if (found != message.end() && found->is_string() && !found->get_ref<const std::string&>().empty()) {
-            *found = "thought";
+            *found = thought();
         }
     }
     const bool keep = calls == Calls::renamed && has_calls(message);

@@ -16,6 +16,7 @@
 // What add_generation_prompt adds is learnt from the turns before one answer, rendered with it and without, once for
 // each role that stands before an answer; that it stands before every other answer too is seen in the text itself, in
 // which all that users and tools say is words. An answer that this does not fit is asked for by itself, `most` in all.
+// Reasoning that the template writes as a message of its own (gpt-oss) is the answer's: the prompt before it counts.
 // Nobody can ask before the first turn of all where the template reads messages[0]: then what is added behind a
 // question is looked for.
 // Errors: as Conversation.

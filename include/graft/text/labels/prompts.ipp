@@ -122,11 +122,19 @@ GRAFT_INLINE std::optional<std::size_t> Prompts::search(std::size_t k, const Pro
         open = others_->between(from, to);
         if (!gap.ends_with(open)) { open = {}; }
     }
+    const auto thought = all_.thought();
     const auto behind = [&](std::string_view text) -> std::optional<std::size_t> {
+        const auto last = [&](std::string_view piece) -> std::optional<std::size_t> {
+            const auto found = prompt.added.empty() ? piece.npos : piece.rfind(prompt.added);
+            return found == piece.npos ? std::nullopt : std::optional(text.size() - found - prompt.added.size());
+        };
+        // Reasoning may have a message of its own, behind which the prompt stands again.
+        const bool plain = prompt.stands.find(thought) == prompt.stands.npos;
+        if (const auto at_thought = text.find(thought); plain && at_thought != text.npos) {
+            if (const auto bytes = last(text.substr(0, at_thought))) { return bytes; }
+        }
         if (!prompt.stands.empty() && text.ends_with(prompt.stands)) { return prompt.behind; }
-        const std::size_t found = prompt.added.empty() ? text.npos : text.rfind(prompt.added);
-        if (found == text.npos) { return std::nullopt; }
-        return text.size() - found - prompt.added.size();
+        return last(text);
     };
     if (const auto bytes = behind(open)) { return at - *bytes; }
     const auto bytes = behind(gap);

@@ -22,8 +22,7 @@
 // tokenization_utils_base.py, _from_pretrained, and tokenization_utils_tokenizers.py, TokenizersBackend):
 //
 //   tokenizer_config.json     bos_token, eos_token, ... (every key that ends in _token and holds a text, or an object
-//   with
-//                             `content`); added_tokens_decoder; extra_special_tokens or additional_special_tokens
+//                             with `content`); added_tokens_decoder; extra_special_tokens or additional_special_tokens
 //   special_tokens_map.json   the same names and lists; with an added_tokens_decoder only for names that are not there
 //   added_tokens.json         text to id; not read with an added_tokens_decoder
 //

@@ -13,8 +13,7 @@
 // The normaliser Precompiled: SentencePiece's table of characters and what they become, as its model files carry it.
 //
 //   precompiled_charsmap   base64 of: u32 n, little-endian; n bytes of a double-array trie of 32-bit units; texts,
-//   UTF-8,
-//                          each ended by a zero byte, at the places that the trie's values name
+//                          UTF-8, each ended by a zero byte, at the places that the trie's values name
 //   unit                   offset = (u >> 10) << (8 where bit 9 is set); bit 8: the unit at the node is a value, of 31
 //                          bits; label = bit 31 and bits 0 to 7. From node p and unit u a byte b leads to p ^ offset ^
 //                          b where the label there is b.
