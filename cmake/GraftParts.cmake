@@ -22,6 +22,11 @@ foreach(group ${groups})
     file(CONFIGURE OUTPUT ${source} CONTENT "${text_${group}}" @ONLY)
     list(APPEND sources ${source})
 endforeach()
+# Models at run time, one source for each element type.
+foreach(T float bf16 double)
+    configure_file(${PROJECT_SOURCE_DIR}/parts/models.cpp.in ${PROJECT_BINARY_DIR}/parts/models_${T}.cpp @ONLY)
+    list(APPEND sources ${PROJECT_BINARY_DIR}/parts/models_${T}.cpp)
+endforeach()
 
 add_library(graft_parts STATIC EXCLUDE_FROM_ALL ${sources})
 add_library(graft::parts ALIAS graft_parts)

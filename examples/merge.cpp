@@ -10,6 +10,7 @@
 
 #include "graft/checkpoint/combine.hpp"
 #include "graft/checkpoint/merge.hpp"
+#include "graft/checkpoint/save.hpp"
 #include "graft/io/output_folder.hpp"
 
 namespace {

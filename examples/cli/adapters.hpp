@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "graft/checkpoint/adapter_config.hpp"
+#include "graft/checkpoint/adapter_config/targets.hpp"
 #include "graft/checkpoint/adapters_in.hpp"
 #include "graft/io/text.hpp"
 #include "graft/train/adapter_stack.hpp"

@@ -10,6 +10,7 @@
 #include "cli/merge_receipt.hpp"
 #include "cli/program.hpp"
 #include "graft/checkpoint/merge.hpp"
+#include "graft/checkpoint/save.hpp"
 #include "graft/io/output_folder.hpp"
 
 // finetune --merge-adapter DIR: the adapter is merged into the base first, and a new one is trained over the result.

@@ -478,6 +478,21 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const Adapt
     write_file(path, text);
 }
 
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T)                                                                                                \
+    extern template void add_adapter(AnyModel<T>&, const AdapterTargets&, const AdapterConfig&, std::uint64_t);        \
+    extern template void remove_adapter(AnyModel<T>&);                                                                 \
+    extern template AdapterTypes load_adapter(AnyModel<T>&, const std::filesystem::path&, const SavedModules&);        \
+    extern template KeptTensors kept_tensors(AnyModel<T>&, const std::filesystem::path&);                              \
+    extern template AdapterConfig stack_adapter(AnyModel<T>&, const std::filesystem::path&);                           \
+    extern template void save_adapter(AnyModel<T>&, const std::filesystem::path&, const AdapterTypes&,                 \
+                                      const SaveAdapterOptions&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
+
 }  // namespace graft
 
 #if GRAFT_HEADER_ONLY

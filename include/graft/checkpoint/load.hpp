@@ -20,6 +20,7 @@
 #include "graft/core/view.hpp"
 #include "graft/io/safetensors/types.hpp"
 #include "graft/io/text.hpp"
+#include "graft/models/any.hpp"
 #include "graft/nn/trained.hpp"
 #include "graft/nn/visit.hpp"
 
@@ -252,6 +253,14 @@ template <class Model> Loaded load_weights(Model& model, const Checkpoint& check
     }
     return loaded;
 }
+
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T) extern template Loaded load_weights(AnyModel<T>&, const Checkpoint&, const LoadOptions&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
 
 }  // namespace graft
 

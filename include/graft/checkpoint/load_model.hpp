@@ -6,6 +6,7 @@
 #include "graft/checkpoint/adapter.hpp"
 #include "graft/checkpoint/hf_config.hpp"
 #include "graft/checkpoint/load.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/io/text.hpp"
 #include "graft/models/any.hpp"
 
@@ -55,5 +56,16 @@ template <class Model> AdapterConfig add_adapter(Model& model, const std::filesy
     load_adapter(model, folder, targets.saved);
     return config;
 }
+
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T)                                                                                                \
+    extern template AnyModel<T> load_model<T, Cpu>(const std::filesystem::path&, ModelOptions, const LoadOptions&);    \
+    extern template void add_adapter(AnyModel<T>&, const AdapterConfig&, std::uint64_t);                               \
+    extern template AdapterConfig add_adapter(AnyModel<T>&, const std::filesystem::path&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
 
 }  // namespace graft

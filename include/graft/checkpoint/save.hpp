@@ -17,6 +17,7 @@
 #include "graft/core/view.hpp"
 #include "graft/io/safetensors/types.hpp"
 #include "graft/io/safetensors/write.hpp"
+#include "graft/models/any.hpp"
 
 // A whole checkpoint that stands alone: after full fine-tuning.
 //
@@ -59,6 +60,16 @@ void save_checkpoint(Model& model, const std::filesystem::path& base, const std:
     const std::string dtype = type == StoredType::bf16 ? "bfloat16" : type == StoredType::f16 ? "float16" : "float32";
     finish_checkpoint(base, folder, config_text(base, dtype, model.config), before_last);
 }
+
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T)                                                                                                \
+    extern template void save_checkpoint(AnyModel<T>&, const std::filesystem::path&, const std::filesystem::path&,     \
+                                         StoredType, const BeforeLast&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
 
 }  // namespace graft
 

@@ -2,7 +2,10 @@
 #include <algorithm>
 #include <string>
 
+#include "graft/core/inline.hpp"
 #include "graft/models/llama.hpp"
+#include "graft/nn/init.hpp"
+#include "graft/nn/trained.hpp"
 
 // The model of a program: family and sizes from a config, layers of the kinds that options ask for.
 //
@@ -48,5 +51,19 @@ AnyModel<T, Dev> make_model(const ModelConfig& config, const ModelOptions& optio
     });
     return model;
 }
+
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T)                                                                                                \
+    extern template class Llama<dynamic_shape, AnyKit<T, Cpu>>;                                                        \
+    extern template AnyModel<T> make_model<T, Cpu>(const ModelConfig&, const ModelOptions&,                            \
+                                                   const std::shared_ptr<Pool<Cpu>>&);                                 \
+    extern template void begin_adapters(AnyModel<T>&, std::uint64_t);                                                  \
+    extern template void init(AnyModel<T>&, std::uint64_t, double);                                                    \
+    extern template std::vector<TrainedTensor<T, Cpu>> trained_tensors(AnyModel<T>&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
 
 }  // namespace graft

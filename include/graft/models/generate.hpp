@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <span>
@@ -10,7 +11,9 @@
 #include <vector>
 
 #include "graft/core/error.hpp"
+#include "graft/core/inline.hpp"
 #include "graft/core/random.hpp"
+#include "graft/models/any.hpp"
 #include "graft/models/llama.hpp"
 
 // Text from a model, token by token, with a KV cache.
@@ -77,9 +80,10 @@ template <class A> std::int32_t choose(const A* z, std::int64_t vocab, const Gen
 
 }  // namespace detail
 
-template <class Model, class OnToken>
+template <class Model>
 std::vector<std::int32_t> generate(const Model& model, std::span<const std::int32_t> prompt,
-                                   const GenerateOptions& options, OnToken&& on_token)
+                                   const GenerateOptions& options = {},
+                                   const std::function<bool(std::int32_t)>& on_token = {})
 {
     using T = typename Model::T;
     using Dev = typename Model::Dev;
@@ -138,17 +142,21 @@ std::vector<std::int32_t> generate(const Model& model, std::span<const std::int3
         const std::int32_t id = detail::choose(z.data(), std::int64_t(z.size()), options, std::int64_t(out.size()));
         if (std::find(options.stop.begin(), options.stop.end(), std::int64_t(id)) != options.stop.end()) { break; }
         out.push_back(id);
-        if (!on_token(id)) { break; }
+        if (on_token && !on_token(id)) { break; }
         next.assign(1, id);
     }
     return out;
 }
 
-template <class Model>
-std::vector<std::int32_t> generate(const Model& model, std::span<const std::int32_t> prompt,
-                                   const GenerateOptions& options = {})
-{
-    return generate(model, prompt, options, [](std::int32_t) { return true; });
-}
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T)                                                                                                \
+    extern template std::vector<std::int32_t> generate(const AnyModel<T>&, std::span<const std::int32_t>,              \
+                                                       const GenerateOptions&,                                         \
+                                                       const std::function<bool(std::int32_t)>&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
 
 }  // namespace graft

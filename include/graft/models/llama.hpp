@@ -193,83 +193,25 @@ public:
     ModelAnchor anchor;
 
     Llama() = default;
-    explicit Llama(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common())
-        : embed(c.vocab, c.dim, pool), norm(c.dim, c.eps, pool), config(c)
-    {
-        require(agree(int(c.dim), S.dim) && agree(int(c.ffn), S.ffn) && agree(int(c.vocab), S.vocab)
-                    && agree(int(c.layers), S.layers) && agree(int(c.heads), S.heads)
-                    && agree(int(c.kv_heads), S.kv_heads) && agree(int(c.head_dim), S.head()),
-                "llama: the sizes of the config differ from the model's static shape");
-        require(c.head_dim > 0 && c.head_dim % 2 == 0, [&] {
-            return "llama: the head size must be even, rotary positions turn pairs; it is "
-                   + std::to_string(c.head_dim);
-        });
-        require(c.kv_heads > 0 && c.heads % c.kv_heads == 0, [&] {
-            return "llama: heads must be a multiple of kv_heads; they are " + std::to_string(c.heads) + " and "
-                   + std::to_string(c.kv_heads);
-        });
-        if (!c.tied) { head = {c.vocab, c.dim, pool}; }
-        for (std::int64_t i = 0; i < c.layers; ++i) { layers.emplace_back(c, pool); }
-        begin_adapters(*this, 0);
-    }
-
+    explicit Llama(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common());
     // Rows that come out of the last norm: what the head reads.
-    X hidden(TapeRef tape, const Buffer<std::int32_t, Dev>& ids, const Context<T, Dev>& context) const
-    {
-        for (const Segment& s : *context.segments) { require_window(config, s.before + s.count); }
-        X x = embed(tape, ids);
-        for (std::size_t i = 0; i < layers.size(); ++i) {
-            const Context<T, Dev> here = context.at_layer(int(i));
-            const auto& layer = layers[i];
-            if (context.recompute && tape.tape != nullptr) {
-                x = graft::recompute([&layer, here](const X& in) { return layer(in, here); }, x);
-            } else {
-                x = layer(x, here);
-            }
-        }
-        return norm(x);
-    }
+    X hidden(TapeRef tape, const Buffer<std::int32_t, Dev>& ids, const Context<T, Dev>& context) const;
     // Logits of every row: (N, V).
     Acts<T, S.vocab, Dev> operator()(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
-                                     const Context<T, Dev>& context) const
-    {
-        return scorer().logits(hidden(tape, ids, context), context);
-    }
+                                     const Context<T, Dev>& context) const;
     // scale times the summed cross-entropy of the rows that have a label; no logits of the others are formed.
     Tensor<acc<T>, Shape<1>, Dev> loss(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
                                        const Context<T, Dev>& context, std::span<const std::int32_t> labels,
-                                       double scale) const
-    {
-        return scorer().loss(hidden(tape, ids, context), labels, scale, context);
-    }
+                                       double scale) const;
     // Sums of log-probabilities of the tokens that are scored; no logits of other rows are formed.
     Tensor<double, Shape<dyn>, Dev> log_probs(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
-                                              const Context<T, Dev>& context, const ScoredRows& scored) const
-    {
-        return scorer().log_probs(hidden(tape, ids, context), scored, context);
-    }
+                                              const Context<T, Dev>& context, const ScoredRows& scored) const;
     // cos and sin for documents of up to `count` tokens: goes into the context. A dynamic or longrope scaling turns
     // every position by what that length asks for. Throws Error beyond what the model covers.
     std::shared_ptr<const RopeTable<acc<T>, Dev>>
-    positions(std::int64_t count, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common()) const
-    {
-        const std::int64_t most = covered_positions(config);
-        require(config.max_positions == 0 || count <= most, [&] {
-            return "positions(" + std::to_string(count) + "): the model covers " + std::to_string(most)
-                   + " positions: ask for no more, or give its config a scaling that covers them (checkpoint/"
-                     "rope_config.hpp)";
-        });
-        return rope_table<acc<T>, Dev>(rope_angles(config.rope, config.head_dim, count), count, pool);
-    }
+    positions(std::int64_t count, const std::shared_ptr<Pool<Dev>>& pool = Pool<Dev>::common()) const;
     // An empty cache for one document of up to `capacity` tokens.
-    KvCache<T, Dev> cache(std::int64_t capacity) const
-    {
-        KvCache<T, Dev> cache;
-        for (std::size_t i = 0; i < layers.size(); ++i) {
-            cache.layers.push_back({{capacity, config.kv_width()}, {capacity, config.kv_width()}});
-        }
-        return cache;
-    }
+    KvCache<T, Dev> cache(std::int64_t capacity) const;
     const auto& scorer() const { return config.tied ? embed : head; }
 
     static void parts(auto& self, auto&& part)
@@ -278,5 +220,90 @@ public:
         if (!self.config.tied) { part("lm_head", self.head); }
     }
 };
+
+template <LlamaShape S, class Kit, template <LlamaShape, class> class Block>
+Llama<S, Kit, Block>::Llama(const ModelConfig& c, const std::shared_ptr<Pool<Dev>>& pool)
+    : embed(c.vocab, c.dim, pool), norm(c.dim, c.eps, pool), config(c)
+{
+    require(agree(int(c.dim), S.dim) && agree(int(c.ffn), S.ffn) && agree(int(c.vocab), S.vocab)
+                && agree(int(c.layers), S.layers) && agree(int(c.heads), S.heads) && agree(int(c.kv_heads), S.kv_heads)
+                && agree(int(c.head_dim), S.head()),
+            "llama: the sizes of the config differ from the model's static shape");
+    require(c.head_dim > 0 && c.head_dim % 2 == 0, [&] {
+        return "llama: the head size must be even, rotary positions turn pairs; it is " + std::to_string(c.head_dim);
+    });
+    require(c.kv_heads > 0 && c.heads % c.kv_heads == 0, [&] {
+        return "llama: heads must be a multiple of kv_heads; they are " + std::to_string(c.heads) + " and "
+               + std::to_string(c.kv_heads);
+    });
+    if (!c.tied) { head = {c.vocab, c.dim, pool}; }
+    for (std::int64_t i = 0; i < c.layers; ++i) { layers.emplace_back(c, pool); }
+    begin_adapters(*this, 0);
+}
+
+template <LlamaShape S, class Kit, template <LlamaShape, class> class Block>
+typename Llama<S, Kit, Block>::X Llama<S, Kit, Block>::hidden(TapeRef tape, const Buffer<std::int32_t, Dev>& ids,
+                                                              const Context<T, Dev>& context) const
+{
+    for (const Segment& s : *context.segments) { require_window(config, s.before + s.count); }
+    X x = embed(tape, ids);
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+        const Context<T, Dev> here = context.at_layer(int(i));
+        const auto& layer = layers[i];
+        if (context.recompute && tape.tape != nullptr) {
+            x = graft::recompute([&layer, here](const X& in) { return layer(in, here); }, x);
+        } else {
+            x = layer(x, here);
+        }
+    }
+    return norm(x);
+}
+
+template <LlamaShape S, class Kit, template <LlamaShape, class> class Block>
+Acts<typename Kit::T, S.vocab, typename Kit::Dev> Llama<S, Kit, Block>::operator()(TapeRef tape,
+                                                                                   const Buffer<std::int32_t, Dev>& ids,
+                                                                                   const Context<T, Dev>& context) const
+{
+    return scorer().logits(hidden(tape, ids, context), context);
+}
+
+template <LlamaShape S, class Kit, template <LlamaShape, class> class Block>
+Tensor<acc<typename Kit::T>, Shape<1>, typename Kit::Dev>
+Llama<S, Kit, Block>::loss(TapeRef tape, const Buffer<std::int32_t, Dev>& ids, const Context<T, Dev>& context,
+                           std::span<const std::int32_t> labels, double scale) const
+{
+    return scorer().loss(hidden(tape, ids, context), labels, scale, context);
+}
+
+template <LlamaShape S, class Kit, template <LlamaShape, class> class Block>
+Tensor<double, Shape<dyn>, typename Kit::Dev>
+Llama<S, Kit, Block>::log_probs(TapeRef tape, const Buffer<std::int32_t, Dev>& ids, const Context<T, Dev>& context,
+                                const ScoredRows& scored) const
+{
+    return scorer().log_probs(hidden(tape, ids, context), scored, context);
+}
+
+template <LlamaShape S, class Kit, template <LlamaShape, class> class Block>
+std::shared_ptr<const RopeTable<acc<typename Kit::T>, typename Kit::Dev>>
+Llama<S, Kit, Block>::positions(std::int64_t count, const std::shared_ptr<Pool<Dev>>& pool) const
+{
+    const std::int64_t most = covered_positions(config);
+    require(config.max_positions == 0 || count <= most, [&] {
+        return "positions(" + std::to_string(count) + "): the model covers " + std::to_string(most)
+               + " positions: ask for no more, or give its config a scaling that covers them (checkpoint/"
+                 "rope_config.hpp)";
+    });
+    return rope_table<acc<T>, Dev>(rope_angles(config.rope, config.head_dim, count), count, pool);
+}
+
+template <LlamaShape S, class Kit, template <LlamaShape, class> class Block>
+KvCache<typename Kit::T, typename Kit::Dev> Llama<S, Kit, Block>::cache(std::int64_t capacity) const
+{
+    KvCache<T, Dev> cache;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+        cache.layers.push_back({{capacity, config.kv_width()}, {capacity, config.kv_width()}});
+    }
+    return cache;
+}
 
 }  // namespace graft

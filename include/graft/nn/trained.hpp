@@ -68,7 +68,7 @@ template <Float T, Device Dev> struct TrainedTensor {
     std::weak_ptr<const void> owner{};
 };
 
-template <class Model> auto trained_tensors(Model& model)
+template <class Model> std::vector<TrainedTensor<typename Model::T, typename Model::Dev>> trained_tensors(Model& model)
 {
     using T = typename Model::T;
     using Dev = typename Model::Dev;

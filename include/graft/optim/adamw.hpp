@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "graft/core/inline.hpp"
 #include "graft/nn/trained.hpp"
 #include "graft/optim/clip.hpp"
 
@@ -101,51 +102,14 @@ public:
     std::span<State> state() { return state_; }
 
     // One step with the rates of the options times `factor`.
-    [[nodiscard]] StepInfo step(double factor = 1.0)
-    {
-        require(std::isfinite(factor) && factor >= 0, [&] {
-            return "AdamW: the factor of the learning rate must be a finite number of at least 0, found "
-                   + std::to_string(factor);
-        });
-        check_model();
-        check_gradients();
-        StepInfo info{.grad_norm = grad_norm<T, Dev>(trained_)};
-        if (!std::isfinite(info.grad_norm)) {
-            left_ = detail::first_not_finite<T, Dev>(trained_);
-            born_ = trained_[*left_].grad.births();
-            info.not_finite = trained_[*left_].name;
-            return info;
-        }
-        const double clip = clip_factor(info.grad_norm, options_.clip);
-        for (std::size_t i = 0; i < trained_.size(); ++i) {
-            if (!trained_[i].grad.written()) { continue; }
-            step_tensor(i, clip, rates_[i] * factor);
-            ++info.tensors;
-        }
-        clear_gradients();
-        info.applied = true;
-        return info;
-    }
+    [[nodiscard]] StepInfo step(double factor = 1.0);
     void clear_gradients()
     {
         for (auto& tensor : trained_) { tensor.grad.clear(); }
     }
 
 private:
-    void check_options() const
-    {
-        const auto& o = options_;
-        const auto rate = [](double x) { return std::isfinite(x) && x >= 0; };
-        require(rate(o.lr), "AdamW: lr must be a finite number of at least 0");
-        for (const auto& own : o.rates) {
-            require(rate(own.second),
-                    [&] { return "AdamW: the rate of " + own.first + " must be a finite number of at least 0"; });
-        }
-        require(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1,
-                "AdamW: beta1 and beta2 must be at least 0 and below 1");
-        require(rate(o.eps) && rate(o.weight_decay) && rate(o.clip),
-                "AdamW: eps, weight_decay and clip must be finite numbers of at least 0");
-    }
+    void check_options() const;
     // Models that cannot gain tensors need no anchor: what they lose is seen by its owner.
     template <class Model> void watch(Model& model)
     {
@@ -159,74 +123,9 @@ private:
             };
         }
     }
-    void check_model() const
-    {
-        const char* const again = "; make the optimiser once the model is as it is to be trained";
-        std::vector<TrainedTensor<T, Dev>> now;
-        const bool seen = now_ && now_(now);
-        const auto has = [](const auto& list, const auto& tensor, std::size_t near) {
-            if (near < list.size() && list[near].grad.same_as(tensor.grad)) { return true; }
-            return std::any_of(list.begin(), list.end(), [&](const auto& t) { return t.grad.same_as(tensor.grad); });
-        };
-        for (std::size_t i = 0; i < trained_.size(); ++i) {
-            require(!trained_[i].owner.expired() && (!seen || has(now, trained_[i], i)), [&] {
-                return "AdamW: the model does not train " + trained_[i].name
-                       + " any more, which it did when this "
-                         "optimiser was made (it was frozen, replaced or taken off)"
-                       + again;
-            });
-        }
-        for (std::size_t i = 0; i < now.size(); ++i) {
-            require(has(trained_, now[i], i), [&] {
-                return "AdamW: the model trains " + now[i].name
-                       + ", which it did not when this optimiser was made (an "
-                         "adapter was added, or a weight unfrozen)"
-                       + again;
-            });
-        }
-    }
-    void check_gradients()
-    {
-        if (left_) {
-            const auto& tensor = trained_[*left_];
-            require(!tensor.grad.written() || tensor.grad.births() != born_, [&] {
-                return "AdamW: the gradients of the step before are still there: that of " + tensor.name
-                       + " was not "
-                         "finite, and the step was not applied; stop there, or clear_gradients() before going on";
-            });
-            left_.reset();
-        }
-        bool any = false;
-        for (const auto& tensor : trained_) {
-            any = any || tensor.grad.written();
-            require(!tensor.grad.outdated(), [&] {
-                return "AdamW: the gradient of " + tensor.name
-                       + " was formed before its values changed (another "
-                         "optimiser's step, or a load): clear_gradients(), and go backward again, or, where another "
-                         "point's gradient is meant, accept_gradients(model)";
-            });
-        }
-        require(any, "AdamW: step() without a gradient: nothing of what is trained was reached by a backward since the "
-                     "last step; go backward first, and leave out the step of a batch that has no target");
-    }
-    void step_tensor(std::size_t i, double clip, double rate)
-    {
-        auto& tensor = trained_[i];
-        auto& state = state_[i];
-        const bool fresh = state.m.empty();
-        if (fresh) {
-            state.m = {tensor.value.rows(), tensor.value.cols(), tensor.value.pool()};
-            state.v = {tensor.value.rows(), tensor.value.cols(), tensor.value.pool()};
-        }
-        ++state.steps;
-        compute(tensor.value.pool(), [&] {
-            kernel<AdamWOp, Dev>::step(tensor.value.view(), state.m.view(), state.v.view(), tensor.grad.view(), fresh,
-                                       clip, rate, tensor.decays ? options_.weight_decay : 0.0, options_, state.steps,
-                                       tensor.value.pool()->stream());
-        });
-        refresh(tensor);
-    }
-
+    void check_model() const;
+    void check_gradients();
+    void step_tensor(std::size_t i, double clip, double rate);
     AdamWOptions options_;
     std::vector<TrainedTensor<T, Dev>> trained_;
     std::vector<State> state_;
@@ -236,7 +135,126 @@ private:
     std::uint64_t born_ = 0;           // and which of its gradients that was
 };
 
+template <Float T, Device Dev> StepInfo AdamW<T, Dev>::step(double factor)
+{
+    require(std::isfinite(factor) && factor >= 0, [&] {
+        return "AdamW: the factor of the learning rate must be a finite number of at least 0, found "
+               + std::to_string(factor);
+    });
+    check_model();
+    check_gradients();
+    StepInfo info{.grad_norm = grad_norm<T, Dev>(trained_)};
+    if (!std::isfinite(info.grad_norm)) {
+        left_ = detail::first_not_finite<T, Dev>(trained_);
+        born_ = trained_[*left_].grad.births();
+        info.not_finite = trained_[*left_].name;
+        return info;
+    }
+    const double clip = clip_factor(info.grad_norm, options_.clip);
+    for (std::size_t i = 0; i < trained_.size(); ++i) {
+        if (!trained_[i].grad.written()) { continue; }
+        step_tensor(i, clip, rates_[i] * factor);
+        ++info.tensors;
+    }
+    clear_gradients();
+    info.applied = true;
+    return info;
+}
+
+template <Float T, Device Dev> void AdamW<T, Dev>::check_options() const
+{
+    const auto& o = options_;
+    const auto rate = [](double x) { return std::isfinite(x) && x >= 0; };
+    require(rate(o.lr), "AdamW: lr must be a finite number of at least 0");
+    for (const auto& own : o.rates) {
+        require(rate(own.second),
+                [&] { return "AdamW: the rate of " + own.first + " must be a finite number of at least 0"; });
+    }
+    require(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1,
+            "AdamW: beta1 and beta2 must be at least 0 and below 1");
+    require(rate(o.eps) && rate(o.weight_decay) && rate(o.clip),
+            "AdamW: eps, weight_decay and clip must be finite numbers of at least 0");
+}
+
+template <Float T, Device Dev> void AdamW<T, Dev>::check_model() const
+{
+    const char* const again = "; make the optimiser once the model is as it is to be trained";
+    std::vector<TrainedTensor<T, Dev>> now;
+    const bool seen = now_ && now_(now);
+    const auto has = [](const auto& list, const auto& tensor, std::size_t near) {
+        if (near < list.size() && list[near].grad.same_as(tensor.grad)) { return true; }
+        return std::any_of(list.begin(), list.end(), [&](const auto& t) { return t.grad.same_as(tensor.grad); });
+    };
+    for (std::size_t i = 0; i < trained_.size(); ++i) {
+        require(!trained_[i].owner.expired() && (!seen || has(now, trained_[i], i)), [&] {
+            return "AdamW: the model does not train " + trained_[i].name
+                   + " any more, which it did when this "
+                     "optimiser was made (it was frozen, replaced or taken off)"
+                   + again;
+        });
+    }
+    for (std::size_t i = 0; i < now.size(); ++i) {
+        require(has(trained_, now[i], i), [&] {
+            return "AdamW: the model trains " + now[i].name
+                   + ", which it did not when this optimiser was made (an "
+                     "adapter was added, or a weight unfrozen)"
+                   + again;
+        });
+    }
+}
+
+template <Float T, Device Dev> void AdamW<T, Dev>::check_gradients()
+{
+    if (left_) {
+        const auto& tensor = trained_[*left_];
+        require(!tensor.grad.written() || tensor.grad.births() != born_, [&] {
+            return "AdamW: the gradients of the step before are still there: that of " + tensor.name
+                   + " was not "
+                     "finite, and the step was not applied; stop there, or clear_gradients() before going on";
+        });
+        left_.reset();
+    }
+    bool any = false;
+    for (const auto& tensor : trained_) {
+        any = any || tensor.grad.written();
+        require(!tensor.grad.outdated(), [&] {
+            return "AdamW: the gradient of " + tensor.name
+                   + " was formed before its values changed (another "
+                     "optimiser's step, or a load): clear_gradients(), and go backward again, or, where another "
+                     "point's gradient is meant, accept_gradients(model)";
+        });
+    }
+    require(any, "AdamW: step() without a gradient: nothing of what is trained was reached by a backward since the "
+                 "last step; go backward first, and leave out the step of a batch that has no target");
+}
+
+template <Float T, Device Dev> void AdamW<T, Dev>::step_tensor(std::size_t i, double clip, double rate)
+{
+    auto& tensor = trained_[i];
+    auto& state = state_[i];
+    const bool fresh = state.m.empty();
+    if (fresh) {
+        state.m = {tensor.value.rows(), tensor.value.cols(), tensor.value.pool()};
+        state.v = {tensor.value.rows(), tensor.value.cols(), tensor.value.pool()};
+    }
+    ++state.steps;
+    compute(tensor.value.pool(), [&] {
+        kernel<AdamWOp, Dev>::step(tensor.value.view(), state.m.view(), state.v.view(), tensor.grad.view(), fresh, clip,
+                                   rate, tensor.decays ? options_.weight_decay : 0.0, options_, state.steps,
+                                   tensor.value.pool()->stream());
+    });
+    refresh(tensor);
+}
+
 template <class Model> AdamW(Model&, AdamWOptions) -> AdamW<typename Model::T, typename Model::Dev>;
 template <class Model> AdamW(Model&) -> AdamW<typename Model::T, typename Model::Dev>;
+
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T) extern template class AdamW<T, Cpu>;
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
 
 }  // namespace graft

@@ -14,6 +14,7 @@
 #include "graft/core/random.hpp"
 #include "graft/core/shape.hpp"
 #include "graft/core/tensor.hpp"
+#include "graft/models/any.hpp"
 #include "graft/ops/context.hpp"
 #include "graft/text/dataset/example.hpp"
 #include "graft/train/step.hpp"
@@ -171,6 +172,16 @@ struct EndlessOptions {
 };
 
 std::string why_endless(const Ending& e, const EndlessOptions& o);
+
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T)                                                                                                \
+    extern template Ending measure_ending(const AnyModel<T>&, std::span<const Example>, std::span<const std::int64_t>, \
+                                          const std::shared_ptr<const RopeTable<acc<T>, Cpu>>&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
 
 }  // namespace graft
 

@@ -141,6 +141,14 @@ template <Float T> MemoryPlan plan_memory(const ModelConfig& config, const PlanO
 
 std::string to_text(const MemoryPlan& plan);
 
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T) extern template MemoryPlan plan_memory<T>(const ModelConfig&, const PlanOptions&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
+
 }  // namespace graft
 
 #if GRAFT_HEADER_ONLY

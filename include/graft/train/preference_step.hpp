@@ -16,6 +16,7 @@
 #include "graft/core/dtype.hpp"
 #include "graft/core/error.hpp"
 #include "graft/core/inline.hpp"
+#include "graft/models/any.hpp"
 #include "graft/ops/context.hpp"
 #include "graft/ops/linear_log_probs.hpp"
 #include "graft/text/dataset/example.hpp"
@@ -183,6 +184,21 @@ double evaluate_preference(const Model& model, const PreferenceData& data, std::
     });
     return sum / double(std::max<std::int64_t>(1, data.pairs()));
 }
+
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T)                                                                                                \
+    extern template std::vector<double> reference_log_probs(const AnyModel<T>&, const PreferenceData&, std::int64_t,   \
+                                                            const std::shared_ptr<const RopeTable<acc<T>, Cpu>>&);     \
+    extern template double preference_forward_backward(const AnyModel<T>&, const PreferenceData&, const Batch&,        \
+                                                       const std::shared_ptr<const RopeTable<acc<T>, Cpu>>&, double,   \
+                                                       bool, PreferenceMetrics&, const RowName&);                      \
+    extern template double evaluate_preference(const AnyModel<T>&, const PreferenceData&, std::int64_t,                \
+                                               const std::shared_ptr<const RopeTable<acc<T>, Cpu>>&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
 
 }  // namespace graft
 

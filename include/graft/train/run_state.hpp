@@ -22,6 +22,7 @@
 #include "graft/io/safetensors.hpp"
 #include "graft/io/safetensors/types.hpp"
 #include "graft/io/safetensors/write.hpp"
+#include "graft/models/any.hpp"
 #include "graft/nn/trained.hpp"
 #include "graft/optim/adamw.hpp"
 #include "graft/train/metrics_file.hpp"
@@ -226,6 +227,17 @@ void load_run_state(const std::filesystem::path& folder, Model& model, AdamW<T, 
         detail::read_dense(*found[i].v, state.v.view());
     }
 }
+
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T)                                                                                                \
+    extern template std::filesystem::path save_run_state(const std::filesystem::path&, const RunState&, AnyModel<T>&,  \
+                                                         AdamW<T, Cpu>&, const SaveOptions&);                          \
+    extern template void load_run_state(const std::filesystem::path&, AnyModel<T>&, AdamW<T, Cpu>&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
 
 }  // namespace graft
 

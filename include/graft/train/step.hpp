@@ -19,6 +19,7 @@
 #include "graft/core/error.hpp"
 #include "graft/core/inline.hpp"
 #include "graft/core/view.hpp"
+#include "graft/models/any.hpp"
 #include "graft/nn/trained.hpp"
 #include "graft/nn/visit.hpp"
 #include "graft/ops/context.hpp"
@@ -197,6 +198,23 @@ double evaluate(const Model& model, std::span<const Example> examples, std::int6
     }
     return count == 0 ? 0.0 : sum / double(count);
 }
+
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#define GRAFT_EXTERN(T)                                                                                                \
+    extern template AdamW<T, Cpu>::AdamW(AnyModel<T>&, AdamWOptions);                                                  \
+    extern template std::string not_finite(const AnyModel<T>&);                                                        \
+    extern template double forward_backward(const AnyModel<T>&, const Batch&,                                          \
+                                            const std::shared_ptr<const RopeTable<acc<T>, Cpu>>&, std::uint32_t,       \
+                                            double, const StepSettings&);                                              \
+    extern template void check_model(const AnyModel<T>&, const Batch&,                                                 \
+                                     const std::shared_ptr<const RopeTable<acc<T>, Cpu>>&, const RowName&);            \
+    extern template double evaluate(const AnyModel<T>&, std::span<const Example>, std::int64_t,                        \
+                                    const std::shared_ptr<const RopeTable<acc<T>, Cpu>>&);
+GRAFT_EXTERN(float)
+GRAFT_EXTERN(bf16)
+GRAFT_EXTERN(double)
+#undef GRAFT_EXTERN
+#endif
 
 }  // namespace graft
 
