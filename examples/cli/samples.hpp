@@ -44,7 +44,12 @@ public:
     template <class Model> void before(const Model& model, graft::Report& report) const
     {
         for (const auto& prompt : prompts_) {
-            report.samples.push_back({tokenizer_->decode(prompt), text_of(said(model, prompt)), ""});
+            report.samples.push_back({tokenizer_->decode(prompt), "", ""});
+            try {
+                report.samples.back().before = text_of(said(model, prompt));
+            } catch (const graft::NotFinite&) {
+                return;  // the first loss says it better: by tensor and row
+            }
         }
     }
     // Returns why none of the samples ended whose answer in the data is short enough; empty where one did.

@@ -1,4 +1,5 @@
 #include "graft/io/safetensors.hpp"
+#include "graft/io/safetensors/write.hpp"
 
 #include "files.hpp"
 #include "support.hpp"

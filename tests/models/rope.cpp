@@ -2,6 +2,7 @@
 
 #include "graft/checkpoint/hf_config.hpp"
 #include "graft/cpu.hpp"
+#include "graft/io/json_file.hpp"
 #include "graft/models/generate.hpp"
 
 // Angles of scaled positions against recorded numbers, and what does not depend on the length of a table.

@@ -1,5 +1,6 @@
 #include "graft/text/chat_template.hpp"
 #include "files.hpp"
+#include "graft/text/named_templates.hpp"
 #include "support.hpp"
 
 #include <doctest/doctest.h>

@@ -7,6 +7,7 @@
 
 #include "dataset_support.hpp"
 #include "graft/text/dataset.hpp"
+#include "graft/text/dataset/load_pairs.hpp"
 #include "support.hpp"
 
 // Preference pairs: forms, the seam of prompt and answer, lengths and the ledger.

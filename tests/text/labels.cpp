@@ -1,4 +1,6 @@
 #include "graft/text/labels.hpp"
+#include "graft/core/labels.hpp"
+#include "graft/text/named_templates.hpp"
 #include "support.hpp"
 
 #include <doctest/doctest.h>

@@ -3,6 +3,7 @@
 #include "files.hpp"
 
 #include "graft/io/safetensors/write.hpp"
+#include "graft/train/fingerprint.hpp"
 
 using namespace graft_test;
 

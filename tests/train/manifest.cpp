@@ -1,5 +1,6 @@
 #include "../files.hpp"
 
+#include "graft/io/sealed_json.hpp"
 #include "graft/train/manifest.hpp"
 
 // run.json there and back.

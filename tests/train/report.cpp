@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "graft/train/chart.hpp"
 #include "graft/train/metrics.hpp"
 #include "graft/train/progress.hpp"
 #include "graft/train/report.hpp"

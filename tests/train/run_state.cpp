@@ -2,6 +2,7 @@
 
 #include "graft/checkpoint/load_model.hpp"
 #include "graft/cpu.hpp"
+#include "graft/io/sealed_json.hpp"
 #include "graft/train/fingerprint.hpp"
 #include "graft/train/run_state.hpp"
 #include "graft/train/step.hpp"

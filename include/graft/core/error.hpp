@@ -13,6 +13,12 @@ public:
     using std::runtime_error::runtime_error;
 };
 
+// A loss, a gradient or a logit that is no number or infinite.
+class NotFinite : public Error {
+public:
+    using Error::Error;
+};
+
 // Throws Error with the given text unless the condition holds. Build the text lazily (a callable) where it is costly.
 inline void require(bool condition, const char* text)
 {

@@ -46,12 +46,12 @@ template <class A> std::int32_t choose(const A* z, std::int64_t vocab, const Gen
     constexpr double inf = std::numeric_limits<double>::infinity();
     std::int32_t best = 0;
     for (std::int64_t j = 0; j < vocab; ++j) {
-        require(double(z[j]) < inf, [&] {
-            return "new token " + std::to_string(place + 1) + ": the logit of id " + std::to_string(j) + " is "
-                   + std::to_string(double(z[j]))
-                   + ", which is not finite: weights of the model or of an adapter are "
-                     "broken; for a base, inspect --verify names them";
-        });
+        if (!(double(z[j]) < inf)) {
+            throw NotFinite("new token " + std::to_string(place + 1) + ": the logit of id " + std::to_string(j) + " is "
+                            + std::to_string(double(z[j]))
+                            + ", which is not finite: weights of the model or of an "
+                              "adapter are broken; for a base, inspect --verify names them");
+        }
         if (z[j] > z[best]) { best = std::int32_t(j); }
     }
     require(double(z[best]) > -inf, "every logit is -inf, so that no token can follow");

@@ -76,10 +76,6 @@ struct StepSettings {
     RowName sample{};  // what a row of the data is called in errors
 };
 
-struct NotFinite : Error {
-    using Error::Error;
-};
-
 namespace detail {
 
 template <class A> bool all_finite(View<const A> view)
