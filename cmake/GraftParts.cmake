@@ -1,31 +1,21 @@
-# graft_parts: the .ipp files under include/graft, compiled once (graft/core/inline.hpp). Its users see the .hpp alone.
-#
-# A library of one source a layer, and in text/ one a folder. The sources are written here: a new .ipp needs no line.
+# graft_parts: the .ipp files under include/graft and the models at run time, compiled once (graft/core/inline.hpp). Whoever
+# links it sees the .hpp alone. Its sources, parts/*.cpp, lie outside the build folder, so that ccache serves one build's
+# objects to another.
+file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/parts/*.cpp)
 file(GLOB_RECURSE bodies CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/graft/*.ipp)
-list(SORT bodies)
-set(groups)
+set(listed)
+foreach(source ${sources})
+    file(STRINGS ${source} lines REGEX "^#include \".*\\.ipp\"")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+    foreach(line ${lines})
+        string(REGEX REPLACE "^#include \"(.*)\"" "\\1" body "${line}")
+        list(APPEND listed ${body})
+    endforeach()
+endforeach()
 foreach(body ${bodies})
-    string(REGEX REPLACE "\\.ipp$" "" group ${body})
-    if(group MATCHES "^graft/(text/[^/]+)" AND IS_DIRECTORY ${PROJECT_SOURCE_DIR}/include/graft/${CMAKE_MATCH_1})
-        set(group ${CMAKE_MATCH_1})
-    else()
-        string(REGEX REPLACE "^graft/([^/]+)/.*" "\\1" group ${group})
+    if(NOT body IN_LIST listed)
+        message(FATAL_ERROR "${body} is compiled nowhere: include it in the source of its folder in parts/")
     endif()
-    string(MAKE_C_IDENTIFIER ${group} group)
-    list(APPEND groups ${group})
-    string(APPEND text_${group} "#include \"${body}\"\n")
-endforeach()
-list(REMOVE_DUPLICATES groups)
-set(sources)
-foreach(group ${groups})
-    set(source ${PROJECT_BINARY_DIR}/parts/${group}.cpp)
-    file(CONFIGURE OUTPUT ${source} CONTENT "${text_${group}}" @ONLY)
-    list(APPEND sources ${source})
-endforeach()
-# Models at run time, one source for each element type.
-foreach(T float bf16 double)
-    configure_file(${PROJECT_SOURCE_DIR}/parts/models.cpp.in ${PROJECT_BINARY_DIR}/parts/models_${T}.cpp @ONLY)
-    list(APPEND sources ${PROJECT_BINARY_DIR}/parts/models_${T}.cpp)
 endforeach()
 
 add_library(graft_parts STATIC EXCLUDE_FROM_ALL ${sources})

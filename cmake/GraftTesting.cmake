@@ -39,20 +39,36 @@ function(graft_discover target label)
     set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${file}.cmake)
 endfunction()
 
-# graft_header_alone(<header under include/> <compiler>): the header compiles as the only include of a file, twice.
-function(graft_header_alone header compiler)
+# graft_headers_alone(<header under include/>…): each header compiles as the only include of a file, twice, as a user has
+# it and as graft_parts' users do. Objects rather than tests, so that ninja and ccache know what has been compiled.
+function(graft_headers_alone)
+    foreach(only 0 1)
+        set(sources)
+        foreach(header ${ARGN})
+            string(REGEX REPLACE "\\.hpp$" ".ipp" body ${header})
+            if(only AND NOT EXISTS ${PROJECT_SOURCE_DIR}/include/${body})
+                continue()      # the same as the other
+            endif()
+            string(REGEX REPLACE "[/.]" "_" stem ${header})
+            set(source ${CMAKE_CURRENT_BINARY_DIR}/alone_${only}/${stem}.cpp)
+            file(CONFIGURE OUTPUT ${source} CONTENT "#include <@header@>\n#include <@header@>\n" @ONLY)
+            list(APPEND sources ${source})
+        endforeach()
+        add_library(graft_headers_alone_${only} OBJECT ${sources})
+        target_link_libraries(graft_headers_alone_${only} PRIVATE graft)
+        target_compile_definitions(graft_headers_alone_${only} PRIVATE GRAFT_HEADER_ONLY=${only})
+        target_compile_options(graft_headers_alone_${only} PRIVATE -O0 -Wall -Wextra -Werror)
+    endforeach()
+endfunction()
+
+# graft_cuda_header_alone(<header under include/>): the same of a .cuh, by nvcc, as a test.
+function(graft_cuda_header_alone header)
     string(REGEX REPLACE "[/.]" "_" stem ${header})
-    get_filename_component(tool ${compiler} NAME)
-    if(tool MATCHES nvcc)
-        set(source ${CMAKE_CURRENT_BINARY_DIR}/alone/${stem}.cu)
-        set(flags -std=c++20 -c -o /dev/null -arch=sm_80 --expt-relaxed-constexpr)
-    else()
-        set(source ${CMAKE_CURRENT_BINARY_DIR}/alone/${stem}.cpp)
-        set(flags -std=c++20 -fsyntax-only -Wall -Wextra -Werror)
-    endif()
+    set(source ${CMAKE_CURRENT_BINARY_DIR}/alone/${stem}.cu)
     file(CONFIGURE OUTPUT ${source} CONTENT "#include <@header@>\n#include <@header@>\n" @ONLY)
-    add_test(NAME "${GRAFT_TEST_PREFIX}header alone, ${tool}: ${header}"
-        COMMAND ${compiler} ${flags} -I${PROJECT_SOURCE_DIR}/include ${graft_dependency_includes} ${source})
+    add_test(NAME "${GRAFT_TEST_PREFIX}header alone, nvcc: ${header}"
+        COMMAND ${CMAKE_CUDA_COMPILER} -std=c++20 -c -o /dev/null -arch=sm_80 --expt-relaxed-constexpr
+            -I${PROJECT_SOURCE_DIR}/include ${graft_dependency_includes} ${source})
 endfunction()
 
 # graft_compile_fail(<file> <compiler>)

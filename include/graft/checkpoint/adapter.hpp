@@ -478,7 +478,7 @@ void save_adapter(Model& model, const std::filesystem::path& folder, const Adapt
     write_file(path, text);
 }
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T)                                                                                                \
     extern template void add_adapter(AnyModel<T>&, const AdapterTargets&, const AdapterConfig&, std::uint64_t);        \
     extern template void remove_adapter(AnyModel<T>&);                                                                 \

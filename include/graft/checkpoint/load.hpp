@@ -254,7 +254,7 @@ template <class Model> Loaded load_weights(Model& model, const Checkpoint& check
     return loaded;
 }
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T) extern template Loaded load_weights(AnyModel<T>&, const Checkpoint&, const LoadOptions&);
 GRAFT_EXTERN(float)
 GRAFT_EXTERN(bf16)

@@ -57,7 +57,7 @@ template <class Model> AdapterConfig add_adapter(Model& model, const std::filesy
     return config;
 }
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T)                                                                                                \
     extern template AnyModel<T> load_model<T, Cpu>(const std::filesystem::path&, ModelOptions, const LoadOptions&);    \
     extern template void add_adapter(AnyModel<T>&, const AdapterConfig&, std::uint64_t);                               \

@@ -61,7 +61,7 @@ void save_checkpoint(Model& model, const std::filesystem::path& base, const std:
     finish_checkpoint(base, folder, config_text(base, dtype, model.config), before_last);
 }
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T)                                                                                                \
     extern template void save_checkpoint(AnyModel<T>&, const std::filesystem::path&, const std::filesystem::path&,     \
                                          StoredType, const BeforeLast&);

@@ -52,7 +52,7 @@ AnyModel<T, Dev> make_model(const ModelConfig& config, const ModelOptions& optio
     return model;
 }
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T)                                                                                                \
     extern template class Llama<dynamic_shape, AnyKit<T, Cpu>>;                                                        \
     extern template AnyModel<T> make_model<T, Cpu>(const ModelConfig&, const ModelOptions&,                            \

@@ -148,7 +148,7 @@ std::vector<std::int32_t> generate(const Model& model, std::span<const std::int3
     return out;
 }
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T)                                                                                                \
     extern template std::vector<std::int32_t> generate(const AnyModel<T>&, std::span<const std::int32_t>,              \
                                                        const GenerateOptions&,                                         \

@@ -249,7 +249,7 @@ template <Float T, Device Dev> void AdamW<T, Dev>::step_tensor(std::size_t i, do
 template <class Model> AdamW(Model&, AdamWOptions) -> AdamW<typename Model::T, typename Model::Dev>;
 template <class Model> AdamW(Model&) -> AdamW<typename Model::T, typename Model::Dev>;
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T) extern template class AdamW<T, Cpu>;
 GRAFT_EXTERN(float)
 GRAFT_EXTERN(bf16)

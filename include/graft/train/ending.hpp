@@ -173,7 +173,7 @@ struct EndlessOptions {
 
 std::string why_endless(const Ending& e, const EndlessOptions& o);
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T)                                                                                                \
     extern template Ending measure_ending(const AnyModel<T>&, std::span<const Example>, std::span<const std::int64_t>, \
                                           const std::shared_ptr<const RopeTable<acc<T>, Cpu>>&);

@@ -141,7 +141,7 @@ template <Float T> MemoryPlan plan_memory(const ModelConfig& config, const PlanO
 
 std::string to_text(const MemoryPlan& plan);
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T) extern template MemoryPlan plan_memory<T>(const ModelConfig&, const PlanOptions&);
 GRAFT_EXTERN(float)
 GRAFT_EXTERN(bf16)

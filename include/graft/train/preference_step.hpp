@@ -185,7 +185,7 @@ double evaluate_preference(const Model& model, const PreferenceData& data, std::
     return sum / double(std::max<std::int64_t>(1, data.pairs()));
 }
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T)                                                                                                \
     extern template std::vector<double> reference_log_probs(const AnyModel<T>&, const PreferenceData&, std::int64_t,   \
                                                             const std::shared_ptr<const RopeTable<acc<T>, Cpu>>&);     \

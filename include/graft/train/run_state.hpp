@@ -228,7 +228,7 @@ void load_run_state(const std::filesystem::path& folder, Model& model, AdamW<T, 
     }
 }
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T)                                                                                                \
     extern template std::filesystem::path save_run_state(const std::filesystem::path&, const RunState&, AnyModel<T>&,  \
                                                          AdamW<T, Cpu>&, const SaveOptions&);                          \

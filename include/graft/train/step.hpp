@@ -195,7 +195,7 @@ double evaluate(const Model& model, std::span<const Example> examples, std::int6
     return count == 0 ? 0.0 : sum / double(count);
 }
 
-#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.cpp.in
+#if !GRAFT_HEADER_ONLY  // compiled once: parts/models.hpp
 #define GRAFT_EXTERN(T)                                                                                                \
     extern template AdamW<T, Cpu>::AdamW(AnyModel<T>&, AdamWOptions);                                                  \
     extern template std::string not_finite(const AnyModel<T>&);                                                        \

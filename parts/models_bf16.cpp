@@ -1,0 +1,2 @@
+#define GRAFT_T bf16
+#include "models.hpp"

@@ -1,0 +1,2 @@
+#define GRAFT_T double
+#include "models.hpp"

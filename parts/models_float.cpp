@@ -1,0 +1,2 @@
+#define GRAFT_T float
+#include "models.hpp"

@@ -1,0 +1,5 @@
+#include "graft/text/labels.ipp"
+#include "graft/text/labels/ends.ipp"
+#include "graft/text/labels/foreign.ipp"
+#include "graft/text/labels/probe.ipp"
+#include "graft/text/labels/prompts.ipp"
