@@ -9,5 +9,5 @@ int main()
     const auto model = graft::load_model<float>("examples/data/stories260K", {.base = graft::Base::nf4});
     const auto prompt = tokenizer.encode("Once upon a time");
     const auto more = graft::generate(model, prompt, {.max_tokens = 50});  // greedy, with a KV cache
-    return std::printf("Once upon a time%s\n", tokenizer.decode(more).c_str()) > 60 ? 0 : 1;
+    std::printf("Once upon a time%s\n", tokenizer.decode(more).c_str());
 }
