@@ -62,11 +62,11 @@ std::int64_t findings(const Verification& parts);
 namespace detail {
 
 // How many values of a dense tensor are NaN or infinite, and where the first is.
-struct NotFinite {
+struct BadValues {
     std::int64_t count = 0, first = 0;
 };
 
-NotFinite values_not_finite(const StoredTensor& t);
+BadValues values_not_finite(const StoredTensor& t);
 
 template <Device Dev> class Verifier {
 public:
@@ -198,7 +198,7 @@ private:
                 });
                 continue;
             }
-            const NotFinite bad = values_not_finite(*tensor);
+            const BadValues bad = values_not_finite(*tensor);
             if (bad.count == 0) { continue; }
             part.findings.push_back(name + ": " + with_commas(bad.count) + " of "
                                     + with_commas(elements_of(tensor->shape))

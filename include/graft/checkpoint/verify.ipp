@@ -23,11 +23,11 @@ GRAFT_INLINE std::int64_t findings(const Verification& parts)
 
 namespace graft::detail {
 
-GRAFT_INLINE NotFinite values_not_finite(const StoredTensor& t)
+GRAFT_INLINE BadValues values_not_finite(const StoredTensor& t)
 {
     constexpr std::int64_t chunk = 1 << 16;
     const std::int64_t n = elements_of(t.shape);
-    std::vector<NotFinite> found(std::size_t((n + chunk - 1) / chunk));
+    std::vector<BadValues> found(std::size_t((n + chunk - 1) / chunk));
     parallel_rows(n, chunk, 2, [&](std::int64_t begin, std::int64_t end) {
         std::vector<double> some(std::size_t(std::min(chunk, end - begin)));
         for (std::int64_t at = begin; at < end; at += chunk) {
@@ -39,7 +39,7 @@ GRAFT_INLINE NotFinite values_not_finite(const StoredTensor& t)
             }
         }
     });
-    NotFinite out;
+    BadValues out;
     for (const auto& here : found) {
         if (here.count > 0 && out.count == 0) { out.first = here.first; }
         out.count += here.count;
