@@ -1,6 +1,5 @@
 #pragma once
 #include <cstddef>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "graft/core/inline.hpp"

@@ -2,7 +2,7 @@
 #include <cstddef>
 #include <iterator>
 #include <limits>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
