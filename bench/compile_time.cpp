@@ -1,4 +1,4 @@
-// How long a user's compiler works, and with how much memory: writes docs/compile-time.md.
+// How long a user's compiler works, and with how much memory: a page for docs/compile-time.md.
 //
 //   bench_compile_time [--write FILE] [COMPILER…]      run from the root of the repository; g++ and clang++ by default
 //
@@ -173,7 +173,8 @@ int main(int argc, char** argv)
         + processor()
         + ".\nOne compiler process, `-O2`, seconds of the processor and peak memory: with the "
           "headers alone, and where `graft_parts` is linked\n(docs/layers.md).\n\n## Programs\n\n";
-    text += table(programs(folder), compilers) + "\n## Each header alone\n\n" + table(headers(folder), compilers);
+    text += table(programs(folder), compilers);
+    text += "\n## Each header alone\n\n" + table(headers(folder), compilers);
     fs::remove_all(folder);
     if (write.empty()) {
         std::fputs(text.c_str(), stdout);
